@@ -1,0 +1,70 @@
+/* Configuration schema: one table per object type says name, type, range, default and help of each member. The same
+ * table checks the YAML file and REST bodies, fills defaults, and generates the OpenAPI schema and postern.yaml(5).
+ * All errors are collected, each with file:line:column, JSON pointer, what is wrong and a hint. */
+#ifndef CORE_CONF_H
+#define CORE_CONF_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "core/span.h"
+
+enum conf_type {
+	CONF_BOOL,
+	CONF_INT,       /* min..max */
+	CONF_STRING,    /* length min..max, optional pattern check */
+	CONF_ENUM,      /* one of the strings in `choices` */
+	CONF_DURATION,  /* "500ms", "32s", "5m", "2h"; stored as milliseconds, min..max */
+	CONF_LIST,      /* of `element`, min..max elements */
+	CONF_OBJECT,    /* members in `schema` */
+	CONF_MAP,       /* name -> object of `schema`, names are [a-z0-9][a-z0-9_-]{0,62} */
+};
+
+struct conf_check_ctx;
+/* Extra check of one value: 0, or reports through conf_report() and returns ERR_CONFIG. */
+typedef int conf_check_fn(struct conf_check_ctx *ctx, const json_t *value);
+
+struct conf_item {
+	const char *name; /* member name; "*" for list elements */
+	enum conf_type type;
+	bool is_required;
+	int64_t min, max;             /* 0, 0: no range */
+	const char *default_json;     /* JSON text such as "5060" or "\"latch\""; NULL: none */
+	const char *help;             /* one sentence for the manual page and OpenAPI */
+	const char *const *choices;   /* CONF_ENUM, ends with NULL */
+	const struct conf_item *schema; /* CONF_OBJECT, CONF_MAP: ends with a row whose name is NULL */
+	const struct conf_item *element; /* CONF_LIST: one row */
+	conf_check_fn *check;         /* or NULL */
+};
+
+struct conf_error {
+	char *pointer; /* "/realms/access/addresses/0" */
+	unsigned line, column; /* 0 when the value did not come from a file */
+	char *text;    /* what is wrong */
+	char *hint;    /* what to do, or NULL */
+};
+struct conf_errors {
+	const char *file; /* for messages, borrowed, may be NULL */
+	struct conf_error *items;
+	unsigned n;
+};
+void conf_errors_free(struct conf_errors *errors); /* frees the contents */
+/* "postern.yaml:12:5: /realms/access: text (hint)", a line each. */
+void conf_errors_print(const struct conf_errors *errors, FILE *out);
+void conf_errors_add(struct conf_errors *errors, const char *pointer, unsigned line, unsigned column,
+		     const char *hint, const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+struct yaml_doc;
+/* Checks `value` against the schema and adds missing defaults to it in place. `doc` gives positions and may be NULL.
+ * Unknown members are errors and name the nearest known one. 0 or ERR_CONFIG with everything in `errors`. */
+int conf_check(const struct conf_item *schema, json_t *value, const struct yaml_doc *doc, struct conf_errors *errors);
+/* From inside a conf_check_fn. */
+int conf_report(struct conf_check_ctx *ctx, const char *hint, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* JSON Schema (2020-12) of the object; new reference. */
+json_t *conf_json_schema(const struct conf_item *schema);
+/* The object's members as mdoc text for a manual page. */
+void conf_print_man(const struct conf_item *schema, FILE *out);
+
+#endif

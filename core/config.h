@@ -1,0 +1,119 @@
+/* The configuration of a running gateway: a typed, immutable snapshot. Built from one YAML file, checked whole, then
+ * swapped in; whoever needs it longer than a call holds a reference. Any thread may read a snapshot it references. */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include <stdio.h>
+
+#include "core/addr.h"
+
+struct conf_errors;
+struct conf_item;
+
+enum { CONFIG_REALMS_MAX = 64, CONFIG_PEERS_MAX = 1024, CONFIG_ROUTES_MAX = 4096, CONFIG_REALM_ADDRESSES_MAX = 16,
+       CONFIG_PEER_TARGETS_MAX = 16 };
+
+enum sip_proto { SIP_UDP /* TCP, TLS: later */ };
+enum realm_trust { TRUST_UNTRUSTED, TRUST_TRUSTED };
+enum realm_nat { NAT_OFF /* media only from where signalling said */, NAT_LATCH /* learn once, then lock */ };
+
+struct realm_listen {
+	enum sip_proto proto;
+	struct addr addr; /* one of the realm's addresses, with port */
+};
+
+struct realm_conf {
+	unsigned index; /* position in config.realms */
+	const char *name;
+	const char *interface; /* or NULL */
+	struct addr addresses[CONFIG_REALM_ADDRESSES_MAX]; /* port 0 */
+	unsigned n_addresses;
+	struct realm_listen listens[CONFIG_REALM_ADDRESSES_MAX * 2]; /* "udp:5060" expands to one per address */
+	unsigned n_listens;
+	uint16_t media_port_min, media_port_max; /* inclusive */
+	enum realm_trust trust;
+	enum realm_nat nat;
+	uint8_t dscp_sip, dscp_media;   /* 0..63 */
+	bool pass_unknown_headers;
+	uint32_t max_calls;             /* counted at the caller's realm */
+	uint32_t cps;                   /* new calls per second and realm, 0: no limit */
+	uint32_t media_timeout_s;       /* no packet on any active stream */
+	uint32_t latch_window_ms;
+};
+
+struct peer_target {
+	struct addr addr; /* with port */
+	const char *uri;  /* as configured: "sip:10.0.0.20:5060" */
+};
+struct peer_conf {
+	unsigned index;
+	const char *name;
+	const struct realm_conf *realm;
+	struct peer_target targets[CONFIG_PEER_TARGETS_MAX]; /* tried in order */
+	unsigned n_targets;
+};
+
+struct route_conf {
+	unsigned index;
+	const char *name; /* as configured, or "route-<n>" from 1 */
+	const struct realm_conf *from;
+	const char *prefix; /* of the Request-URI user, or NULL */
+	const char *regex;  /* PCRE2, checked to compile by sbc/route.c; or NULL */
+	unsigned strip;     /* leading characters of the user to drop before sending */
+	const char *add;    /* to put in front after that, or NULL */
+	const struct peer_conf *to; /* NULL: refuse with `code` */
+	unsigned code;      /* when `to` is NULL: 403 unless given */
+};
+
+struct config {
+	const char *node;          /* name of this gateway in records */
+	const char *database;      /* path */
+	uint32_t revision;         /* rises with each load in this process */
+	struct realm_conf realms[CONFIG_REALMS_MAX];
+	unsigned n_realms;
+	struct peer_conf *peers;
+	unsigned n_peers;
+	struct route_conf *routes;
+	unsigned n_routes;
+	struct {
+		struct addr listen;        /* family 0: no TCP listener */
+		const char *socket;        /* path of the UNIX socket, or NULL */
+		const char *token_file;    /* holds "sha256:<hex>" lines; or NULL */
+		uint32_t connections, timeout_s;
+	} api;
+	struct {
+		uint32_t t1_ms, t2_ms, t4_ms;
+		uint32_t ring_timeout_ms;   /* provisional but no final answer: 408 */
+		uint32_t max_call_s;        /* 0: no limit */
+	} sip;
+	struct {
+		uint32_t max_calls, max_transactions;
+		uint32_t relay_threads;
+		uint32_t port_quarantine_ms;
+		uint32_t trace_bytes;       /* memory of the message ring */
+		uint32_t sip_replies_per_s; /* stateless error replies per source */
+	} limits;
+	struct {
+		const char *level;  /* error, warn, info, debug */
+		bool json;
+	} log;
+	char *private_; /* owns every string above */
+};
+
+/* Reads and checks the file. 0 and a snapshot with one reference, or a negative error with everything that is wrong
+ * in `errors` (also semantic faults: unknown realm, overlapping pools, addresses used twice). */
+int config_load(const char *path, struct conf_errors *errors, const struct config **ret);
+/* The same from memory; name is for messages. */
+int config_parse(struct span yaml, const char *name, struct conf_errors *errors, const struct config **ret);
+const struct config *config_ref(const struct config *config);
+void config_unref(const struct config *config); /* NULL is fine */
+
+const struct realm_conf *config_realm(const struct config *config, struct span name);   /* or NULL */
+const struct peer_conf *config_peer(const struct config *config, struct span name);     /* or NULL */
+/* The peer that has a target with this address (port ignored) in this realm, or NULL. */
+const struct peer_conf *config_peer_of(const struct config *config, const struct realm_conf *realm, const struct addr *source);
+
+const struct conf_item *config_schema(void);
+void config_print_man(FILE *out); /* postern.yaml(5), mdoc */
+
+#endif

@@ -1,0 +1,43 @@
+/* Counters, gauges and histograms, shown as Prometheus text. A metric is a row in a static table of its module;
+ * HELP, documentation and output come from the row. Updating is one relaxed atomic add: any thread. */
+#ifndef CORE_METRICS_H
+#define CORE_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "core/span.h"
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE };
+
+struct metric {
+	const char *name;   /* "postern_calls_total" */
+	const char *labels; /* "result=\"answered\"", or NULL */
+	const char *help;   /* one sentence; equal for rows of the same name */
+	enum metric_type type;
+	double scale;       /* what is shown is value * scale; 0 means 1 */
+	_Atomic int64_t value;
+};
+
+/* Registers a table that lives for ever; rows of the same name must be adjacent. Before threads start. */
+void metrics_register(struct metric *table, unsigned n);
+/* A gauge whose value is asked for at output time, on the asking thread. */
+typedef int64_t metric_read_fn(void *arg);
+void metrics_register_read(const char *name, const char *labels, const char *help, enum metric_type type,
+			   metric_read_fn *fn, void *arg);
+/* Labels, when given, are copied. */
+
+static inline void metric_add(struct metric *m, int64_t n)
+{
+	atomic_fetch_add_explicit(&m->value, n, memory_order_relaxed);
+}
+
+static inline int64_t metric_get(const struct metric *m)
+{
+	return atomic_load_explicit(&((struct metric *)m)->value, memory_order_relaxed);
+}
+
+/* All registered metrics in Prometheus text format 0.0.4; malloc'd, NUL-terminated, NULL when out of memory. */
+char *metrics_text(void);
+
+#endif

@@ -1,0 +1,94 @@
+/* The database: one thread that is the only writer, and read-only connections for the API. The only users of SQLite are in
+ * db/. One operation is one transaction step; what arrives together is committed together (group commit).
+ *
+ * store_*() submissions return at once from the control thread and never block on the disk. Answers arrive as callbacks on the
+ * control thread. Runtime records and CDRs go through here; text is UTF-8 (foreign octets are replaced). */
+#ifndef DB_STORE_H
+#define DB_STORE_H
+
+#include <stdint.h>
+
+#include "core/span.h"
+
+struct loop;
+struct store;
+struct bus;
+
+/* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction. On failure the reason is in
+ * error_text. A newer schema than this program knows is refused. bus may be NULL; alarms "store-full", "store-slow" go there. */
+int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size, struct store **ret);
+/* Commits what is queued, then ends the thread. Callbacks that had not run are run with ERR_CLOSED. */
+void store_close(struct store *store);
+
+/* result: 0 when durable, else why not. */
+typedef void store_done_fn(void *arg, int result);
+
+enum cdr_end { CDR_END_NONE, CDR_END_CALLER, CDR_END_CALLEE, CDR_END_GATEWAY, CDR_END_OPERATOR };
+const char *cdr_end_text(enum cdr_end end);
+
+/* One call attempt. All pointers are borrowed for the call: store_cdr() copies. Times are wall-clock milliseconds, 0 when it did
+ * not happen. */
+struct cdr_leg {
+	struct span realm, peer;
+	struct span call_id, local_tag, remote_tag;
+	struct span from_uri, to_uri, request_uri;
+	struct span signalling; /* "192.0.2.1:5060", the far end */
+	struct span user_agent;
+};
+struct cdr_stream { /* one direction: received on `side` */
+	unsigned index;
+	char side;              /* 'a' or 'b' */
+	struct span kind;       /* "audio" */
+	struct span local, signalled, latched; /* addresses as text */
+	struct span path;
+	uint64_t packets, bytes, lost, dropped, rtcp_packets;
+	uint32_t jitter_us;
+};
+struct cdr {
+	struct span id, node;
+	uint32_t config_revision;
+	int64_t started_ms, ringing_ms, answered_ms, ended_ms;
+	int sip_status;         /* final status of the INVITE towards the caller; 200 for answered calls */
+	enum cdr_end ended_by;
+	struct span cause;      /* "normal", "cancelled", "media-timeout", "no-route", ... */
+	struct span reason;     /* Reason header value seen at the end, or empty */
+	struct cdr_leg a, b;
+	struct span decision_json; /* the routing decision: array of steps */
+	const struct cdr_stream *streams;
+	unsigned n_streams;
+};
+/* Durable (synchronous=FULL) before done(0). done may be NULL. When the queue is full or the disk fails, done gets the error and
+ * the loss is counted and alarmed; records wait in a bounded ring for the disk to come back before that. */
+void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg);
+
+/* Live calls, enough to resume them: one row per call, JSON text chosen by sbc/. Not synchronous: state that can be rebuilt. */
+void store_live_put(struct store *store, struct span id, struct span state_json);
+void store_live_delete(struct store *store, struct span id);
+typedef void store_live_fn(void *arg, struct span id, struct span state_json);
+/* Reads all rows, on the calling thread, before the loop runs. */
+int store_live_each(struct store *store, store_live_fn *fn, void *arg);
+
+struct store_stats {
+	uint64_t cdrs_written, cdrs_lost, live_writes, commits, queue_depth, last_commit_us;
+	bool is_failing;
+};
+void store_stats(const struct store *store, struct store_stats *ret); /* any thread */
+
+/* Reading, on the calling thread (HTTP threads): one reader per thread at a time, it locks inside. */
+struct store_reader;
+int store_reader_open(const char *path, struct store_reader **ret);
+void store_reader_close(struct store_reader *reader);
+struct cdr_filter {
+	int64_t since_ms, until_ms;    /* 0: open */
+	struct span realm, peer, q;     /* q: substring of either leg's user parts or Call-ID; empty: any */
+	int status_min, status_max;    /* 0: any */
+	struct span cursor;            /* opaque, from the page before; empty: newest first page */
+	unsigned limit;                 /* 1..1000 */
+};
+/* Calls fn with each CDR as a JSON object text (newest first), then writes the next page's cursor (empty: last page). */
+typedef void cdr_row_fn(void *arg, struct span json);
+int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
+	     size_t next_cursor_size);
+int cdr_get(struct store_reader *reader, struct span id, cdr_row_fn *fn, void *arg); /* ERR_NOT_FOUND */
+
+#endif

@@ -1,0 +1,96 @@
+/* Media sessions, control side. A media session belongs to one group and anchors the streams of one call: each stream has
+ * a side A and a side B, each side an own RTP/RTCP port pair of its realm's pool. Relay threads forward the packets;
+ * calls here return at once. Control thread, except media_stats() which any thread may call while the session lives.
+ *
+ * What is received on one side leaves through the other side's port towards that side's remote address. Nothing is
+ * forwarded before signalling named the remote of the sending side, or from a source that latching (RFC 7362; see
+ * latch.h) does not allow. */
+#ifndef MEDIA_RELAY_MEDIA_H
+#define MEDIA_RELAY_MEDIA_H
+
+#include "core/config.h"
+#include "media-relay/group.h"
+
+struct loop;
+struct media_engine;
+struct media;
+
+enum media_side { MEDIA_A, MEDIA_B };
+enum { MEDIA_STREAMS_MAX = 8 }; /* per session */
+
+/* Starts relay threads and port pools for the realms of `config`. Refuses, with a clear text in `errors`, a pool that
+ * overlaps the kernel's ephemeral port range or another pool on the same address, and addresses that cannot be bound. */
+int media_engine_new(struct loop *loop, const struct config *config, struct conf_errors *errors,
+		     struct media_engine **ret);
+void media_engine_free(struct media_engine *engine); /* every session must be closed */
+
+enum media_event {
+	MEDIA_LATCHED, /* a side's source address is now locked */
+	MEDIA_TIMEOUT, /* no packet for the time-out on any stream that should carry media; said once until media resumes */
+};
+typedef void media_event_fn(void *arg, struct media *media, enum media_event event, unsigned stream,
+			    enum media_side side);
+
+/* A session between two realms; a member of `group`, whose close frees it (streams, ports, sockets). timeout_ms 0: never. */
+int media_open(struct media_engine *engine, struct group *group, const struct realm_conf *realm_a,
+	       const struct realm_conf *realm_b, uint32_t timeout_ms, media_event_fn *fn, void *arg,
+	       struct media **ret);
+/* Moves side B to another realm before anything is open on it (next target in another realm). */
+int media_set_realm_b(struct media *media, const struct realm_conf *realm_b);
+
+struct media_local { /* where the gateway receives */
+	struct addr rtp, rtcp;
+};
+/* Reserves and binds the port pairs of stream `index` on both sides. 0, ERR_LIMIT when a pool is empty, or an errno.
+ * family: AF_INET or AF_INET6 per side picks among the realm's addresses, 0 takes the first. Idempotent. */
+int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uint8_t family_b);
+/* Frees the stream's ports (they stay in quarantine for a while). Other streams keep their index. */
+void media_stream_close(struct media *media, unsigned index);
+bool media_stream_is_open(const struct media *media, unsigned index);
+void media_stream_local(const struct media *media, unsigned index, enum media_side side, struct media_local *ret);
+
+struct media_remote {        /* what signalling said about the far end of one side */
+	struct addr rtp, rtcp;   /* rtp.family 0: not known yet */
+	bool rtcp_mux;           /* negotiated: RTCP comes on the RTP port */
+	bool is_rtp;             /* false (udptl, unknown): forward datagrams without RTP checks */
+	uint64_t payloads[2];    /* bit n of the 128: payload type n is negotiated; all zero: any */
+	bool may_send;           /* the far end is expected to send (direction); false suspends the time-out */
+};
+/* Sets or changes it. Opens the latching window again only when rtp or rtcp changed or `relatch`. */
+void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
+			 bool relatch);
+/* Suspends the time-out for the whole session (hold) or resumes it; resuming starts it afresh. */
+void media_hold(struct media *media, bool is_held);
+
+enum media_path { MEDIA_PATH_NONE, MEDIA_PATH_RELAY };
+const char *media_path_text(enum media_path path);
+enum latch_state { LATCH_CLOSED, LATCH_OPEN, LATCH_LOCKED };
+const char *latch_state_text(enum latch_state state);
+
+struct media_stats { /* of what was received on one side of one stream */
+	uint64_t packets, bytes;        /* accepted RTP (or plain datagrams); bytes of UDP payload */
+	uint64_t sent;                  /* of those, sent on through the other side */
+	uint64_t rtcp_packets;
+	uint64_t lost;                  /* RFC 3550 expected minus received, not below 0 */
+	uint64_t reordered;
+	uint32_t jitter_us;             /* RFC 3550 interarrival jitter */
+	uint64_t dropped_source, dropped_format, dropped_payload, dropped_early, dropped_overload;
+	uint64_t last_packet_age_ms;    /* UINT64_MAX: none yet */
+	struct addr local, signalled, latched; /* of RTP; latched.family 0: not locked */
+	enum latch_state latch;
+	enum media_path path;
+	const char *path_reason;        /* static text */
+};
+/* 0, or ERR_NOT_FOUND when the stream is not open. */
+int media_stats(const struct media *media, unsigned index, enum media_side side, struct media_stats *ret);
+
+struct media_pool_stats {
+	struct addr address;
+	uint16_t port_min, port_max;
+	uint32_t pairs_total, pairs_used, pairs_quarantined;
+};
+unsigned media_pool_stats(const struct media_engine *engine, const struct realm_conf *realm, struct media_pool_stats *out,
+			  unsigned max);
+unsigned media_sessions(const struct media_engine *engine); /* now open */
+
+#endif
