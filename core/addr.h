@@ -48,7 +48,7 @@ bool addr_eq_ip(const struct addr *a, const struct addr *b); /* address only */
 bool prefix_has(const struct prefix *p, const struct addr *a);
 enum addr_kind addr_kind(const struct addr *a);
 
-/* Write into out (ADDR_TEXT_MAX bytes) and return it. */
+/* Write into out (ADDR_TEXT_MAX bytes) and return it. No address is "-"; a port of 0 is left out. */
 const char *addr_text(const struct addr *a, char *out);     /* "192.0.2.1:5060", "[2001:db8::1]:5060" */
 const char *addr_ip_text(const struct addr *a, char *out);  /* "192.0.2.1", "2001:db8::1" */
 const char *addr_host_text(const struct addr *a, char *out);/* as in a URI: "192.0.2.1", "[2001:db8::1]" */

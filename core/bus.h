@@ -32,5 +32,7 @@ struct bus *bus_new(void);
 void bus_free(struct bus *bus);
 int bus_subscribe(struct bus *bus, enum bus_type type, bus_fn *fn, void *arg); /* 0 or ERR_LIMIT */
 void bus_publish(struct bus *bus, const struct bus_event *event);
+/* Events dropped because too many were published inside one handler, or memory ran out. */
+uint64_t bus_lost(const struct bus *bus);
 
 #endif

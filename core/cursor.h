@@ -12,7 +12,7 @@ struct cursor {
 
 static inline struct cursor cursor_of(const void *data, size_t len)
 {
-	return (struct cursor){ data, (const uint8_t *)data + len, false };
+	return (struct cursor){ data, data ? (const uint8_t *)data + len : NULL, false };
 }
 
 static inline size_t cursor_left(const struct cursor *c)
@@ -28,7 +28,8 @@ static inline const uint8_t *cursor_take(struct cursor *c, size_t n)
 		c->is_bad = true;
 		return NULL;
 	}
-	c->at += n;
+	if (n > 0) /* NULL + 0 is undefined */
+		c->at += n;
 	return p;
 }
 

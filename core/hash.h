@@ -7,6 +7,8 @@
 
 uint64_t hash_bytes(struct span bytes);
 uint64_t hash_bytes_seeded(struct span bytes, uint64_t seed); /* to combine several parts */
+/* With a key of the caller's (test vectors, hashes that outlive the process). */
+uint64_t hash_keyed(struct span bytes, const uint64_t key[2]);
 
 struct hash_node { /* embed one per table in the object */
 	struct hash_node *next;
@@ -29,7 +31,7 @@ struct hash_node *hash_table_find(const struct hash_table *table, uint64_t hash,
 void hash_table_remove(struct hash_table *table, struct hash_node *node);
 size_t hash_table_count(const struct hash_table *table);
 size_t hash_table_limit(const struct hash_table *table);
-/* Every node once, in no order; visit may remove the node that it is given. */
+/* Every node once, in no order; visit may remove the node that it is given, and must not add. */
 void hash_table_each(struct hash_table *table, hash_visit_fn *visit, void *arg);
 
 #define HASH_ENTRY(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))

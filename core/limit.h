@@ -3,6 +3,7 @@
 #define CORE_LIMIT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct limit {

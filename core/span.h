@@ -40,7 +40,7 @@ static inline struct span span_sub(struct span s, size_t from, size_t to)
 		to = s.len;
 	if (from > to)
 		from = to;
-	return (struct span){ s.ptr + from, to - from };
+	return (struct span){ s.ptr ? s.ptr + from : NULL, to - from };
 }
 
 bool span_ieq(struct span a, struct span b);                 /* ASCII case-insensitive */
