@@ -11,7 +11,9 @@
 struct loop;
 
 int loop_new(struct loop **ret_loop);
-void loop_free(struct loop *loop); /* fds, wakes and timers must be closed or stopped before */
+/* Timers must be stopped and fds and wakes closed before, and no other thread may be inside loop_call() or
+ * loop_wake_send(). NULL is fine. */
+void loop_free(struct loop *loop);
 int loop_run(struct loop *loop);   /* until loop_stop(); 0 or an error */
 void loop_stop(struct loop *loop);
 
@@ -32,7 +34,8 @@ struct loop_timer {
 	void *arg;
 };
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, loop_timer_fn *fn, void *arg);
-/* Fires once, `ms` from now; restarts when running. fn may free the timer's owner. */
+/* Fires once, `ms` from now; restarts when running. fn may free the timer's owner. Timers with the same due time fire in
+ * the order they were started; 0 ms from inside a timer's fn means the next tick. */
 void loop_timer_start(struct loop_timer *timer, uint64_t ms);
 void loop_timer_stop(struct loop_timer *timer); /* harmless when not running */
 bool loop_timer_is_running(const struct loop_timer *timer);
@@ -40,6 +43,7 @@ bool loop_timer_is_running(const struct loop_timer *timer);
 /* Descriptors. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 struct loop_fd;
+/* A descriptor with an error pending counts as ready for all that was wanted: the next read or write tells. */
 typedef void loop_fd_fn(void *arg, int fd, int events);
 int loop_fd_open(struct loop *loop, int fd, int events, loop_fd_fn *fn, void *arg, struct loop_fd **ret);
 int loop_fd_want(struct loop_fd *watch, int events);
@@ -52,7 +56,8 @@ int loop_wake_open(struct loop *loop, loop_wake_fn *fn, void *arg, struct loop_w
 void loop_wake_send(struct loop_wake *wake); /* any thread; several sends may make one call */
 void loop_wake_close(struct loop_wake *wake);
 
-/* Called in every turn, after its events and before the loop sleeps: the place to flush what was queued. */
+/* Called in every turn, after its events and before the loop sleeps: the place to flush what was queued. For the life
+ * of the loop; 0 or ERR_LIMIT. */
 typedef void loop_flush_fn(void *arg);
 int loop_on_flush(struct loop *loop, loop_flush_fn *fn, void *arg);
 
@@ -61,7 +66,8 @@ typedef void loop_signal_fn(void *arg, int signum);
 int loop_on_signal(struct loop *loop, int signum, loop_signal_fn *fn, void *arg);
 
 /* Runs fn(arg) on the loop's thread and waits for it, from any other thread. Returns 0 when it ran, -ETIMEDOUT
- * when it did not start within timeout_ms (then it never will), ERR_CLOSED when the loop has ended. */
+ * when it did not start within timeout_ms (then it never will), ERR_CLOSED when the loop has ended. A call that has
+ * started is waited for to its end. */
 int loop_call(struct loop *loop, void (*fn)(void *arg), void *arg, unsigned timeout_ms);
 
 #endif
