@@ -1,4 +1,4 @@
-/* Counters, gauges and histograms, shown as Prometheus text. A metric is a row in a static table of its module;
+/* Counters and gauges, shown as Prometheus text. A metric is a row in a static table of its module;
  * HELP, documentation and output come from the row. Updating is one relaxed atomic add: any thread. */
 #ifndef CORE_METRICS_H
 #define CORE_METRICS_H
@@ -19,13 +19,13 @@ struct metric {
 	_Atomic int64_t value;
 };
 
-/* Registers a table that lives for ever; rows of the same name must be adjacent. Before threads start. */
+/* Registers a table that lives for ever. Rows of the same name share one HELP and TYPE, wherever they come from. */
 void metrics_register(struct metric *table, unsigned n);
-/* A gauge whose value is asked for at output time, on the asking thread. */
+/* A metric whose value is asked for at output time, on the asking thread; fn must not register others. name and help
+ * live for ever, labels (may be NULL) are copied. */
 typedef int64_t metric_read_fn(void *arg);
 void metrics_register_read(const char *name, const char *labels, const char *help, enum metric_type type,
 			   metric_read_fn *fn, void *arg);
-/* Labels, when given, are copied. */
 
 static inline void metric_add(struct metric *m, int64_t n)
 {

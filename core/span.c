@@ -80,3 +80,33 @@ int span_to_u32(struct span s, uint32_t max, uint32_t *ret)
 	*ret = (uint32_t)value;
 	return 0;
 }
+
+size_t span_utf8(struct span s, uint32_t *ret_code)
+{
+	static const uint32_t smallest[] = { [2] = 0x80, [3] = 0x800, [4] = 0x10000 };
+	const unsigned char *in = (const unsigned char *)s.ptr;
+	uint32_t code;
+	size_t len;
+
+	if (s.len == 0)
+		return 0;
+	if (in[0] < 0x80) {
+		*ret_code = in[0];
+		return 1;
+	}
+	if (in[0] < 0xc2 || in[0] > 0xf4)
+		return 0;
+	len = in[0] < 0xe0 ? 2 : in[0] < 0xf0 ? 3 : 4;
+	if (s.len < len)
+		return 0;
+	code = in[0] & (0x7fU >> len);
+	for (size_t i = 1; i < len; i++) {
+		if ((in[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (in[i] & 0x3f);
+	}
+	if (code < smallest[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+		return 0;
+	*ret_code = code;
+	return len;
+}

@@ -55,5 +55,8 @@ struct span span_trim(struct span s);
 struct span span_cut(struct span *s, char sep);
 /* Strict unsigned decimal: 1 to 10 digits, nothing else, at most max. 0 or ERR_PARSE. */
 int span_to_u32(struct span s, uint32_t max, uint32_t *ret);
+/* Octets of the UTF-8 character that s begins with, and its code point (RFC 3629: no overlong forms, no surrogates).
+ * 0 when s is empty or does not begin with one. */
+size_t span_utf8(struct span s, uint32_t *ret_code);
 
 #endif
