@@ -1,10 +1,12 @@
 /* Session descriptions (RFC 8866, 3264) for a gateway that anchors media: reads what it must understand and rewrites only
- * addresses, ports, o= and a=rtcp; ICE attributes (RFC 8839) go as a set; every other byte stays. Tolerant of LF-only lines and a
- * missing final line end. Pure. */
+ * addresses, ports, o= and a=rtcp; ICE attributes (RFC 8839) go as a set, and so do a=altc and a=source-filter, which name
+ * addresses of the far side; u=, e= and p= go, s= and i= that name a host too; every other byte stays. Tolerant of LF-only
+ * lines and a missing final line end. Pure. */
 #ifndef SBC_OFFER_H
 #define SBC_OFFER_H
 
 #include "core/addr.h"
+#include "sbc/mime.h"
 
 enum { OFFER_MEDIA_MAX = 8, OFFER_FORMATS_MAX = 32, OFFER_LINES_MAX = 64 /* a= per m= */, OFFER_BYTES_MAX = 8192 };
 
@@ -17,7 +19,7 @@ struct offer_media {
 	uint16_t port;             /* 0: disabled or rejected */
 	struct span formats;       /* as they stand, without the leading space */
 	struct addr rtp;           /* effective c= and port; family 0 when port is 0 */
-	struct addr rtcp;          /* a=rtcp, or RTP port + 1 */
+	struct addr rtcp;          /* a=rtcp, or RTP port + 1; family 0 when port is 0, 65535 or not RTP */
 	bool has_rtcp_attr;
 	bool is_rtp;               /* proto contains RTP/ */
 	bool has_rtcp_mux;
@@ -40,7 +42,8 @@ struct offer_error {
 	unsigned line;     /* from 1 */
 };
 /* 0 or ERR_PARSE (answer 488 or 400), ERR_LIMIT over the limits above, ERR_UNSUPPORTED for what is well-formed but not
- * relayable (host names, port counts above 1, multicast). Port -1, 65536, formats over 127 for RTP/AVP are ERR_PARSE. */
+ * relayable (host names, port counts above 1, multicast). Port -1, 65536, formats over 127 for RTP/AVP are ERR_PARSE.
+ * Private and loopback addresses pass: whether the far side may name them is the realm's policy. */
 int offer_parse(struct span body, struct offer *ret, struct offer_error *ret_error);
 
 /* How the other leg shall see it. */
@@ -55,18 +58,9 @@ struct offer_patch {
 	struct offer_patch_media media[OFFER_MEDIA_MAX];
 };
 struct buf;
-/* o= becomes "- <id> <version> IN IP4|IP6 <address>"; the user name and s= stay "-" when they named a host. Held lines stay held
- * (0.0.0.0 or :: in the other family's form). 0 or ERR_LIMIT. */
+/* o= becomes "- <id> <version> IN IP4|IP6 <address>"; s= becomes "-" when it named a host. Held lines stay held (0.0.0.0 or ::
+ * in the other family's form). A line whose address differs from the session's gets an own c=. A line that is disabled in `in`
+ * stays so. 0 or ERR_LIMIT when `out` is full. */
 int offer_rewrite(const struct offer *in, const struct offer_patch *patch, struct buf *out);
-
-/* ---- bodies (mime.c) ------------------------------------------------------------------------------------------------------ */
-struct mime_part {
-	struct span sdp;        /* the session description inside the body; ptr NULL: there is none */
-	struct span before;     /* body bytes before it (multipart), and after it */
-	struct span after;
-};
-/* Finds the SDP in a body: Content-Type application/sdp, or in multipart/mixed (RFC 2046, 5621; at most 8 parts, depth 1). 0 also when
- * there is none; ERR_PARSE for a broken multipart; ERR_UNSUPPORTED for nesting with SDP inside. */
-int mime_find_sdp(struct span content_type, struct span body, struct mime_part *ret);
 
 #endif
