@@ -1,0 +1,281 @@
+/* What remains of a call: its record (CDR), the row from which a restart can resume it, and copies for the API. */
+#include "sbc/call.h"
+
+#include <stdlib.h>
+
+#include "core/buf.h"
+#include "core/err.h"
+#include "core/json_text.h"
+#include "sbc/trace.h"
+
+enum { DECISION_BYTES = 8192, LIVE_BYTES = 49152 };
+
+void call_stats_final(struct call *call)
+{
+	for (unsigned i = 0; call->media != NULL && i < call->n_streams; i++)
+		for (int side = MEDIA_A; side <= MEDIA_B; side++)
+			media_stats(call->media, i, side, &call->streams[i].final[side]);
+}
+
+static void write_steps(const struct call *call, struct buf *out)
+{
+	json_open(out, '[');
+	for (const struct call_step_node *n = call->steps; n != NULL; n = n->next) {
+		json_open(out, '{');
+		json_member_int(out, "at_ms", n->step.at_ms);
+		json_member_text(out, "rule", span_of(n->step.rule));
+		json_member_text(out, "text", span_of(n->step.text));
+		json_close(out, '}');
+	}
+	json_close(out, ']');
+}
+
+struct stream_text { /* one direction: addresses as text */
+	char local[ADDR_TEXT_MAX], signalled[ADDR_TEXT_MAX], latched[ADDR_TEXT_MAX];
+};
+
+static struct span address(const struct addr *addr, char *text)
+{
+	return addr_is_set(addr) ? span_of(addr_text(addr, text)) : SPAN_NONE;
+}
+
+static unsigned list_streams(const struct call *call, struct cdr_stream *out, struct stream_text *text)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < call->n_streams; i++) {
+		const struct call_stream *stream = &call->streams[i];
+
+		for (int side = MEDIA_A; stream->was_open && side <= MEDIA_B; side++, n++) {
+			const struct media_stats *s = &stream->final[side];
+
+			out[n] = (struct cdr_stream){
+				.index = i,
+				.side = side == MEDIA_A ? 'a' : 'b',
+				.kind = span_of(stream->kind),
+				.local = address(&s->local, text[n].local),
+				.signalled = address(&s->signalled, text[n].signalled),
+				.latched = address(&s->latched, text[n].latched),
+				.path = span_of(media_path_text(s->path)),
+				.packets = s->packets,
+				.bytes = s->bytes,
+				.lost = s->lost,
+				.dropped = s->dropped_source + s->dropped_format + s->dropped_payload + s->dropped_early +
+					   s->dropped_overload,
+				.rtcp_packets = s->rtcp_packets,
+				.jitter_us = s->jitter_us,
+			};
+		}
+	}
+	return n;
+}
+
+static void fill_leg(const struct leg *leg, struct cdr_leg *out, char *text)
+{
+	if (leg->realm == NULL)
+		return;
+	out->realm = span_of(leg->realm->name);
+	out->peer = span_of(leg->peer != NULL ? leg->peer->name : NULL);
+	out->call_id = leg->dialog.call_id;
+	out->local_tag = span_of(leg->dialog.local_tag);
+	out->remote_tag = leg->dialog.remote_tag;
+	out->signalling = address(&leg->dialog.flow.remote, text);
+	out->user_agent = leg->user_agent;
+}
+
+void call_record(struct call *call, store_done_fn *done)
+{
+	char decision[DECISION_BYTES], signalling[2][ADDR_TEXT_MAX];
+	struct buf steps = buf_of(decision, sizeof(decision));
+	struct cdr_stream streams[MEDIA_STREAMS_MAX * 2];
+	struct stream_text text[MEDIA_STREAMS_MAX * 2];
+	struct cdr cdr = {
+		.id = span_of(call->group.id),
+		.node = span_of(call->config->node),
+		.config_revision = call->config->revision,
+		.started_ms = call->started_ms,
+		.ringing_ms = call->ringing_ms,
+		.answered_ms = call->answered_ms,
+		.ended_ms = call->ended_ms,
+		.sip_status = call->status,
+		.ended_by = call->ended_by,
+		.cause = span_of(call->cause),
+		.reason = call->reason,
+		.streams = streams,
+	};
+
+	if (call->b2bua->deps.store == NULL) {
+		done(call, 0);
+		return;
+	}
+	write_steps(call, &steps);
+	cdr.decision_json = steps.is_full ? SPAN_LIT("[]") : buf_span(&steps);
+	fill_leg(&call->leg[MEDIA_A], &cdr.a, signalling[0]);
+	fill_leg(&call->leg[MEDIA_B], &cdr.b, signalling[1]);
+	cdr.a.from_uri = call->from_uri;
+	cdr.a.to_uri = call->to_uri;
+	cdr.a.request_uri = call->request_uri;
+	cdr.b.from_uri = call->leg[MEDIA_B].dialog.local;
+	cdr.b.to_uri = call->leg[MEDIA_B].dialog.remote;
+	cdr.b.request_uri = call->leg[MEDIA_B].dialog.remote_target;
+	cdr.n_streams = list_streams(call, streams, text);
+	store_cdr(call->b2bua->deps.store, &cdr, done, call);
+	if (call->answered_ms != 0)
+		store_live_delete(call->b2bua->deps.store, cdr.id);
+}
+
+/* ---- live row -------------------------------------------------------------------------------------------------------------- */
+
+static void write_leg(const struct leg *leg, struct buf *out)
+{
+	const struct dialog *d = &leg->dialog;
+	char text[ADDR_TEXT_MAX];
+
+	json_open(out, '{');
+	json_member_text(out, "realm", span_of(leg->realm->name));
+	json_member_text(out, "peer", span_of(leg->peer != NULL ? leg->peer->name : NULL));
+	json_member_text(out, "call_id", d->call_id);
+	json_member_text(out, "local_tag", span_of(d->local_tag));
+	json_member_text(out, "remote_tag", d->remote_tag);
+	json_member_text(out, "local", d->local);
+	json_member_text(out, "remote", d->remote);
+	json_member_text(out, "remote_target", d->remote_target);
+	json_member_text(out, "strict_target", d->strict_target);
+	json_member_text(out, "routes", d->routes);
+	json_member_int(out, "local_cseq", d->local_cseq);
+	json_member_int(out, "remote_cseq", d->has_remote_cseq ? (int64_t)d->remote_cseq : -1);
+	json_member_text(out, "flow_local", span_of(addr_text(&d->flow.local, text)));
+	json_member_text(out, "flow_remote", span_of(addr_text(&d->flow.remote, text)));
+	json_member_int(out, "sdp_id", (int64_t)leg->sdp_id);
+	json_member_int(out, "sdp_version", (int64_t)leg->sdp_version);
+	json_member_text(out, "sdp_received", leg->sdp_received);
+	json_member_text(out, "sdp_sent", leg->sdp_sent);
+	json_close(out, '}');
+}
+
+void call_save_live(struct call *call)
+{
+	char text[LIVE_BYTES];
+	struct buf out = buf_of(text, sizeof(text));
+
+	if (call->b2bua->deps.store == NULL)
+		return;
+	json_open(&out, '{');
+	json_member_int(&out, "format", 1);
+	json_member_int(&out, "started_ms", call->started_ms);
+	json_member_int(&out, "ringing_ms", call->ringing_ms);
+	json_member_int(&out, "answered_ms", call->answered_ms);
+	json_member_text(&out, "from_uri", call->from_uri);
+	json_member_text(&out, "to_uri", call->to_uri);
+	json_member_text(&out, "request_uri", call->request_uri);
+	json_key(&out, "a");
+	write_leg(&call->leg[MEDIA_A], &out);
+	json_key(&out, "b");
+	write_leg(&call->leg[MEDIA_B], &out);
+	json_close(&out, '}');
+	if (!out.is_full)
+		store_live_put(call->b2bua->deps.store, span_of(call->group.id), buf_span(&out));
+}
+
+/* ---- copies for the API ------------------------------------------------------------------------------------------------------ */
+
+static const char *copy(struct arena *arena, struct span text)
+{
+	return span_is_empty(text) ? NULL : arena_strdup(arena, text);
+}
+
+void call_summarise(const struct call *call, struct arena *arena, struct call_summary *ret)
+{
+	const struct leg *a = &call->leg[MEDIA_A], *b = &call->leg[MEDIA_B];
+
+	*ret = (struct call_summary){
+		.id = copy(arena, span_of(call->group.id)),
+		.state = call_state_text(call->state),
+		.from_realm = copy(arena, span_of(a->realm->name)),
+		.to_realm = b->realm != NULL ? copy(arena, span_of(b->realm->name)) : NULL,
+		.to_peer = b->peer != NULL ? copy(arena, span_of(b->peer->name)) : NULL,
+		.from_uri = copy(arena, call->from_uri),
+		.to_uri = copy(arena, call->to_uri),
+		.call_id = copy(arena, a->dialog.call_id),
+		.started_ms = call->started_ms,
+		.answered_ms = call->answered_ms,
+		.ended_ms = call->ended_ms,
+		.status = call->status,
+		.cause = call->cause,
+		.is_held = call->is_held,
+	};
+}
+
+static void view_leg(const struct leg *leg, struct arena *arena, struct call_leg_view *ret)
+{
+	const struct dialog *d = &leg->dialog;
+
+	if (leg->realm == NULL)
+		return;
+	ret->realm = copy(arena, span_of(leg->realm->name));
+	ret->peer = leg->peer != NULL ? copy(arena, span_of(leg->peer->name)) : NULL;
+	ret->call_id = copy(arena, d->call_id);
+	ret->local_tag = copy(arena, span_of(d->local_tag));
+	ret->remote_tag = copy(arena, d->remote_tag);
+	ret->from = copy(arena, d->local);
+	ret->to = copy(arena, d->remote);
+	ret->remote_target = copy(arena, d->remote_target);
+	ret->user_agent = copy(arena, leg->user_agent);
+	ret->local = d->flow.local;
+	ret->remote = d->flow.remote;
+	ret->sdp_received = copy(arena, leg->sdp_received);
+	ret->sdp_sent = copy(arena, leg->sdp_sent);
+}
+
+static void view_streams(const struct call *call, struct arena *arena, struct call_view *ret)
+{
+	ret->streams = arena_alloc(arena, sizeof(*ret->streams) * MEDIA_STREAMS_MAX);
+	for (unsigned i = 0; ret->streams != NULL && i < call->n_streams; i++) {
+		const struct call_stream *stream = &call->streams[i];
+		struct call_stream_view *view = &ret->streams[ret->n_streams];
+
+		if (!stream->was_open)
+			continue;
+		view->index = i;
+		view->kind = copy(arena, span_of(stream->kind));
+		view->format = copy(arena, span_of(stream->format));
+		for (int side = MEDIA_A; side <= MEDIA_B; side++)
+			if (call->media == NULL || media_stats(call->media, i, side, &view->side[side]) != 0)
+				view->side[side] = stream->final[side];
+		ret->n_streams++;
+	}
+}
+
+static void view_steps(const struct call *call, struct arena *arena, struct call_view *ret)
+{
+	ret->steps = arena_alloc(arena, sizeof(*ret->steps) * (call->n_steps + 1));
+	for (const struct call_step_node *n = call->steps; ret->steps != NULL && n != NULL; n = n->next)
+		ret->steps[ret->n_steps++] = (struct call_step){ n->step.at_ms, arena_strdup(arena, span_of(n->step.rule)),
+								 arena_strdup(arena, span_of(n->step.text)) };
+}
+
+int call_view_fill(const struct call *call, struct arena *arena, struct call_view *ret)
+{
+	struct call_view view = { 0 };
+	struct trace_id ids[2] = { { 'a', call->leg[MEDIA_A].dialog.call_id }, { 'b', call->leg[MEDIA_B].dialog.call_id } };
+	int err;
+
+	call_summarise(call, arena, &view.summary);
+	if (call->state == CALL_DONE || call->ended_ms != 0) {
+		view.ended_by = cdr_end_text(call->ended_by);
+		view.reason = copy(arena, call->reason);
+	}
+	view_leg(&call->leg[MEDIA_A], arena, &view.leg[MEDIA_A]);
+	view_leg(&call->leg[MEDIA_B], arena, &view.leg[MEDIA_B]);
+	view.leg[MEDIA_A].request_uri = copy(arena, call->request_uri);
+	view.leg[MEDIA_B].request_uri = copy(arena, call->leg[MEDIA_B].dialog.remote_target);
+	view_streams(call, arena, &view);
+	view_steps(call, arena, &view);
+	err = trace_collect(call->b2bua->trace, ids, span_is_empty(ids[1].call_id) ? 1 : 2, call->started_ms, arena,
+			    &view.messages, &view.n_messages, &view.messages_lost);
+	if (err == 0 && arena_is_exhausted(arena))
+		err = ERR_LIMIT;
+	if (err == 0)
+		*ret = view;
+	return err;
+}
