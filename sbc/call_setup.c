@@ -10,6 +10,7 @@
 #include "core/limit.h"
 #include "sbc/route.h"
 #include "sbc/topology.h"
+#include "sbc/transport.h"
 
 struct refusal {
 	int status;
