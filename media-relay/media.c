@@ -1,0 +1,779 @@
+/* Media sessions, control side: realms' port pools, sessions and their streams, what signalling says about far ends,
+ * the time-out sweep, statistics. Packets are the relay threads' (relay.c, forward.c).
+ *
+ * Closing is immediate for the caller; a stream's memory and ports live on until its relay thread has let go of them
+ * (RELAY_CLOSED). Control thread, but for media_stats(). */
+#include "media-relay/media.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "core/conf.h"
+#include "core/err.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "core/metrics.h"
+#include "media-relay/ports.h"
+#include "media-relay/relay.h"
+
+enum { SWEEP_MS = 1000, IDLE_PAIRS_MAX = 2048, IDLE_SHARE_OF_FILES = 8, REALM_NAME_MAX = 64 };
+
+struct media_realm { /* the engine's view of a realm */
+	char name[REALM_NAME_MAX];
+	struct ports *pools[CONFIG_REALM_ADDRESSES_MAX];
+	unsigned n_pools;
+};
+
+struct media_engine {
+	struct loop *loop;
+	struct relay *relay;
+	struct media_realm *realms;
+	unsigned n_realms;
+	struct target_own *own;
+	unsigned n_own;
+	struct list sessions;
+	struct list *sweep_next; /* moved on when that session closes inside a callback */
+	unsigned n_sessions;
+	struct loop_timer sweep;
+};
+
+struct side_policy { /* of the realm, as it was when the session began */
+	const struct media_realm *realm;
+	unsigned index;
+	enum realm_trust trust;
+	enum realm_nat nat;
+	uint32_t window_ms;
+};
+
+enum { TOTAL_PACKETS, TOTAL_BYTES, TOTAL_SENT, TOTAL_RTCP, TOTAL_SOURCE, TOTAL_FORMAT, TOTAL_PAYLOAD, TOTAL_EARLY,
+       TOTAL_OVERLOAD, TOTAL_QUEUE, TOTALS };
+
+struct stream {
+	struct relay_stream relay;
+	struct media_engine *engine;
+	struct media *media; /* NULL while closing */
+	unsigned index;
+	struct ports *pools[2];
+	struct ports_pair pairs[2];
+	struct relay_setup setup;       /* newest, as posted */
+	struct relay_addr signalled[2]; /* for media_stats() */
+	_Atomic uint32_t targets[2];    /* enum target of the signalled RTP address */
+	uint64_t collected[TOTALS];     /* what the metrics already contain */
+};
+
+struct media {
+	struct group_member member;
+	struct list node;
+	struct media_engine *engine;
+	struct side_policy sides[2];
+	uint32_t timeout_ms;
+	bool is_held, has_timed_out;
+	uint64_t quiet_since_ms, packets_seen;
+	media_event_fn *fn;
+	void *arg;
+	struct stream *streams[MEDIA_STREAMS_MAX];
+};
+
+enum { M_SESSIONS, M_STREAMS, M_TIMEOUTS, M_REFUSED, M_EXHAUSTED, M_PACKETS, M_BYTES, M_SENT, M_RTCP, M_DROPPED };
+
+static struct metric metrics[] = {
+	[M_SESSIONS] = { "postern_media_sessions", NULL, "Media sessions that are open.", METRIC_GAUGE, 0, 0 },
+	[M_STREAMS] = { "postern_media_streams", NULL, "Streams that are open or closing.", METRIC_GAUGE, 0, 0 },
+	[M_TIMEOUTS] = { "postern_media_timeouts_total", NULL, "Sessions that fell silent for their time-out.",
+			 METRIC_COUNTER, 0, 0 },
+	[M_REFUSED] = { "postern_media_targets_refused_total", NULL,
+			"Signalled addresses that media must not be sent to.", METRIC_COUNTER, 0, 0 },
+	[M_EXHAUSTED] = { "postern_media_ports_exhausted_total", NULL, "Streams refused because a port pool was empty.",
+			  METRIC_COUNTER, 0, 0 },
+	/* From here in the order of TOTAL_*. */
+	[M_PACKETS] = { "postern_media_packets_total", NULL, "RTP packets and plain datagrams accepted.",
+			METRIC_COUNTER, 0, 0 },
+	[M_BYTES] = { "postern_media_bytes_total", NULL, "UDP payload of the accepted packets.", METRIC_COUNTER, 0, 0 },
+	[M_SENT] = { "postern_media_sent_total", NULL, "Accepted packets that were sent on.", METRIC_COUNTER, 0, 0 },
+	[M_RTCP] = { "postern_media_rtcp_packets_total", NULL, "RTCP packets accepted.", METRIC_COUNTER, 0, 0 },
+	[M_DROPPED] = { "postern_media_dropped_total", "reason=\"source\"", "Packets dropped, by reason.",
+			METRIC_COUNTER, 0, 0 },
+	{ "postern_media_dropped_total", "reason=\"format\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
+	{ "postern_media_dropped_total", "reason=\"payload\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
+	{ "postern_media_dropped_total", "reason=\"early\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
+	{ "postern_media_dropped_total", "reason=\"overload\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
+	{ "postern_media_dropped_total", "reason=\"queue\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
+};
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* Adds what came since the last time to the metrics. Returns the packets of any accepted kind so far. */
+static uint64_t collect(struct stream *stream)
+{
+	uint64_t now[TOTALS] = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct relay_counts *c = &stream->relay.sides[i].counts;
+		const _Atomic uint64_t *const sources[TOTALS] = {
+			[TOTAL_PACKETS] = &c->packets, [TOTAL_BYTES] = &c->bytes, [TOTAL_SENT] = &c->sent,
+			[TOTAL_RTCP] = &c->rtcp_packets, [TOTAL_SOURCE] = &c->dropped_source,
+			[TOTAL_FORMAT] = &c->dropped_format, [TOTAL_PAYLOAD] = &c->dropped_payload,
+			[TOTAL_EARLY] = &c->dropped_early, [TOTAL_OVERLOAD] = &c->dropped_overload,
+			[TOTAL_QUEUE] = &c->dropped_queue,
+		};
+
+		for (unsigned j = 0; j < TOTALS; j++)
+			now[j] += get(sources[j]);
+	}
+	for (unsigned j = 0; j < TOTALS; j++) {
+		if (now[j] != stream->collected[j])
+			metric_add(&metrics[M_PACKETS + j], (int64_t)(now[j] - stream->collected[j]));
+		stream->collected[j] = now[j];
+	}
+	return now[TOTAL_PACKETS] + now[TOTAL_RTCP];
+}
+
+/* The engine: pools */
+
+static bool pools_overlap(const struct realm_conf *a, const struct realm_conf *b)
+{
+	if (a->media_port_max < b->media_port_min || b->media_port_max < a->media_port_min)
+		return false;
+	for (unsigned i = 0; i < a->n_addresses; i++)
+		for (unsigned j = 0; j < b->n_addresses; j++)
+			if (addr_eq_ip(&a->addresses[i], &b->addresses[j]))
+				return true;
+	return false;
+}
+
+static void report(struct conf_errors *errors, const struct realm_conf *realm, const char *member, const char *hint,
+		   const char *text)
+{
+	char pointer[128];
+
+	snprintf(pointer, sizeof(pointer), "/realms/%s/%s", realm->name, member);
+	conf_errors_add(errors, pointer, 0, 0, hint, "%s", text);
+}
+
+static int check_ephemeral(const struct realm_conf *realm, const struct ports_ephemeral *ephemeral,
+			   struct conf_errors *errors)
+{
+	uint16_t port = ports_ephemeral_collision(ephemeral, realm->media_port_min, realm->media_port_max);
+	char text[200], hint[200];
+
+	if (port == 0)
+		return 0;
+	snprintf(text, sizeof(text), "media_ports %u-%u overlaps the kernel's ephemeral ports %u-%u (first at %u)",
+		 realm->media_port_min, realm->media_port_max, ephemeral->min, ephemeral->max, port);
+	snprintf(hint, sizeof(hint),
+		 "choose other ports, or reserve them: sysctl net.ipv4.ip_local_reserved_ports=%u-%u (added to what is there), "
+		 "or move net.ipv4.ip_local_port_range", realm->media_port_min, realm->media_port_max);
+	report(errors, realm, "media_ports", hint, text);
+	return ERR_CONFIG;
+}
+
+static int check_realms(const struct config *config, struct conf_errors *errors)
+{
+	struct ports_ephemeral ephemeral;
+	int err = ports_ephemeral_read(&ephemeral);
+	int result = 0;
+	char text[200];
+
+	if (err < 0) {
+		log_warn("media", "ephemeral port range not readable; overlap with media ports is not checked",
+			 LF_TEXT("error", err_str(err)));
+		ephemeral = (struct ports_ephemeral){ .min = 1 };
+	}
+	for (unsigned i = 0; i < config->n_realms; i++) {
+		const struct realm_conf *realm = &config->realms[i];
+
+		if (check_ephemeral(realm, &ephemeral, errors) < 0)
+			result = ERR_CONFIG;
+		for (unsigned j = 0; j < i; j++) {
+			if (!pools_overlap(realm, &config->realms[j]))
+				continue;
+			snprintf(text, sizeof(text), "media_ports %u-%u overlaps %u-%u of realm %s on the same address",
+				 realm->media_port_min, realm->media_port_max, config->realms[j].media_port_min,
+				 config->realms[j].media_port_max, config->realms[j].name);
+			report(errors, realm, "media_ports", "give each realm its own ports or its own address", text);
+			result = ERR_CONFIG;
+		}
+	}
+	return result;
+}
+
+/* Sockets that wait for reuse take descriptors: never more than a share of what the process may have. */
+static unsigned idle_pairs_per_pool(unsigned n_pools)
+{
+	struct rlimit limit;
+	unsigned pairs = IDLE_PAIRS_MAX;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / IDLE_SHARE_OF_FILES / 2 < pairs)
+		pairs = (unsigned)(limit.rlim_cur / IDLE_SHARE_OF_FILES / 2);
+	return n_pools > 0 ? pairs / n_pools : 0;
+}
+
+static int open_pools(struct media_engine *engine, const struct config *config, struct conf_errors *errors)
+{
+	unsigned n_pools = 0;
+	int result = 0;
+
+	for (unsigned i = 0; i < config->n_realms; i++)
+		n_pools += config->realms[i].n_addresses;
+	for (unsigned i = 0; i < config->n_realms; i++) {
+		const struct realm_conf *realm = &config->realms[i];
+		struct media_realm *mine = &engine->realms[i];
+
+		snprintf(mine->name, sizeof(mine->name), "%s", realm->name);
+		for (unsigned j = 0; j < realm->n_addresses; j++) {
+			struct ports_conf conf = {
+				.address = realm->addresses[j], .port_min = realm->media_port_min,
+				.port_max = realm->media_port_max, .quarantine_ms = config->limits.port_quarantine_ms,
+				.dscp = realm->dscp_media, .idle_max = idle_pairs_per_pool(n_pools),
+			};
+			char member[32], text[160], address[ADDR_TEXT_MAX];
+			int err = ports_new(&conf, &mine->pools[mine->n_pools]);
+
+			if (err == 0) {
+				mine->n_pools++;
+				continue;
+			}
+			snprintf(member, sizeof(member), "addresses/%u", j);
+			snprintf(text, sizeof(text), "media ports of %s cannot be used: %s",
+				 addr_ip_text(&realm->addresses[j], address), err_str(err));
+			report(errors, realm, member, "the address must be configured on this host, and hold an even "
+			       "port and the odd one above it", text);
+			result = ERR_CONFIG;
+		}
+	}
+	return result;
+}
+
+static int note_own(struct media_engine *engine, const struct config *config)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < config->n_realms; i++)
+		n += config->realms[i].n_addresses + config->realms[i].n_listens;
+	engine->own = calloc(n > 0 ? n : 1, sizeof(*engine->own));
+	if (engine->own == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < config->n_realms; i++) {
+		const struct realm_conf *realm = &config->realms[i];
+
+		for (unsigned j = 0; j < realm->n_addresses; j++)
+			engine->own[engine->n_own++] = (struct target_own){
+				realm->addresses[j], realm->media_port_min, realm->media_port_max, i, true,
+			};
+		for (unsigned j = 0; j < realm->n_listens; j++)
+			engine->own[engine->n_own++] = (struct target_own){
+				realm->listens[j].addr, realm->listens[j].addr.port, realm->listens[j].addr.port, i, false,
+			};
+	}
+	return 0;
+}
+
+static size_t streams_max(const struct media_engine *engine)
+{
+	struct ports_stats stats;
+	size_t pairs = 0;
+
+	for (unsigned i = 0; i < engine->n_realms; i++) {
+		for (unsigned j = 0; j < engine->realms[i].n_pools; j++) {
+			ports_stats(engine->realms[i].pools[j], &stats);
+			pairs += stats.total;
+		}
+	}
+	return pairs / 2 + 1;
+}
+
+static void register_metrics(void)
+{
+	static bool is_done;
+
+	if (!is_done)
+		metrics_register(metrics, sizeof(metrics) / sizeof(metrics[0]));
+	is_done = true;
+}
+
+static void on_relay_event(void *arg, struct relay_stream *relay, uint32_t events);
+static void on_sweep(struct loop_timer *timer, void *arg);
+
+int media_engine_new(struct loop *loop, const struct config *config, struct conf_errors *errors,
+		     struct media_engine **ret)
+{
+	unsigned threads = config->limits.relay_threads > 0 ? config->limits.relay_threads : 1;
+	struct media_engine *engine = calloc(1, sizeof(*engine));
+	int err = -ENOMEM;
+
+	if (engine == NULL)
+		return err;
+	engine->loop = loop;
+	list_init(&engine->sessions);
+	loop_timer_init(&engine->sweep, loop, on_sweep, engine);
+	engine->n_realms = config->n_realms;
+	engine->realms = calloc(config->n_realms + 1, sizeof(*engine->realms));
+	if (engine->realms == NULL)
+		goto out;
+	err = check_realms(config, errors);
+	if (err == 0)
+		err = open_pools(engine, config, errors);
+	if (err == 0)
+		err = note_own(engine, config);
+	if (err == 0)
+		err = relay_new(loop, threads, streams_max(engine), on_relay_event, engine, &engine->relay);
+	if (err < 0)
+		goto out;
+	register_metrics();
+	loop_timer_start(&engine->sweep, SWEEP_MS);
+	*ret = engine;
+	engine = NULL;
+out:
+	media_engine_free(engine);
+	return err;
+}
+
+void media_engine_free(struct media_engine *engine)
+{
+	if (engine == NULL)
+		return;
+	loop_timer_stop(&engine->sweep);
+	relay_free(engine->relay);
+	for (unsigned i = 0; engine->realms != NULL && i < engine->n_realms; i++)
+		for (unsigned j = 0; j < engine->realms[i].n_pools; j++)
+			ports_free(engine->realms[i].pools[j]);
+	free(engine->realms);
+	free(engine->own);
+	free(engine);
+}
+
+static const struct media_realm *find_realm(const struct media_engine *engine, const struct realm_conf *realm)
+{
+	/* By name: after a reload the caller's snapshot may number its realms differently. */
+	for (unsigned i = 0; i < engine->n_realms; i++)
+		if (strcmp(engine->realms[i].name, realm->name) == 0)
+			return &engine->realms[i];
+	return NULL;
+}
+
+/* Sessions */
+
+static int set_side(struct media *media, enum media_side side, const struct realm_conf *realm)
+{
+	const struct media_realm *mine = find_realm(media->engine, realm);
+
+	if (mine == NULL)
+		return ERR_NOT_FOUND;
+	media->sides[side] = (struct side_policy){
+		.realm = mine, .index = (unsigned)(mine - media->engine->realms), .trust = realm->trust,
+		.nat = realm->nat, .window_ms = realm->latch_window_ms,
+	};
+	return 0;
+}
+
+static void on_group_close(struct group_member *member)
+{
+	struct media *media = LIST_ENTRY(member, struct media, member);
+	struct media_engine *engine = media->engine;
+
+	for (unsigned i = 0; i < MEDIA_STREAMS_MAX; i++)
+		media_stream_close(media, i);
+	if (engine->sweep_next == &media->node)
+		engine->sweep_next = media->node.next;
+	list_remove(&media->node);
+	engine->n_sessions--;
+	metric_add(&metrics[M_SESSIONS], -1);
+	free(media);
+}
+
+int media_open(struct media_engine *engine, struct group *group, const struct realm_conf *realm_a,
+	       const struct realm_conf *realm_b, uint32_t timeout_ms, media_event_fn *fn, void *arg,
+	       struct media **ret)
+{
+	struct media *media = calloc(1, sizeof(*media));
+	int err = -ENOMEM;
+
+	if (media == NULL)
+		return err;
+	media->engine = engine;
+	media->timeout_ms = timeout_ms;
+	media->fn = fn;
+	media->arg = arg;
+	err = set_side(media, MEDIA_A, realm_a);
+	if (err == 0)
+		err = set_side(media, MEDIA_B, realm_b);
+	if (err < 0) {
+		free(media);
+		return err;
+	}
+	list_append(&engine->sessions, &media->node);
+	engine->n_sessions++;
+	metric_add(&metrics[M_SESSIONS], 1);
+	group_add(group, &media->member, on_group_close);
+	*ret = media;
+	return 0;
+}
+
+int media_set_realm_b(struct media *media, const struct realm_conf *realm_b)
+{
+	for (unsigned i = 0; i < MEDIA_STREAMS_MAX; i++)
+		if (media->streams[i] != NULL)
+			return ERR_STATE;
+	return set_side(media, MEDIA_B, realm_b);
+}
+
+void media_hold(struct media *media, bool is_held)
+{
+	media->is_held = is_held;
+	media->quiet_since_ms = loop_now_ms(media->engine->loop);
+}
+
+unsigned media_sessions(const struct media_engine *engine)
+{
+	return engine->n_sessions;
+}
+
+/* Streams */
+
+/* The realm's first pool of the family; its others of that family when the first is empty. */
+static int take_pair(const struct media_realm *realm, uint8_t family, uint64_t now_ms, struct ports **ret_pool,
+		     struct ports_pair *ret)
+{
+	int err = -EAFNOSUPPORT;
+
+	for (unsigned i = 0; i < realm->n_pools; i++) {
+		struct ports *pool = realm->pools[i];
+
+		if (family == 0)
+			family = ports_conf(pool)->address.family;
+		if (ports_conf(pool)->address.family != family)
+			continue;
+		err = ports_take(pool, now_ms, ret);
+		if (err == 0)
+			*ret_pool = pool;
+		if (err != ERR_LIMIT)
+			break;
+	}
+	return err;
+}
+
+static struct stream *new_stream(struct media *media, unsigned index)
+{
+	struct stream *stream = calloc(1, sizeof(*stream));
+
+	if (stream == NULL)
+		return NULL;
+	stream->engine = media->engine;
+	stream->media = media;
+	stream->index = index;
+	for (unsigned i = 0; i < 2; i++)
+		atomic_init(&stream->targets[i], TARGET_UNSET);
+	return stream;
+}
+
+static struct addr local_addr(const struct stream *stream, unsigned side)
+{
+	struct addr addr = ports_conf(stream->pools[side])->address;
+
+	addr.port = stream->pairs[side].rtp_port;
+	return addr;
+}
+
+static void hand_over(struct media *media, struct stream *stream)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct relay_side *side = &stream->relay.sides[i];
+
+		for (unsigned port = 0; port < RELAY_PORTS; port++) {
+			side->sockets[port].fd = stream->pairs[i].fds[port];
+			side->sockets[port].is_recycled = stream->pairs[i].is_recycled;
+		}
+		side->scope = (struct target_scope){
+			.local = local_addr(stream, i), .realm = media->sides[i].index, .trust = media->sides[i].trust,
+			.nat = media->sides[i].nat, .own = media->engine->own, .n_own = media->engine->n_own,
+		};
+	}
+	relay_open(media->engine->relay, &stream->relay, &stream->setup);
+}
+
+int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uint8_t family_b)
+{
+	uint64_t now_ms = loop_now_ms(media->engine->loop);
+	struct stream *stream;
+	int err;
+
+	if (index >= MEDIA_STREAMS_MAX)
+		return ERR_LIMIT;
+	if (media->streams[index] != NULL)
+		return 0;
+	stream = new_stream(media, index);
+	if (stream == NULL)
+		return -ENOMEM;
+	err = take_pair(media->sides[MEDIA_A].realm, family_a, now_ms, &stream->pools[0], &stream->pairs[0]);
+	if (err < 0)
+		goto fail;
+	err = take_pair(media->sides[MEDIA_B].realm, family_b, now_ms, &stream->pools[1], &stream->pairs[1]);
+	if (err < 0) {
+		ports_give(stream->pools[0], &stream->pairs[0], now_ms);
+		goto fail;
+	}
+	hand_over(media, stream);
+	media->streams[index] = stream;
+	metric_add(&metrics[M_STREAMS], 1);
+	return 0;
+fail:
+	if (err == ERR_LIMIT)
+		metric_add(&metrics[M_EXHAUSTED], 1);
+	free(stream);
+	return err;
+}
+
+void media_stream_close(struct media *media, unsigned index)
+{
+	struct stream *stream = index < MEDIA_STREAMS_MAX ? media->streams[index] : NULL;
+
+	if (stream == NULL)
+		return;
+	media->streams[index] = NULL;
+	stream->media = NULL;
+	for (unsigned i = 0; i < 2; i++)
+		stream->setup.keep_sockets[i] = ports_may_keep(stream->pools[i]);
+	relay_close(&stream->relay, &stream->setup);
+}
+
+static void finish_close(struct stream *stream)
+{
+	uint64_t now_ms = loop_now_ms(stream->engine->loop);
+
+	collect(stream);
+	for (unsigned i = 0; i < 2; i++) {
+		for (unsigned port = 0; port < RELAY_PORTS; port++)
+			stream->pairs[i].fds[port] = stream->relay.sides[i].sockets[port].fd;
+		ports_give(stream->pools[i], &stream->pairs[i], now_ms);
+	}
+	metric_add(&metrics[M_STREAMS], -1);
+	free(stream);
+}
+
+static void on_relay_event(void *arg, struct relay_stream *relay, uint32_t events)
+{
+	struct stream *stream = LIST_ENTRY(relay, struct stream, relay);
+	unsigned index = stream->index;
+
+	(void)arg;
+	if (events & RELAY_CLOSED) {
+		finish_close(stream);
+		return;
+	}
+	/* The callback may close the stream: it then lives on, without its session, until RELAY_CLOSED. */
+	for (unsigned side = 0; side < 2; side++)
+		if ((events & (side == MEDIA_A ? RELAY_LATCHED_A : RELAY_LATCHED_B)) && stream->media != NULL &&
+		    stream->media->fn != NULL)
+			stream->media->fn(stream->media->arg, stream->media, MEDIA_LATCHED, index, (enum media_side)side);
+}
+
+bool media_stream_is_open(const struct media *media, unsigned index)
+{
+	return index < MEDIA_STREAMS_MAX && media->streams[index] != NULL;
+}
+
+void media_stream_local(const struct media *media, unsigned index, enum media_side side, struct media_local *ret)
+{
+	*ret = (struct media_local){ 0 };
+	if (!media_stream_is_open(media, index))
+		return;
+	ret->rtp = ret->rtcp = local_addr(media->streams[index], side);
+	ret->rtcp.port++;
+}
+
+/* RTCP's address as it is when signalling does not say (RFC 3605): the port above, or RTP's own with rtcp-mux. */
+static void fill_in_rtcp(struct media_remote *remote)
+{
+	if (addr_is_set(&remote->rtcp) || !addr_is_set(&remote->rtp))
+		return;
+	remote->rtcp = remote->rtp;
+	if (!remote->rtcp_mux)
+		remote->rtcp.port++; /* from 65535: 0, which is refused below */
+}
+
+static void log_refused(const struct media *media, const struct addr *addr, enum target target)
+{
+	char text[ADDR_TEXT_MAX];
+
+	metric_add(&metrics[M_REFUSED], 1);
+	LOG_GATED(5, LOG_WARN, "media", "signalled media address refused", LF_TEXT("address", addr_text(addr, text)),
+		  LF_TEXT("reason", target_text(target)), LF_UINT("session_streams", media->engine->n_sessions));
+}
+
+void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
+			 bool relatch)
+{
+	struct stream *stream = media_stream_is_open(media, index) ? media->streams[index] : NULL;
+	const struct side_policy *policy = &media->sides[side];
+	struct relay_side_setup *setup;
+	struct media_remote next = *remote;
+	enum target rtp, rtcp;
+
+	if (stream == NULL)
+		return;
+	setup = &stream->setup.sides[side];
+	fill_in_rtcp(&next);
+	relay_addr_set(&stream->signalled[side], &next.rtp);
+	rtp = target_check(&stream->relay.sides[side].scope, &next.rtp);
+	rtcp = target_check(&stream->relay.sides[side].scope, &next.rtcp);
+	atomic_store_explicit(&stream->targets[side], rtp, memory_order_relaxed);
+	if (target_is_refused(rtp) && addr_is_set(&next.rtp))
+		log_refused(media, &next.rtp, rtp);
+	if (target_is_refused(rtp))
+		next.rtp = (struct addr){ 0 };
+	if (target_is_refused(rtcp))
+		next.rtcp = (struct addr){ 0 };
+	if (relatch || !addr_eq(&next.rtp, &setup->remote.rtp) || !addr_eq(&next.rtcp, &setup->remote.rtcp))
+		setup->window++;
+	setup->remote = next;
+	setup->may_send_to[RELAY_RTP] = rtp == TARGET_OK;
+	setup->may_send_to[RELAY_RTCP] = rtcp == TARGET_OK;
+	setup->rule = (struct latch_rule){
+		.reach = latch_reach_of(policy->nat, policy->trust), .is_unreachable = rtp == TARGET_LEARN,
+		.window_ms = policy->window_ms,
+	};
+	relay_update(&stream->relay, &stream->setup);
+}
+
+/* Time-outs */
+
+static bool is_active(const struct stream *stream, enum media_side side)
+{
+	return addr_is_set(&stream->setup.sides[0].remote.rtp) && addr_is_set(&stream->setup.sides[1].remote.rtp) &&
+	       stream->setup.sides[side].remote.may_send;
+}
+
+/* Counts up the session's packets and finds the first side that should be sending. */
+static bool look_at_streams(struct media *media, uint64_t *ret_packets, unsigned *ret_stream, enum media_side *ret_side)
+{
+	bool is_any_active = false;
+	uint64_t packets = 0;
+
+	for (unsigned i = 0; i < MEDIA_STREAMS_MAX; i++) {
+		struct stream *stream = media->streams[i];
+
+		if (stream == NULL)
+			continue;
+		packets += collect(stream);
+		for (enum media_side side = MEDIA_A; side <= MEDIA_B && !is_any_active; side++) {
+			if (!is_active(stream, side))
+				continue;
+			is_any_active = true;
+			*ret_stream = i;
+			*ret_side = side;
+		}
+	}
+	*ret_packets = packets;
+	return is_any_active;
+}
+
+static void check_timeout(struct media *media, uint64_t now_ms)
+{
+	unsigned stream = 0;
+	enum media_side side = MEDIA_A;
+	uint64_t packets;
+	bool is_expected = look_at_streams(media, &packets, &stream, &side) && !media->is_held;
+
+	if (packets != media->packets_seen || !is_expected) {
+		media->packets_seen = packets;
+		media->quiet_since_ms = now_ms;
+		media->has_timed_out = false;
+		return;
+	}
+	if (media->timeout_ms == 0 || media->has_timed_out || now_ms - media->quiet_since_ms < media->timeout_ms)
+		return;
+	media->has_timed_out = true;
+	metric_add(&metrics[M_TIMEOUTS], 1);
+	if (media->fn != NULL)
+		media->fn(media->arg, media, MEDIA_TIMEOUT, stream, side);
+}
+
+static void on_sweep(struct loop_timer *timer, void *arg)
+{
+	struct media_engine *engine = arg;
+	uint64_t now_ms = loop_now_ms(engine->loop);
+
+	loop_timer_start(timer, SWEEP_MS);
+	for (struct list *node = engine->sessions.next; node != &engine->sessions; node = engine->sweep_next) {
+		engine->sweep_next = node->next;
+		check_timeout(LIST_ENTRY(node, struct media, node), now_ms);
+	}
+	engine->sweep_next = NULL;
+	for (unsigned i = 0; i < engine->n_realms; i++)
+		for (unsigned j = 0; j < engine->realms[i].n_pools; j++)
+			ports_tick(engine->realms[i].pools[j], now_ms);
+}
+
+/* Statistics */
+
+const char *media_path_text(enum media_path path)
+{
+	return path == MEDIA_PATH_RELAY ? "relay" : "none";
+}
+
+static void fill_in_path(const struct stream *stream, struct media_stats *ret)
+{
+	enum target target = TARGET_OK;
+
+	for (unsigned i = 0; i < 2 && target == TARGET_OK; i++)
+		target = (enum target)atomic_load_explicit(&stream->targets[i], memory_order_relaxed);
+	ret->path = target_is_refused(target) ? MEDIA_PATH_NONE : MEDIA_PATH_RELAY;
+	ret->path_reason = target_is_refused(target) ? target_text(target) : "userspace relay";
+}
+
+static void fill_in_latch(const struct relay_counts *c, uint64_t now_ms, struct media_stats *ret)
+{
+	ret->latched = relay_addr_get(&c->latched);
+	ret->latch = (enum latch_state)atomic_load_explicit(&c->latch, memory_order_relaxed);
+	if (ret->latch == LATCH_OPEN && now_ms >= get(&c->window_end_ms))
+		ret->latch = LATCH_CLOSED;
+}
+
+int media_stats(const struct media *media, unsigned index, enum media_side side, struct media_stats *ret)
+{
+	uint64_t now_ms = relay_now_ms(), last_ms;
+	const struct relay_counts *c;
+	const struct stream *stream;
+
+	if (!media_stream_is_open(media, index))
+		return ERR_NOT_FOUND;
+	stream = media->streams[index];
+	c = &stream->relay.sides[side].counts;
+	last_ms = get(&c->last_packet_ms);
+	*ret = (struct media_stats){
+		.packets = get(&c->packets), .bytes = get(&c->bytes), .sent = get(&c->sent),
+		.rtcp_packets = get(&c->rtcp_packets), .lost = get(&c->lost), .reordered = get(&c->reordered),
+		.jitter_us = (uint32_t)get(&c->jitter_us),
+		.dropped_source = get(&c->dropped_source), .dropped_format = get(&c->dropped_format),
+		.dropped_payload = get(&c->dropped_payload), .dropped_early = get(&c->dropped_early),
+		.dropped_overload = get(&c->dropped_overload) + get(&c->dropped_queue),
+		.last_packet_age_ms = last_ms == 0 ? UINT64_MAX : now_ms > last_ms ? now_ms - last_ms : 0,
+		.local = local_addr(stream, side), .signalled = relay_addr_get(&stream->signalled[side]),
+	};
+	fill_in_latch(c, now_ms, ret);
+	fill_in_path(stream, ret);
+	return 0;
+}
+
+unsigned media_pool_stats(const struct media_engine *engine, const struct realm_conf *realm, struct media_pool_stats *out,
+			  unsigned max)
+{
+	const struct media_realm *mine = find_realm(engine, realm);
+	unsigned n = 0;
+
+	for (; mine != NULL && n < mine->n_pools && n < max; n++) {
+		const struct ports_conf *conf = ports_conf(mine->pools[n]);
+		struct ports_stats stats;
+
+		ports_stats(mine->pools[n], &stats);
+		out[n] = (struct media_pool_stats){
+			.address = conf->address, .port_min = conf->port_min, .port_max = conf->port_max,
+			.pairs_total = stats.total, .pairs_used = stats.used, .pairs_quarantined = stats.quarantined,
+		};
+	}
+	return n;
+}
