@@ -14,10 +14,16 @@ struct loop;
 struct store;
 struct bus;
 
-/* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction. On failure the reason is in
- * error_text. A newer schema than this program knows is refused. bus may be NULL; alarms "store-full", "store-slow" go there. */
+#define STORE_CDRS_MAX 8192 /* call records that wait to be written; a further one is refused */
+#define STORE_LIVE_MAX 8192 /* live calls likewise; only the newest state of each waits */
+
+/* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction (after a backup beside it).
+ * On failure the reason, and what to do, is in error_text. A damaged or empty file is refused, and so is a newer schema than this
+ * program knows. bus may be NULL; alarms go there: "store-failing" (the disk refuses), "store-full" (records were lost),
+ * "store-slow", "store-log" (the write-ahead log grows). */
 int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size, struct store **ret);
-/* Commits what is queued, then ends the thread. Callbacks that had not run are run with ERR_CLOSED. */
+/* Commits what is queued, then ends the thread. Callbacks that had not run are run before it returns: with 0 for what was committed,
+ * else with ERR_CLOSED. Not from within a callback. NULL is fine. */
 void store_close(struct store *store);
 
 /* result: 0 when durable, else why not. */
@@ -57,11 +63,14 @@ struct cdr {
 	const struct cdr_stream *streams;
 	unsigned n_streams;
 };
-/* Durable (synchronous=FULL) before done(0). done may be NULL. When the queue is full or the disk fails, done gets the error and
- * the loss is counted and alarmed; records wait in a bounded ring for the disk to come back before that. */
+/* Durable (synchronous=FULL) before done(0), which runs later, on the control thread; done may be NULL. The id is unique: a second
+ * record with the same one is not stored. While the disk fails or hangs, done gets the error after two seconds at most, and the record
+ * waits for the disk to come back. When STORE_CDRS_MAX wait, further ones are lost: done(ERR_LIMIT), counted, alarmed. (Only when out
+ * of memory done runs before this returns.) */
 void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg);
 
-/* Live calls, enough to resume them: one row per call, JSON text chosen by sbc/. Not synchronous: state that can be rebuilt. */
+/* Live calls, enough to resume them: one row per call, JSON text chosen by sbc/. Not synchronous: state that can be rebuilt. Of
+ * several operations on one call that wait together only the last is written. What does not fit is dropped, counted, alarmed. */
 void store_live_put(struct store *store, struct span id, struct span state_json);
 void store_live_delete(struct store *store, struct span id);
 typedef void store_live_fn(void *arg, struct span id, struct span state_json);
@@ -69,7 +78,7 @@ typedef void store_live_fn(void *arg, struct span id, struct span state_json);
 int store_live_each(struct store *store, store_live_fn *fn, void *arg);
 
 struct store_stats {
-	uint64_t cdrs_written, cdrs_lost, live_writes, commits, queue_depth, last_commit_us;
+	uint64_t cdrs_written, cdrs_lost, live_writes, live_lost, commits, queue_depth, last_commit_us;
 	bool is_failing;
 };
 void store_stats(const struct store *store, struct store_stats *ret); /* any thread */
@@ -79,13 +88,17 @@ struct store_reader;
 int store_reader_open(const char *path, struct store_reader **ret);
 void store_reader_close(struct store_reader *reader);
 struct cdr_filter {
-	int64_t since_ms, until_ms;    /* 0: open */
-	struct span realm, peer, q;     /* q: substring of either leg's user parts or Call-ID; empty: any */
+	int64_t since_ms, until_ms;    /* started in [since, until); 0: open */
+	struct span realm, peer, q;     /* of either leg; q: substring of user parts or Call-IDs, ASCII case-insensitive; empty: any */
 	int status_min, status_max;    /* 0: any */
 	struct span cursor;            /* opaque, from the page before; empty: newest first page */
 	unsigned limit;                 /* 1..1000 */
 };
-/* Calls fn with each CDR as a JSON object text (newest first), then writes the next page's cursor (empty: last page). */
+/* Calls fn with each CDR as a JSON object text (newest first: by start, then id), then writes the next page's cursor (empty: last
+ * page). A page looks at CDR_SCAN_MAX records at most: one with a rare filter may hold fewer than limit, even none, and still have a
+ * cursor. ERR_PARSE: not a cursor of ours; ERR_LIMIT: limit out of range, or next_cursor_size below CDR_CURSOR_SIZE; -EBUSY. */
+#define CDR_CURSOR_SIZE 160
+#define CDR_SCAN_MAX 100000
 typedef void cdr_row_fn(void *arg, struct span json);
 int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
 	     size_t next_cursor_size);

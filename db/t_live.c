@@ -1,0 +1,60 @@
+/* Writes and reads live calls. A row is replaced as a whole: sbc/ decides what is in it. */
+#include "db/t_live.h"
+
+#include "db/sql.h"
+
+int live_table_init(struct live_table *table, sqlite3 *db)
+{
+	int err;
+
+	*table = (struct live_table){ NULL, NULL };
+	err = sql_prepare(db,
+			  "INSERT INTO live (id, state) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+			  &table->put);
+	if (err == 0)
+		err = sql_prepare(db, "DELETE FROM live WHERE id = ?1", &table->delete);
+	return err;
+}
+
+void live_table_fini(struct live_table *table)
+{
+	sqlite3_finalize(table->put);
+	sqlite3_finalize(table->delete);
+	*table = (struct live_table){ NULL, NULL };
+}
+
+static int run(sqlite3_stmt *stmt, int rc)
+{
+	if (rc == SQLITE_OK)
+		rc = sql_run(stmt);
+	sqlite3_clear_bindings(stmt);
+	return rc;
+}
+
+int live_table_put(struct live_table *table, struct span id, struct span state)
+{
+	int rc = sql_bind_any_text(table->put, 1, id);
+
+	if (rc == SQLITE_OK)
+		rc = sql_bind_any_text(table->put, 2, state);
+	return run(table->put, rc);
+}
+
+int live_table_delete(struct live_table *table, struct span id)
+{
+	return run(table->delete, sql_bind_any_text(table->delete, 1, id));
+}
+
+int live_table_each(sqlite3 *db, store_live_fn *fn, void *arg)
+{
+	sqlite3_stmt *stmt = NULL;
+	int err = sql_prepare(db, "SELECT id, state FROM live ORDER BY id", &stmt);
+	int rc = SQLITE_DONE;
+
+	while (err == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
+		fn(arg, sql_column_text(stmt, 0), sql_column_text(stmt, 1));
+	if (err == 0)
+		err = sql_error(rc);
+	sqlite3_finalize(stmt);
+	return err;
+}
