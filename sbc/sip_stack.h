@@ -20,8 +20,9 @@ enum { SIP_MSG_OUT_MAX = 16384 }; /* bytes of a message we send */
 /* What sip_stack tells its user. */
 struct sip_user {
 	void *arg;
-	/* A new request other than ACK and CANCEL. The user must reply to it, now or later; it may bind itself with
-	 * server_txn_bind(). INVITE has been answered 100 already. */
+	/* A new request other than ACK and CANCEL. The user must reply to it, now or later; who replies later must bind itself
+	 * with server_txn_bind(), to learn when the transaction ends. INVITE has been answered 100 already. A non-INVITE request
+	 * that stays without a reply is dropped after 128*T1, when nobody waits any more (RFC 4320 forbids a late 408). */
 	void (*on_request)(void *arg, struct server_txn *txn, const struct sip_msg *request);
 	/* An ACK that matches no transaction's non-2xx final: for a 2xx, or stray. Never answer it. */
 	void (*on_ack)(void *arg, const struct sip_msg *ack);
@@ -39,6 +40,8 @@ struct transport *sip_stack_transport(struct sip_stack *stack);
 /* New limits and timers; sockets stay. */
 void sip_stack_config(struct sip_stack *stack, const struct config *config);
 unsigned sip_stack_transactions(const struct sip_stack *stack);
+/* True when one of the request's Via branches was made by this process: the request has been here before. */
+bool sip_stack_has_looped(const struct sip_stack *stack, const struct sip_msg *request);
 
 /* ---- server transactions ------------------------------------------------------------------------------------------------- */
 

@@ -16,7 +16,7 @@ typedef void transport_recv_fn(void *arg, const struct sip_flow *flow, struct sp
 /* Binds every listener of every realm; on failure says which in error_text. */
 int transport_new(struct loop *loop, const struct config *config, transport_recv_fn *fn, void *arg, char *error_text,
 		  size_t error_size, struct transport **ret);
-void transport_free(struct transport *transport);
+void transport_free(struct transport *transport); /* the loop must not turn again after it */
 
 /* Queues one message; it leaves with the batch at the end of the loop's turn. bytes are copied. 0, ERR_LIMIT when the
  * queue is full, -EMSGSIZE. What the kernel refuses later is counted and logged (rate-limited). */
