@@ -1,0 +1,116 @@
+/* Probes. /livez: the control loop turns. /readyz (and its alias /healthz): new calls are welcome; with ?verbose it lists
+ * every check. A probe that fails answers 503, and its body says what is wrong. */
+#include "api/res.h"
+
+#include "api/text.h"
+#include "core/config.h"
+#include "core/err.h"
+#include "db/store.h"
+#include "sbc/b2bua.h"
+
+static void nothing_on_loop(void *arg)
+{
+	(void)arg;
+}
+
+void res_livez(struct api *api, const struct route_request *request, struct route_reply *reply)
+{
+	int err = res_on_loop(api, nothing_on_loop, NULL);
+
+	(void)request;
+	if (err == 0)
+		route_reply_json(reply, 200, json_pack("{s:s}", "status", "ok"));
+	else
+		route_reply_json(reply, 503, json_pack("{s:s, s:s}", "status", "failing", "detail",
+						       "the control loop does not turn"));
+}
+
+struct ready_ask {
+	struct api *api;
+	struct b2bua_stats *stats;
+	const struct config *config; /* referenced */
+};
+
+static void ready_on_loop(void *arg)
+{
+	struct ready_ask *ask = arg;
+	const struct api_deps *deps = &ask->api->deps;
+
+	ask->config = deps->config(deps->config_arg);
+	b2bua_stats(deps->b2bua, ask->stats);
+}
+
+static void add_check(json_t *checks, bool *is_ready, const char *name, const char *fault, json_t *detail_take)
+{
+	json_t *check = json_pack("{s:s, s:s}", "name", name, "status", fault ? "failing" : "ok");
+
+	if (fault != NULL) {
+		json_decref(detail_take);
+		detail_take = json_string(fault);
+		*is_ready = false;
+	}
+	res_set(check, "detail", detail_take);
+	json_array_append_new(checks, check);
+}
+
+static void check_database(struct api *api, json_t *checks, bool *is_ready)
+{
+	struct store_stats stats = { 0 };
+
+	if (api->deps.store == NULL) {
+		add_check(checks, is_ready, "database", NULL, json_string("not configured"));
+		return;
+	}
+	store_stats(api->deps.store, &stats);
+	add_check(checks, is_ready, "database", stats.is_failing ? "writing fails; see the log" : NULL,
+		  json_sprintf("%llu records written, %llu lost, %llu waiting", (unsigned long long)stats.cdrs_written,
+			       (unsigned long long)stats.cdrs_lost, (unsigned long long)stats.queue_depth));
+}
+
+static void check_control(const struct ready_ask *ask, json_t *checks, bool *is_ready)
+{
+	const struct b2bua_stats *stats = ask->stats;
+	unsigned n_listens = 0;
+
+	for (unsigned i = 0; i < ask->config->n_realms; i++)
+		n_listens += ask->config->realms[i].n_listens;
+	add_check(checks, is_ready, "listeners", n_listens ? NULL : "no SIP listener is configured",
+		  json_sprintf("%u SIP listeners", n_listens));
+	add_check(checks, is_ready, "admission", stats->is_draining ? "draining: new calls are refused" : NULL,
+		  json_sprintf("%u of %u calls", stats->calls_active, stats->calls_max));
+}
+
+static void add_node(struct api *api, const struct ready_ask *ask, json_t *body)
+{
+	res_set(body, "version", json_string(PACKAGE_VERSION));
+	res_set(body, "started_at", res_time(api->started_ms));
+	if (ask->config == NULL)
+		return;
+	res_set(body, "node", text_json_of(ask->config->node));
+	res_set(body, "config_revision", json_integer(ask->config->revision));
+	res_set(body, "calls_active", json_integer(ask->stats->calls_active));
+}
+
+void res_readyz(struct api *api, const struct route_request *request, struct route_reply *reply)
+{
+	struct ready_ask ask = { .api = api };
+	json_t *checks = json_array(), *body = json_object();
+	bool is_ready = true;
+	int err = ERR_LIMIT;
+
+	ask.stats = arena_alloc(request->arena, sizeof(*ask.stats));
+	if (ask.stats != NULL)
+		err = res_on_loop(api, ready_on_loop, &ask);
+	add_check(checks, &is_ready, "control_loop", err ? "does not turn" : NULL, json_string("turns"));
+	if (err == 0)
+		check_control(&ask, checks, &is_ready);
+	check_database(api, checks, &is_ready);
+	res_set(body, "status", json_string(is_ready ? "ready" : "not-ready"));
+	if (route_value(request, "verbose") != NULL) {
+		add_node(api, &ask, body);
+		res_set(body, "checks", json_incref(checks));
+	}
+	json_decref(checks);
+	config_unref(ask.config);
+	route_reply_json(reply, is_ready ? 200 : 503, body);
+}
