@@ -5,6 +5,8 @@
 #ifndef SBC_GUARD_H
 #define SBC_GUARD_H
 
+#include "core/addr.h"
+#include "core/buf.h"
 #include "sbc/sip_name.h"
 
 enum { /* limits */
@@ -55,8 +57,10 @@ enum guard_verdict guard_scan(struct span datagram, struct guard_message *msg, s
 /* A stateless refusal of a request from what the scan saw: copies Via (adding received/rport of `source`), From, To (adding a tag
  * that is the same for retransmissions), Call-ID, CSeq. Never longer than twice the request. Length written, or 0 when there is too
  * little to answer. */
-struct addr;
 size_t guard_refuse(const struct guard_message *msg, const struct guard_fault *fault, const struct addr *source, char *out,
 		    size_t out_size);
+/* The value of a request's first Via header as a response carries it: `received` and `rport` of the first element say where the
+ * request came from (RFC 3261 18.2.1, RFC 3581 4), whatever they said before; further elements are kept. Folds become spaces. */
+void guard_put_via(struct buf *out, struct span value, const struct addr *source);
 
 #endif

@@ -21,8 +21,14 @@ struct sip_uri {
 
 /* 0, ERR_PARSE, or ERR_UNSUPPORTED for a well-formed URI of another scheme (416). */
 int sip_uri_parse(struct span text, struct sip_uri *ret);
-/* Value of ;name=value in a parameter list; true when present (value may be empty). Names ignore case. */
+/* Value of ;name=value in a parameter list; true when present (value may be empty). Names ignore case. A quoted value keeps
+ * its quotes. */
 bool sip_param(struct span params, const char *name, struct span *ret_value);
+/* Cuts the next parameter off *params, whose ptr is NULL when that was the last. The value of a parameter without "="
+ * is SPAN_NONE. 0, or ERR_PARSE (also for an empty parameter). */
+int sip_param_next(struct span *params, struct span *ret_name, struct span *ret_value);
+/* 1 to 65535, at most five digits. 0 or ERR_PARSE. */
+int sip_port_parse(struct span text, uint16_t *ret);
 /* Escaped NUL, CR or LF, or a bad %-escape, in the user part: never good for routing or identity. */
 bool sip_uri_user_is_safe(const struct sip_uri *uri);
 
@@ -35,7 +41,7 @@ struct sip_name_addr { /* From, To, Contact, Route, Record-Route, Refer-To, P-As
 };
 /* One element (RFC 3261 20.10: without <> every parameter belongs to the header). 0 or ERR_PARSE. */
 int sip_name_addr_parse(struct span text, struct sip_name_addr *ret);
-/* Cuts the next comma-separated element off *list, minding quotes and <>. False at the end. */
+/* Cuts the next comma-separated element off *list, minding quotes and <>, and trims it; it may be empty. False at the end. */
 bool sip_list_next(struct span *list, struct span *ret_element);
 
 #endif
