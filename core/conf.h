@@ -12,9 +12,9 @@
 enum conf_type {
 	CONF_BOOL,
 	CONF_INT,       /* min..max */
-	CONF_STRING,    /* length min..max, optional pattern check */
+	CONF_STRING,    /* length min..max in bytes, no control characters */
 	CONF_ENUM,      /* one of the strings in `choices` */
-	CONF_DURATION,  /* "500ms", "32s", "5m", "2h"; stored as milliseconds, min..max */
+	CONF_DURATION,  /* "500ms", "32s", "5m", "2h"; min..max in milliseconds, read with conf_duration_ms() */
 	CONF_LIST,      /* of `element`, min..max elements */
 	CONF_OBJECT,    /* members in `schema` */
 	CONF_MAP,       /* name -> object of `schema`, names are [a-z0-9][a-z0-9_-]{0,62} */
@@ -48,9 +48,13 @@ struct conf_errors {
 	struct conf_error *items;
 	unsigned n;
 };
+enum { CONF_ERRORS_MAX = 500 }; /* later ones are dropped */
+
 void conf_errors_free(struct conf_errors *errors); /* frees the contents */
+void conf_errors_sort(struct conf_errors *errors); /* by position in the file */
 /* "postern.yaml:12:5: /realms/access: text (hint)", a line each. */
 void conf_errors_print(const struct conf_errors *errors, FILE *out);
+/* Control characters in the texts become '?'. hint may be NULL. */
 void conf_errors_add(struct conf_errors *errors, const char *pointer, unsigned line, unsigned column,
 		     const char *hint, const char *format, ...) __attribute__((format(printf, 6, 7)));
 
@@ -61,6 +65,19 @@ int conf_check(const struct conf_item *schema, json_t *value, const struct yaml_
 /* From inside a conf_check_fn. */
 int conf_report(struct conf_check_ctx *ctx, const char *hint, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The milliseconds of "500ms", "32s", "5m", "2h": digits and a unit. 0 or ERR_PARSE. */
+int conf_duration_ms(struct span text, int64_t *ret);
+
+/* Finds the name that was probably meant: offer every candidate, then read `best`. */
+struct conf_nearest {
+	const char *wanted;
+	const char *best; /* NULL while nothing is near */
+	unsigned distance;
+};
+void conf_nearest_offer(struct conf_nearest *nearest, const char *candidate);
+/* "did you mean x?" into out; NULL when nothing is near. */
+const char *conf_nearest_hint(const struct conf_nearest *nearest, char *out, size_t cap);
 
 /* JSON Schema (2020-12) of the object; new reference. */
 json_t *conf_json_schema(const struct conf_item *schema);

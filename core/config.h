@@ -1,5 +1,6 @@
 /* The configuration of a running gateway: a typed, immutable snapshot. Built from one YAML file, checked whole, then
- * swapped in; whoever needs it longer than a call holds a reference. Any thread may read a snapshot it references. */
+ * swapped in; whoever needs it longer than a call holds a reference. Any thread may read a snapshot it references.
+ * Realms, peers and routes keep the order of the file. Strings and arrays live as long as the snapshot. */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
@@ -62,7 +63,7 @@ struct route_conf {
 	unsigned strip;     /* leading characters of the user to drop before sending */
 	const char *add;    /* to put in front after that, or NULL */
 	const struct peer_conf *to; /* NULL: refuse with `code` */
-	unsigned code;      /* when `to` is NULL: 403 unless given */
+	unsigned code;      /* when `to` is NULL: the status of `deny` */
 };
 
 struct config {
@@ -97,7 +98,6 @@ struct config {
 		const char *level;  /* error, warn, info, debug */
 		bool json;
 	} log;
-	char *private_; /* owns every string above */
 };
 
 /* Reads and checks the file. 0 and a snapshot with one reference, or a negative error with everything that is wrong
@@ -110,7 +110,8 @@ void config_unref(const struct config *config); /* NULL is fine */
 
 const struct realm_conf *config_realm(const struct config *config, struct span name);   /* or NULL */
 const struct peer_conf *config_peer(const struct config *config, struct span name);     /* or NULL */
-/* The peer that has a target with this address (port ignored) in this realm, or NULL. */
+/* The first peer that has a target with this address (port ignored) in this realm, or NULL. Only for snapshots that
+ * config_load() or config_parse() made. */
 const struct peer_conf *config_peer_of(const struct config *config, const struct realm_conf *realm, const struct addr *source);
 
 const struct conf_item *config_schema(void);

@@ -1,0 +1,160 @@
+/* What no single value of the configuration shows: names that nobody has, addresses that two sides claim, routes that
+ * never match. Reports everything and changes nothing. */
+#include "core/config_build.h"
+#include "core/yaml.h"
+
+/* An element that did not parse keeps its place with family 0, so that positions stay right. */
+static bool is_same_ip(const struct addr *a, const struct addr *b)
+{
+	return addr_is_set(a) && addr_is_set(b) && addr_eq_ip(a, b);
+}
+
+static bool has_ip(const struct realm_conf *realm, const struct addr *addr)
+{
+	for (unsigned i = 0; i < realm->n_addresses; i++)
+		if (is_same_ip(&realm->addresses[i], addr))
+			return true;
+	return false;
+}
+
+static void check_address_owner(struct config_build *b, const struct realm_conf *realm, unsigned i)
+{
+	const struct addr *addr = &realm->addresses[i];
+	char text[ADDR_TEXT_MAX];
+
+	config_at(b, "/realms/%s/addresses/%u", realm->name, i);
+	for (unsigned j = 0; j < i; j++) {
+		if (!is_same_ip(addr, &realm->addresses[j]))
+			continue;
+		config_report(b, "remove one of the two", "%s is listed twice", addr_ip_text(addr, text));
+		return;
+	}
+	/* This also keeps the media pools of two realms apart: a port belongs to one address, the address to one realm. */
+	for (unsigned r = 0; r < realm->index; r++) {
+		if (!has_ip(&b->config->realms[r], addr))
+			continue;
+		config_report(b, "an address belongs to one realm", "%s is already an address of realm %s",
+			      addr_ip_text(addr, text), b->config->realms[r].name);
+		return;
+	}
+}
+
+static void check_pool(struct config_build *b, const struct realm_conf *realm)
+{
+	for (unsigned i = 0; i < realm->n_listens; i++) {
+		uint16_t port = realm->listens[i].addr.port;
+
+		if (port < realm->media_port_min || port > realm->media_port_max)
+			continue;
+		config_at(b, "/realms/%s/media_ports", realm->name);
+		config_report(b, "move the pool or the listener", "the pool contains the SIP port %u", port);
+		return;
+	}
+}
+
+static bool is_own_listener(const struct config *config, const struct addr *addr)
+{
+	for (unsigned r = 0; r < config->n_realms; r++)
+		for (unsigned i = 0; i < config->realms[r].n_listens; i++)
+			if (addr_eq(&config->realms[r].listens[i].addr, addr))
+				return true;
+	return false;
+}
+
+static bool has_family(const struct realm_conf *realm, uint8_t family)
+{
+	for (unsigned i = 0; i < realm->n_addresses; i++)
+		if (realm->addresses[i].family == family)
+			return true;
+	return false;
+}
+
+static void check_target(struct config_build *b, const struct peer_conf *peer, unsigned i)
+{
+	const struct addr *addr = &peer->targets[i].addr;
+
+	if (!addr_is_set(addr))
+		return;
+	if (is_own_listener(b->config, addr))
+		config_report(b, "name the next hop", "this is the gateway's own listener");
+	else if (peer->realm != NULL && !has_family(peer->realm, addr->family))
+		config_report(b, "add one to the realm", "realm %s has no IPv%d address", peer->realm->name,
+			      addr->family == AF_INET ? 4 : 6);
+	for (unsigned j = 0; j < i; j++)
+		if (addr_eq(&peer->targets[j].addr, addr))
+			config_report(b, "remove one of the two", "the same target twice");
+}
+
+static void check_peer(struct config_build *b, const struct peer_conf *peer)
+{
+	for (unsigned i = 0; i < peer->n_targets; i++) {
+		config_at(b, "/peers/%s/uri", peer->name);
+		if (yaml_pos(b->doc, b->pointer).line == 0)
+			config_at(b, "/peers/%s/uris/%u", peer->name, i);
+		check_target(b, peer, i);
+	}
+}
+
+/* Every call that the later route would match is already taken by the earlier one. */
+static bool is_shadowed(const struct route_conf *earlier, const struct route_conf *later)
+{
+	if (earlier->from != later->from || earlier->regex != NULL)
+		return false;
+	if (earlier->prefix == NULL)
+		return true;
+	return later->prefix != NULL && span_starts(span_of(later->prefix), span_of(earlier->prefix));
+}
+
+static void check_route(struct config_build *b, const struct route_conf *route)
+{
+	for (unsigned i = 0; i < route->index; i++) {
+		const struct route_conf *earlier = &b->config->routes[i];
+
+		if (strcmp(earlier->name, route->name) == 0) {
+			config_at(b, "/routes/%u", route->index);
+			config_report(b, "give it another name", "two routes are called %s", route->name);
+		}
+		if (route->from == NULL || !is_shadowed(earlier, route))
+			continue;
+		config_at(b, "/routes/%u", route->index);
+		config_report(b, "put the narrower route first", "never matches: %s (route %u) takes all its calls",
+			      earlier->name, i + 1);
+		return;
+	}
+}
+
+static void check_api(struct config_build *b)
+{
+	const struct addr *listen = &b->config->api.listen;
+
+	if (!addr_is_set(listen) || addr_kind(listen) == ADDR_LOOPBACK || b->is_insecure_remote)
+		return;
+	config_at(b, "/api/listen");
+	config_report(b, "use 127.0.0.1 behind a TLS proxy, or set api.insecure_remote: true",
+		      "plain HTTP beyond loopback");
+}
+
+static void check_timers(struct config_build *b)
+{
+	if (b->config->sip.t1_ms <= b->config->sip.t2_ms)
+		return;
+	config_at(b, "/sip/t1");
+	config_report(b, NULL, "t1 is longer than t2");
+}
+
+void config_check(struct config_build *b)
+{
+	const struct config *config = b->config;
+
+	for (unsigned r = 0; r < config->n_realms; r++) {
+		for (unsigned i = 0; i < config->realms[r].n_addresses; i++)
+			check_address_owner(b, &config->realms[r], i);
+		check_pool(b, &config->realms[r]);
+	}
+	for (unsigned i = 0; i < config->n_peers; i++)
+		check_peer(b, &config->peers[i]);
+	for (unsigned i = 0; i < config->n_routes; i++)
+		check_route(b, &config->routes[i]);
+	check_api(b);
+	check_timers(b);
+}
