@@ -255,12 +255,14 @@ static void check_method(struct scan *scan, struct span method)
 {
 	struct guard_message *msg = scan->msg;
 
-	if (method.len == 0 || method.len > GUARD_METHOD_MAX || sip_char_run(method, 0, CHAR_TOKEN) < method.len) {
+	if (method.len == 0 || sip_char_run(method, 0, CHAR_TOKEN) < method.len) {
 		fail(scan, BAD_METHOD);
-		return;
+	} else if (method.len > GUARD_METHOD_MAX) { /* RFC 4475 3.1.1.2 has one */
+		fail(scan, UNKNOWN_METHOD);
+	} else {
+		msg->method_name = method;
+		msg->method = sip_method_of(method);
 	}
-	msg->method_name = method;
-	msg->method = sip_method_of(method);
 }
 
 /* "SIP/" digits "." digits, which is more than we speak but still SIP. */

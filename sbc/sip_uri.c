@@ -90,29 +90,38 @@ static bool is_host_name(struct span host)
 	return !sip_char_is(label.ptr[0], CHAR_DIGIT);
 }
 
-static int take_literal_v6(struct span *rest, struct sip_uri *uri)
+static int take_literal_v6(struct span *rest, struct span *host, struct addr *addr)
 {
 	size_t end = span_find(*rest, ']');
 
 	if (end == rest->len)
 		return ERR_PARSE;
-	uri->host = span_sub(*rest, 0, end + 1);
+	*host = span_sub(*rest, 0, end + 1);
 	*rest = rest_of(*rest, end + 1);
-	return span_find(uri->host, ':') < uri->host.len ? addr_parse_ip(uri->host, &uri->addr) : ERR_PARSE;
+	return span_find(*host, ':') < host->len ? addr_parse_ip(*host, addr) : ERR_PARSE;
 }
 
-static int take_host(struct span *rest, struct sip_uri *uri)
+int sip_host_next(struct span *text, struct span *ret_host, struct addr *ret_addr)
 {
+	struct span rest = *text;
+	struct addr addr = { 0 };
+	struct span host;
 	size_t end;
 
-	if (rest->len > 0 && rest->ptr[0] == '[')
-		return take_literal_v6(rest, uri);
-	end = sip_char_run(*rest, 0, CHAR_HOST);
-	uri->host = span_sub(*rest, 0, end);
-	*rest = rest_of(*rest, end);
-	if (is_host_name(uri->host))
-		return 0;
-	return addr_parse_ip(uri->host, &uri->addr);
+	if (rest.len > 0 && rest.ptr[0] == '[') {
+		if (take_literal_v6(&rest, &host, &addr) < 0)
+			return ERR_PARSE;
+	} else {
+		end = sip_char_run(rest, 0, CHAR_HOST);
+		host = span_sub(rest, 0, end);
+		rest = rest_of(rest, end);
+		if (!is_host_name(host) && addr_parse_ip(host, &addr) < 0)
+			return ERR_PARSE;
+	}
+	*text = rest;
+	*ret_host = host;
+	*ret_addr = addr;
+	return 0;
 }
 
 int sip_port_parse(struct span text, uint16_t *ret)
@@ -161,7 +170,7 @@ static int parse_sip(struct span rest, struct sip_uri *uri)
 			return ERR_PARSE;
 		rest = rest_of(rest, at + 1);
 	}
-	if (take_host(&rest, uri) < 0 || take_port(&rest, uri) < 0)
+	if (sip_host_next(&rest, &uri->host, &uri->addr) < 0 || take_port(&rest, uri) < 0)
 		return ERR_PARSE;
 	if (rest.len > 0 && rest.ptr[0] == ';') {
 		size_t end = span_find(rest, '?');

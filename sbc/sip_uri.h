@@ -27,6 +27,9 @@ bool sip_param(struct span params, const char *name, struct span *ret_value);
 /* Cuts the next parameter off *params, whose ptr is NULL when that was the last. The value of a parameter without "="
  * is SPAN_NONE. 0, or ERR_PARSE (also for an empty parameter). */
 int sip_param_next(struct span *params, struct span *ret_name, struct span *ret_value);
+/* Cuts a host off the front of *text: a name, an IPv4 literal or "[IPv6]". The address has family 0 when it is a name. 0 or
+ * ERR_PARSE. */
+int sip_host_next(struct span *text, struct span *ret_host, struct addr *ret_addr);
 /* 1 to 65535, at most five digits. 0 or ERR_PARSE. */
 int sip_port_parse(struct span text, uint16_t *ret);
 /* Escaped NUL, CR or LF, or a bad %-escape, in the user part: never good for routing or identity. */
