@@ -65,6 +65,8 @@ static struct block *add_block(struct arena *arena, size_t size)
 	size_t want = arena->current == NULL ? BLOCK_FIRST : arena->current->size * 2;
 	struct block *block;
 
+	if (room > PTRDIFF_MAX) /* the most that malloc() gives */
+		room = PTRDIFF_MAX;
 	if (room < sizeof(*block) || size > room - sizeof(*block))
 		return NULL;
 	if (want > BLOCK_MAX)
