@@ -255,7 +255,7 @@ static void threads_do_not_mix_lines(void)
 	log_setup(STDERR_FILENO, LOG_TEXT, LOG_INFO);
 	rewind(file);
 	while (fgets(out, sizeof(out), file) != NULL) {
-		char want[160];
+		char want[512];
 		const char *text = strstr(out, "text=");
 
 		snprintf(want, sizeof(want), "info x \"line\" text=%s\n", texts[text ? (text[5] - 'a') & 3 : 0]);
