@@ -1,0 +1,45 @@
+# Sourced by ./check and ./quickstart: makes sure that the Debian packages of some sections are there.
+#
+#   . packaging/install.sh
+#   install_packages LIST SECTION...     0: all there now; 2: something is missing, and what to do has been said
+
+# "package reason" of each line in the sections asked for.
+packages_of() {
+	local list=$1
+	shift
+	awk -v wanted=" $* " '
+		/^\[.*\]$/ { section = substr($0, 2, length($0) - 2); next }
+		/^[a-z0-9]/ && index(wanted, " " section " ") { name = $1; sub(/^[^#]*#[ \t]*/, ""); print name, $0 }
+	' "$list"
+}
+
+is_installed() {
+	[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+install_packages() {
+	local list=$1 name reason missing=()
+	shift
+	if ! command -v dpkg-query >/dev/null; then
+		echo "This is not a Debian system: the packages of $list must be there under their names here."
+		return 0
+	fi
+	while read -r name reason; do
+		is_installed "$name" && continue
+		missing+=("$name")
+		printf 'missing package: %-20s %s\n' "$name" "$reason"
+	done < <(packages_of "$list" "$@")
+	[ ${#missing[@]} -gt 0 ] || return 0
+	if [ "$(id -u)" != 0 ]; then
+		echo "Run as root:  apt-get install --no-install-recommends ${missing[*]}" >&2
+		return 2
+	fi
+	echo "installing ${#missing[@]} packages with apt-get"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null ||
+		{ apt-get update -q </dev/null &&
+			apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null; } || {
+		echo "apt-get could not install: ${missing[*]}" >&2
+		return 2
+	}
+}
