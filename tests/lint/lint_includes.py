@@ -14,7 +14,7 @@ LIBRARIES = {
     "jansson.h": ["core/conf*.[ch]", "core/yaml*.[ch]", "api/*"],
     "sqlite3.h": ["db/*"],
     "microhttpd.h": ["api/*"],
-    "osip*": ["sbc/sip_msg.c"],
+    "osip*": ["sbc/sip_osip.c"],
     "pcre2*": ["sbc/route.c"],
     "CUnit/*": [],
 }
@@ -80,7 +80,7 @@ CASES = [
         "core/loop.c": "#include <uv.h>\n#include <jansson.h>\n",
         "core/loop.h": "#include <uv.h>\n",
         "core/config.c": "#include <jansson.h>\n#include <yaml.h>\n",
-        "sbc/sip_msg.c": "#include <osipparser2/osip_parser.h>\n",
+        "sbc/sip_osip.c": "#include <osipparser2/osip_parser.h>\n",
         "sbc/sip_stack.c": "#include <osip2/osip.h>\n",
         "db/store.c": "#include <sqlite3.h>\n#include <microhttpd.h>\n",
         "api/http.c": "#include <microhttpd.h>\n#include <jansson.h>\n#include <CUnit/CUnit.h>\n#include <pcre2.h>\n",
