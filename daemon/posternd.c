@@ -1,0 +1,204 @@
+/* The gateway's main program: makes the parts in order, runs the control loop, and takes the parts down in reverse. No logic of
+ * its own beyond that. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "core/bus.h"
+#include "core/conf.h"
+#include "core/config.h"
+#include "core/err.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "core/metrics.h"
+#include "daemon/options.h"
+#include "daemon/privileges.h"
+#include "daemon/observers.h"
+#include "db/store.h"
+#include "media-relay/media.h"
+#include "sbc/b2bua.h"
+
+enum { DRAIN_MS = 5000, FILES_PER_CALL = 4, FILES_BASE = 1024 };
+
+struct gateway {
+	const struct config *config;
+	struct loop *loop;
+	struct bus *bus;
+	struct store *store;
+	struct media_engine *media;
+	struct b2bua *b2bua;
+	struct api *api;
+	struct loop_timer drain_limit;
+	bool is_ending;
+};
+
+static const struct config *current_config(void *arg)
+{
+	const struct gateway *g = arg;
+
+	return config_ref(g->config);
+}
+
+static void set_up_log(const struct config *config)
+{
+	static const char *const names[] = { "error", "warn", "info", "debug" };
+	enum log_level level = LOG_INFO;
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(config->log.level, names[i]) == 0)
+			level = (enum log_level)i;
+	log_setup(STDERR_FILENO, config->log.json ? LOG_JSON : LOG_TEXT, level);
+}
+
+static int load(const char *path, const struct config **ret)
+{
+	struct conf_errors errors = { .file = path };
+	int err = config_load(path, &errors, ret);
+
+	if (err != 0)
+		conf_errors_print(&errors, stderr);
+	conf_errors_free(&errors);
+	return err;
+}
+
+static void on_drained(void *arg)
+{
+	struct gateway *g = arg;
+
+	loop_stop(g->loop);
+}
+
+static void on_drain_limit(struct loop_timer *timer, void *arg)
+{
+	struct gateway *g = arg;
+
+	(void)timer;
+	log_warn("posternd", "calls did not end in time", LF_INT("waited_ms", DRAIN_MS));
+	loop_stop(g->loop);
+}
+
+static void on_end_signal(void *arg, int signum)
+{
+	struct gateway *g = arg;
+
+	if (g->is_ending) { /* the second one means it */
+		loop_stop(g->loop);
+		return;
+	}
+	g->is_ending = true;
+	log_info("posternd", "ending", LF_INT("signal", signum));
+	loop_timer_start(&g->drain_limit, DRAIN_MS);
+	b2bua_drain(g->b2bua, on_drained, g);
+}
+
+static void on_hangup(void *arg, int signum)
+{
+	(void)arg;
+	log_warn("posternd", "configuration changes take effect at a restart", LF_INT("signal", signum));
+}
+
+static int open_media(struct gateway *g)
+{
+	struct conf_errors errors = { 0 };
+	int err = media_engine_new(g->loop, g->config, &errors, &g->media);
+
+	for (unsigned i = 0; i < errors.n; i++)
+		log_error("media", errors.items[i].text, LF_TEXT("at", errors.items[i].pointer), LF_TEXT("hint", errors.items[i].hint));
+	conf_errors_free(&errors);
+	return err;
+}
+
+/* Everything that the gateway is made of, lowest first. On failure says what and why in text. */
+static int start(struct gateway *g, char *text, size_t size)
+{
+	struct b2bua_deps sip = { .config = g->config };
+	struct api_deps api = { .config = current_config, .config_arg = g, .store_path = g->config->database };
+	int err = loop_new(&g->loop);
+
+	if (err != 0) {
+		snprintf(text, size, "event loop: %s", err_str(err));
+		return err;
+	}
+	loop_timer_init(&g->drain_limit, g->loop, on_drain_limit, g);
+	g->bus = bus_new();
+	if (g->bus == NULL)
+		return -ENOMEM;
+	err = observers_attach(g->bus);
+	if (err == 0)
+		err = store_open(g->loop, g->bus, g->config->database, text, size, &g->store);
+	if (err == 0)
+		err = open_media(g);
+	sip.loop = api.loop = g->loop;
+	sip.bus = g->bus;
+	sip.media = api.media = g->media;
+	sip.store = api.store = g->store;
+	if (err == 0)
+		err = b2bua_new(&sip, text, size, &g->b2bua);
+	api.b2bua = g->b2bua;
+	if (err == 0)
+		err = api_start(&api, text, size, &g->api);
+	if (err == 0)
+		err = loop_on_signal(g->loop, SIGTERM, on_end_signal, g);
+	if (err == 0)
+		err = loop_on_signal(g->loop, SIGINT, on_end_signal, g);
+	if (err == 0)
+		err = loop_on_signal(g->loop, SIGHUP, on_hangup, g);
+	return err;
+}
+
+static void stop(struct gateway *g)
+{
+	api_stop(g->api);
+	b2bua_free(g->b2bua);
+	media_engine_free(g->media);
+	store_close(g->store);
+	bus_free(g->bus);
+	if (g->loop != NULL) {
+		loop_timer_stop(&g->drain_limit);
+		loop_free(g->loop);
+	}
+	config_unref(g->config);
+}
+
+static int give_up_root(const struct gateway *g, const char *user, char *text, size_t size)
+{
+	const char *paths[] = { g->config->database, g->config->api.socket };
+
+	return privileges_drop(user, paths, sizeof(paths) / sizeof(paths[0]), text, size);
+}
+
+int main(int argc, char **argv)
+{
+	struct gateway gateway = { 0 };
+	struct options options;
+	char text[512] = "";
+	int exit_code, err;
+
+	if (options_parse(argc, argv, &options, &exit_code) != 0)
+		return exit_code;
+	if (load(options.config, &gateway.config) != 0)
+		return 1;
+	if (options.is_check) {
+		printf("%s: the configuration is valid\n", options.config);
+		config_unref(gateway.config);
+		return 0;
+	}
+	set_up_log(gateway.config);
+	signal(SIGPIPE, SIG_IGN);
+	privileges_raise_files(gateway.config->limits.max_calls * FILES_PER_CALL + FILES_BASE);
+	err = give_up_root(&gateway, options.user, text, sizeof(text));
+	if (err == 0)
+		err = start(&gateway, text, sizeof(text));
+	if (err == 0) {
+		log_info("posternd", "ready", LF_TEXT("version", PACKAGE_VERSION), LF_TEXT("node", gateway.config->node),
+			 LF_UINT("realms", gateway.config->n_realms), LF_UINT("routes", gateway.config->n_routes));
+		err = loop_run(gateway.loop);
+	} else {
+		log_error("posternd", "cannot start", LF_TEXT("reason", text[0] != '\0' ? text : err_str(err)));
+	}
+	stop(&gateway);
+	return err == 0 ? 0 : 1;
+}
