@@ -1,5 +1,6 @@
 /* The gateway's main program: makes the parts in order, runs the control loop, and takes the parts down in reverse. No logic of
  * its own beyond that. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

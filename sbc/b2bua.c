@@ -92,6 +92,8 @@ void b2bua_call_free(struct call *call)
 	loop_timer_stop(&call->timer);
 	exchange_abort_all(call);
 	exchange_clear(&call->invite);
+	if (call->bye_txn != NULL)
+		server_txn_bind(call->bye_txn, NULL, NULL);
 	group_close(&call->group);
 	for (int side = MEDIA_A; side <= MEDIA_B; side++) {
 		struct leg *leg = &call->leg[side];

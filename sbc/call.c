@@ -416,13 +416,24 @@ static enum call_event_type bye_other(struct call *call, const struct call_event
 	return CALL_NOTHING;
 }
 
+static void on_bye_server(void *arg, struct server_txn *txn, enum server_event event, const struct sip_msg *msg)
+{
+	struct call *call = arg;
+
+	(void)txn, (void)msg;
+	if (event == SERVER_ENDED)
+		call->bye_txn = NULL;
+}
+
 /* The 200 waits until the call's record is durable. */
 static enum call_event_type answer_bye(struct call *call, const struct call_event *event)
 {
-	if (call->is_recording)
-		call->bye_txn = event->txn;
-	else
+	if (!call->is_recording) {
 		server_txn_reply_simple(event->txn, 200);
+		return CALL_NOTHING;
+	}
+	call->bye_txn = event->txn;
+	server_txn_bind(event->txn, on_bye_server, call);
 	return CALL_NOTHING;
 }
 
@@ -490,8 +501,10 @@ static void on_recorded(void *arg, int result)
 		LOG_GATED(5, LOG_ERROR, "call", "record is not durable", LF_TEXT("call", call->group.id),
 			  LF_TEXT("error", err_str(result)));
 	call->is_recording = false;
-	if (call->bye_txn != NULL)
+	if (call->bye_txn != NULL) {
+		server_txn_bind(call->bye_txn, NULL, NULL);
 		server_txn_reply_simple(call->bye_txn, 200);
+	}
 	call->bye_txn = NULL;
 	call_retire_if_idle(call);
 }

@@ -64,6 +64,8 @@ static struct refusal check_request(struct call *call, const struct sip_msg *inv
 		return refusal(400, "unsafe-uri");
 	if (invite->max_forwards == 0)
 		return refusal(483, "too-many-hops");
+	if (sip_stack_has_looped(call->b2bua->stack, invite))
+		return refusal(482, "loop");
 	topology_unsupported(invite, unsupported);
 	if (unsupported->len > 0)
 		return (struct refusal){ 420, "unsupported-extension", buf_span(unsupported) };

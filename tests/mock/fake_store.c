@@ -1,0 +1,83 @@
+/* store.h for scenario tests: "cdr status=200 by=caller cause=normal streams=2", "live put", "live delete". */
+#include "tests/mock/fake_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { WAITING_MAX = 64 };
+
+struct store {
+	fake_store_report_fn *report;
+	void *arg;
+	bool is_holding;
+	struct {
+		store_done_fn *done;
+		void *arg;
+	} waiting[WAITING_MAX];
+	unsigned n_waiting;
+};
+
+struct store *fake_store_new(fake_store_report_fn *report, void *arg)
+{
+	struct store *store = calloc(1, sizeof(*store));
+
+	if (store != NULL) {
+		store->report = report;
+		store->arg = arg;
+	}
+	return store;
+}
+
+void fake_store_free(struct store *store)
+{
+	free(store);
+}
+
+void fake_store_hold(struct store *store)
+{
+	store->is_holding = true;
+}
+
+void fake_store_release(struct store *store, int result)
+{
+	unsigned n = store->n_waiting;
+
+	store->is_holding = false;
+	store->n_waiting = 0;
+	for (unsigned i = 0; i < n; i++)
+		store->waiting[i].done(store->waiting[i].arg, result);
+}
+
+const char *cdr_end_text(enum cdr_end end)
+{
+	static const char *const names[] = { "none", "caller", "callee", "gateway", "operator" };
+
+	return names[end];
+}
+
+void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "cdr status=%d by=%s cause=%.*s streams=%u peer=%.*s", cdr->sip_status,
+		 cdr_end_text(cdr->ended_by), SPAN_ARG(cdr->cause), cdr->n_streams, SPAN_ARG(cdr->b.peer));
+	store->report(store->arg, text);
+	if (store->is_holding && store->n_waiting < WAITING_MAX) {
+		store->waiting[store->n_waiting].done = done;
+		store->waiting[store->n_waiting++].arg = arg;
+	} else if (done != NULL) {
+		done(arg, 0);
+	}
+}
+
+void store_live_put(struct store *store, struct span id, struct span state_json)
+{
+	(void)id, (void)state_json;
+	store->report(store->arg, "live put");
+}
+
+void store_live_delete(struct store *store, struct span id)
+{
+	(void)id;
+	store->report(store->arg, "live delete");
+}

@@ -1,0 +1,204 @@
+/* Runs call scenarios: the whole B2BUA over a scripted network, with media and store in memory. Events: "media ...", "cdr ...",
+ * "live ...". */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/bus.h"
+#include "core/err.h"
+#include "sbc/b2bua.h"
+#include "tests/mock/fake_media.h"
+#include "tests/mock/fake_store.h"
+#include "tests/scenario/scenario.h"
+
+struct state {
+	struct scenario *scenario;
+	struct bus *bus;
+	struct media_engine *media;
+	struct store *store;
+	struct b2bua *b2bua;
+	bool is_quiet; /* media and live events are not of interest */
+};
+
+static void on_media(void *arg, const char *text)
+{
+	struct state *state = arg;
+
+	if (!state->is_quiet)
+		scenario_event(state->scenario, "media %s", text);
+}
+
+static void on_store(void *arg, const char *text)
+{
+	struct state *state = arg;
+
+	if (!state->is_quiet || text[0] == 'c')
+		scenario_event(state->scenario, "%s", text);
+}
+
+static int start(struct scenario *s, struct loop *loop, const struct config *config, void **ret_state)
+{
+	struct state *state = calloc(1, sizeof(*state));
+	char error[256] = "";
+	struct b2bua_deps deps = { .loop = loop, .config = config };
+
+	if (state == NULL)
+		return ERR_LIMIT;
+	*ret_state = state;
+	state->scenario = s;
+	state->bus = deps.bus = bus_new();
+	state->media = deps.media = fake_media_new(on_media, state);
+	state->store = deps.store = fake_store_new(on_store, state);
+	if (deps.bus == NULL || deps.media == NULL || deps.store == NULL)
+		return ERR_LIMIT;
+	if (b2bua_new(&deps, error, sizeof(error), &state->b2bua) != 0)
+		return scenario_fail(s, "%s", error);
+	return 0;
+}
+
+static void stop(void *arg)
+{
+	struct state *state = arg;
+
+	if (state == NULL)
+		return;
+	state->is_quiet = true;
+	if (state->store != NULL)
+		fake_store_release(state->store, ERR_CLOSED);
+	b2bua_free(state->b2bua);
+	fake_media_free(state->media);
+	fake_store_free(state->store);
+	bus_free(state->bus);
+	free(state);
+}
+
+static int hook_quiet(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+
+	(void)s, (void)args, (void)body;
+	state->is_quiet = true;
+	return 0;
+}
+
+static int hook_media(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	struct media *media = fake_media_last(state->media);
+	struct span what = scenario_word(&args);
+
+	(void)body;
+	if (span_eq(what, SPAN_LIT("refuse"))) {
+		fake_media_refuse(state->media, 1);
+		return 0;
+	}
+	if (media == NULL)
+		return scenario_fail(s, "no media session is open");
+	if (!span_eq(what, SPAN_LIT("timeout")))
+		return scenario_fail(s, "media refuse|timeout");
+	fake_media_raise(media, MEDIA_TIMEOUT, 0, MEDIA_A);
+	return 0;
+}
+
+static int hook_store(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	struct span what = scenario_word(&args);
+
+	(void)body;
+	if (span_eq(what, SPAN_LIT("hold")))
+		fake_store_hold(state->store);
+	else if (span_eq(what, SPAN_LIT("release")))
+		fake_store_release(state->store, 0);
+	else if (span_eq(what, SPAN_LIT("fail")))
+		fake_store_release(state->store, ERR_LIMIT);
+	else
+		return scenario_fail(s, "store hold|release|fail");
+	return 0;
+}
+
+/* The newest call, live or else ended; its id goes into {id}. */
+static int hook_call(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	struct arena *arena = arena_new(1 << 20);
+	struct call_summary *calls;
+	struct call_filter filter = { .limit = 1 };
+	struct span want = scenario_word(&args);
+	bool more;
+	int err = 0;
+
+	(void)body;
+	if (b2bua_calls(state->b2bua, &filter, arena, &calls, &more) == 0) {
+		filter.state = SPAN_LIT("ended");
+		if (b2bua_calls(state->b2bua, &filter, arena, &calls, &more) == 0)
+			err = scenario_fail(s, "there is no call");
+	}
+	if (err == 0 && !span_eq(want, span_of(calls->state)))
+		err = scenario_fail(s, "the call is %s", calls->state);
+	if (err == 0)
+		err = scenario_set(s, SPAN_LIT("id"), span_of(calls->id));
+	arena_free(arena);
+	return err;
+}
+
+static int hook_hangup(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+
+	(void)body;
+	return b2bua_hangup(state->b2bua, scenario_word(&args)) == 0 ? 0 : scenario_fail(s, "no such live call");
+}
+
+static void on_drained(void *arg)
+{
+	struct state *state = arg;
+
+	scenario_event(state->scenario, "drained");
+}
+
+static int hook_drain(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+
+	(void)s, (void)args, (void)body;
+	b2bua_drain(state->b2bua, on_drained, state);
+	return 0;
+}
+
+/* Every list that could leak is empty: `hook idle` at the end of a script. */
+static int hook_idle(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	struct b2bua_stats stats;
+
+	(void)args, (void)body;
+	b2bua_stats(state->b2bua, &stats);
+	if (stats.calls_active != 0 || media_sessions(state->media) != 0 || stats.transactions != 0)
+		return scenario_fail(s, "%u calls, %u media sessions, %u transactions are left", stats.calls_active,
+				     media_sessions(state->media), stats.transactions);
+	return 0;
+}
+
+static const struct scenario_hook hooks[] = {
+	{ "quiet", "quiet: media and live rows make no events", hook_quiet },
+	{ "media", "media refuse|timeout", hook_media },
+	{ "store", "store hold|release|fail: answers to call records", hook_store },
+	{ "call", "call STATE: the newest call is in this state; sets {id}", hook_call },
+	{ "hangup", "hangup ID", hook_hangup },
+	{ "drain", "drain: end all calls, then event \"drained\"", hook_drain },
+	{ "idle", "idle: no call, media session or transaction is left", hook_idle },
+};
+
+static const struct scenario_program program = {
+	.name = "call",
+	.directory = "tests/scenario/call",
+	.start = start,
+	.stop = stop,
+	.hooks = hooks,
+	.n_hooks = sizeof(hooks) / sizeof(hooks[0]),
+};
+
+int main(int argc, char **argv)
+{
+	return scenario_main(argc, argv, &program);
+}
