@@ -595,13 +595,13 @@ static void fill_in_rtcp(struct media_remote *remote)
 		remote->rtcp.port++; /* from 65535: 0, which is refused below */
 }
 
-static void log_refused(const struct media *media, const struct addr *addr, enum target target)
+static void log_refused(const struct media_realm *realm, const struct addr *addr, enum target target)
 {
 	char text[ADDR_TEXT_MAX];
 
 	metric_add(&metrics[M_REFUSED], 1);
 	LOG_GATED(5, LOG_WARN, "media", "signalled media address refused", LF_TEXT("address", addr_text(addr, text)),
-		  LF_TEXT("reason", target_text(target)), LF_UINT("session_streams", media->engine->n_sessions));
+		  LF_TEXT("reason", target_text(target)), LF_TEXT("realm", realm->name));
 }
 
 void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
@@ -622,7 +622,7 @@ void media_stream_remote(struct media *media, unsigned index, enum media_side si
 	rtcp = target_check(&stream->relay.sides[side].scope, &next.rtcp);
 	atomic_store_explicit(&stream->targets[side], rtp, memory_order_relaxed);
 	if (target_is_refused(rtp) && addr_is_set(&next.rtp))
-		log_refused(media, &next.rtp, rtp);
+		log_refused(policy->realm, &next.rtp, rtp);
 	if (target_is_refused(rtp))
 		next.rtp = (struct addr){ 0 };
 	if (target_is_refused(rtcp))

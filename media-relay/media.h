@@ -1,10 +1,11 @@
 /* Media sessions, control side. A media session belongs to one group and anchors the streams of one call: each stream has
  * a side A and a side B, each side an own RTP/RTCP port pair of its realm's pool. Relay threads forward the packets;
- * calls here return at once. Control thread, except media_stats() which any thread may call while the session lives.
+ * calls here return at once. Control thread, except media_stats() which any thread may call while the stream is open.
  *
  * What is received on one side leaves through the other side's port towards that side's remote address. Nothing is
- * forwarded before signalling named the remote of the sending side, or from a source that latching (RFC 7362; see
- * latch.h) does not allow. */
+ * forwarded before signalling named the remotes of both sides, or from a source that latching (RFC 7362; the rule is in
+ * latch.h) does not allow. A signalled address that must not be sent to (loopback, multicast, the gateway itself, private
+ * networks named from outside: the rule is in target.h) counts as not named at all; stats say so in path_reason. */
 #ifndef MEDIA_RELAY_MEDIA_H
 #define MEDIA_RELAY_MEDIA_H
 
@@ -26,7 +27,9 @@ void media_engine_free(struct media_engine *engine); /* every session must be cl
 
 enum media_event {
 	MEDIA_LATCHED, /* a side's source address is now locked */
-	MEDIA_TIMEOUT, /* no packet for the time-out on any stream that should carry media; said once until media resumes */
+	/* No packet, RTCP included, on any stream for the time-out, though both remotes of one are known and a side of
+	 * it may send (the first such stream and side are told). Said once until media resumes. Looked at once a second. */
+	MEDIA_TIMEOUT,
 };
 typedef void media_event_fn(void *arg, struct media *media, enum media_event event, unsigned stream,
 			    enum media_side side);
@@ -56,10 +59,12 @@ struct media_remote {        /* what signalling said about the far end of one si
 	uint64_t payloads[2];    /* bit n of the 128: payload type n is negotiated; all zero: any */
 	bool may_send;           /* the far end is expected to send (direction); false suspends the time-out */
 };
-/* Sets or changes it. Opens the latching window again only when rtp or rtcp changed or `relatch`. */
+/* Sets or changes it; rtcp.family 0 means the port above rtp's, or rtp itself with rtcp_mux. Both latching windows of the
+ * stream open when the second remote becomes known. A locked side is opened again only when its rtp or rtcp changed or
+ * with `relatch`; sides that are not locked yet get a fresh window with every call (183, then 200). */
 void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
 			 bool relatch);
-/* Suspends the time-out for the whole session (hold) or resumes it; resuming starts it afresh. */
+/* Suspends the time-out for the whole session (hold) or resumes it; resuming starts it afresh. Packets still flow. */
 void media_hold(struct media *media, bool is_held);
 
 enum media_path { MEDIA_PATH_NONE, MEDIA_PATH_RELAY };
@@ -74,7 +79,9 @@ struct media_stats { /* of what was received on one side of one stream */
 	uint64_t lost;                  /* RFC 3550 expected minus received, not below 0 */
 	uint64_t reordered;
 	uint32_t jitter_us;             /* RFC 3550 interarrival jitter */
-	uint64_t dropped_source, dropped_format, dropped_payload, dropped_early, dropped_overload;
+	uint64_t dropped_source, dropped_format, dropped_payload;
+	uint64_t dropped_early;         /* a remote was unknown, or where to send to */
+	uint64_t dropped_overload;      /* over the rate limit of a port, or a full buffer in the kernel */
 	uint64_t last_packet_age_ms;    /* UINT64_MAX: none yet */
 	struct addr local, signalled, latched; /* of RTP; latched.family 0: not locked */
 	enum latch_state latch;

@@ -42,7 +42,7 @@ struct relay_thread {
 	uint64_t rate_start_ms;        /* relay only, from here */
 	unsigned rate_packets;
 	bool is_coalescing;
-	bool has_commands;
+	struct relay_stream *closing;  /* to be dropped at the end of the turn */
 	uint32_t turn;
 };
 
@@ -243,7 +243,8 @@ static void run_command(struct relay_thread *thread, struct relay_stream *stream
 	if (queue & QUEUE_CLOSE) {
 		if (setup != NULL)
 			stream->setup = *setup;
-		drop_stream(thread, stream);
+		stream->next_closing = thread->closing;
+		thread->closing = stream;
 		return;
 	}
 	if (!stream->is_added)
@@ -257,7 +258,6 @@ static void run_commands(struct relay_thread *thread)
 	uint64_t now_ms = relay_now_ms();
 	struct relay_stream *stream;
 
-	thread->has_commands = false;
 	atomic_exchange_explicit(&thread->is_woken, false, memory_order_acq_rel);
 	while ((stream = ring_pop(thread->commands)) != NULL)
 		run_command(thread, stream, now_ms);
@@ -277,6 +277,17 @@ static void measure_rate(struct relay_thread *thread, unsigned packets)
 	thread->rate_start_ms = now_ms;
 }
 
+/* After the packets: a stream that goes away may be among the events at hand. */
+static void drop_closing(struct relay_thread *thread)
+{
+	while (thread->closing != NULL) {
+		struct relay_stream *stream = thread->closing;
+
+		thread->closing = stream->next_closing;
+		drop_stream(thread, stream);
+	}
+}
+
 static void run_turn(struct relay_thread *thread)
 {
 	static const struct timespec pause = { 0, COALESCE_NS };
@@ -285,15 +296,13 @@ static void run_turn(struct relay_thread *thread)
 	int n = epoll_wait(thread->epoll, events, EVENTS_MAX, -1);
 
 	thread->turn++;
-	for (int i = 0; i < n; i++) {
-		if (events[i].data.ptr == thread)
-			thread->has_commands = true;
-		else
-			packets += relay_forward(thread->batch, events[i].data.ptr, thread->turn);
-	}
-	/* After the packets: a stream that goes away must not be among the events at hand. */
-	if (thread->has_commands)
+	/* Before the packets: one that somebody sends because of what signalling said finds it in force. */
+	if (atomic_load_explicit(&thread->is_woken, memory_order_acquire))
 		run_commands(thread);
+	for (int i = 0; i < n; i++)
+		if (events[i].data.ptr != thread)
+			packets += relay_forward(thread->batch, events[i].data.ptr, thread->turn);
+	drop_closing(thread);
 	measure_rate(thread, packets);
 	if (thread->is_coalescing && n < EVENTS_MAX)
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
@@ -307,6 +316,7 @@ static void *run_thread(void *arg)
 	while (!atomic_load_explicit(&thread->is_stopping, memory_order_acquire))
 		run_turn(thread);
 	run_commands(thread);
+	drop_closing(thread);
 	return NULL;
 }
 

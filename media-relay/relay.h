@@ -90,6 +90,7 @@ struct relay_stream { /* embedded in what media.c keeps per stream; zeroed, then
 	bool is_ready;                 /* relay only: both remotes are known */
 	bool is_added;                 /* relay only: in epoll */
 	struct relay_thread *thread;
+	struct relay_stream *next_closing; /* relay only */
 	struct relay_setup mail[3];
 	uint8_t mail_writer, mail_reader;
 	_Atomic uint8_t mail_middle;
