@@ -1,6 +1,6 @@
 /* Serialises requests, replies, and what is derived from a request (ACK, CANCEL). Owns nothing: text goes into the
- * caller's buffer, whose overflow flag is tested once at the end. Does not decide what a message says. RFC 3261 7, 8.1.1,
- * 8.2.6, 9.1, 17.1.1.3, 18.2.1; RFC 3581 4. */
+ * caller's buffer, whose overflow flag is tested once at the end. Does not decide what a message says. RFC 3261 7,
+ * 8.1.1, 8.2.6, 9.1, 17.1.1.3, 18.2.1; RFC 3581 4. */
 #include "sbc/sip_build.h"
 
 #include <stdlib.h>

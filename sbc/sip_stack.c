@@ -126,14 +126,23 @@ bool txn_clock_is_over(const struct txn_clock *clock)
 	return loop_now_ms(clock->timer.loop) >= clock->end_ms;
 }
 
+/* Content-Length is the last header that we write: it disappears when a ready line lacks its end, or ends the headers. */
+static bool is_framed_as_built(const struct guard_message *scan, const struct buf *built)
+{
+	bool has_length = false;
+	for (unsigned i = 0; i < scan->n_headers; i++)
+		has_length |= scan->headers[i].id == SIP_H_CONTENT_LENGTH;
+	return has_length && scan->raw.len == built->len;
+}
+
 int stack_check(struct sip_stack *stack, const struct buf *built)
 {
-	struct guard_fault fault = { .reason = "too long" };
+	struct guard_fault fault = { .reason = "framing" };
 	if (built->is_full) {
 		stack_count(STACK_UNSENDABLE);
 		return ERR_LIMIT;
 	}
-	if (guard_scan(buf_span(built), &stack->own_scan, &fault) == GUARD_OK)
+	if (guard_scan(buf_span(built), &stack->own_scan, &fault) == GUARD_OK && is_framed_as_built(&stack->own_scan, built))
 		return 0;
 	stack_count(STACK_UNSENDABLE);
 	LOG_GATED(LOG_BURST, LOG_ERROR, "sip", "own message fails the guard", LF_TEXT("reason", fault.reason));
@@ -258,8 +267,9 @@ static void refuse_fault(struct sip_stack *stack, const struct sip_flow *flow, c
 	if (stack->scan.method == SIP_ACK || !may_refuse(stack, flow))
 		return;
 	size_t len = guard_refuse(&stack->scan, fault, &flow->remote, stack->out, sizeof(stack->out));
-	if (len > 0)
-		stack_send(stack, flow, (struct span){ stack->out, len }, stack->scan.call_id);
+	/* Not traced: neither was what it answers. */
+	if (len > 0 && transport_send(stack->transport, flow, (struct span){ stack->out, len }) == 0)
+		stack_count(STACK_OUT);
 }
 
 /* A reply without a transaction. The tag, when none is given, is the same for every copy of the request. */

@@ -96,6 +96,14 @@ struct span scenario_word(struct span *args)
 
 /* ---- the network ---- */
 
+static void print_lines(const char *mark, struct span text)
+{
+	while (text.ptr) {
+		struct span line = span_trim(span_cut(&text, '\n'));
+		printf("%s%.*s\n", mark, SPAN_ARG(line));
+	}
+}
+
 static void show(const struct scenario *s, const char *arrow, const struct sip_flow *flow, struct span bytes)
 {
 	char remote[ADDR_TEXT_MAX];
@@ -103,8 +111,7 @@ static void show(const struct scenario *s, const char *arrow, const struct sip_f
 		return;
 	printf("# %llu ms %s %s\n", (unsigned long long)(loop_now_ms(s->loop) - FAKE_LOOP_START_MS), arrow,
 	       addr_text(&flow->remote, remote));
-	while (bytes.ptr)
-		printf("#   %.*s\n", SPAN_ARG(span_trim(span_cut(&bytes, '\n'))));
+	print_lines("#   ", bytes);
 }
 
 static int need_start(struct scenario *s)
@@ -373,33 +380,41 @@ static int do_include(struct scenario *s, struct command *c)
 static const struct {
 	const char *name;
 	int (*run)(struct scenario *s, struct command *c);
-	bool is_raw; /* its text is a pattern: variables are not replaced beforehand */
+	bool has_raw_args, has_raw_body; /* variables are not replaced beforehand: patterns, YAML */
 } directives[] = {
-	{ "advance", do_advance, false }, { "config", do_config, true },	{ "drop", do_drop, false },
-	{ "dup", do_drop, false },	  { "event", do_event, true },		{ "expect", do_expect, true },
-	{ "hook", do_hook, false },	  { "include", do_include, false },	{ "recv", do_recv, false },
-	{ "refuse", do_drop, false },	  { "set", do_set, false },		{ "start", do_start, false },
-	{ "swap", do_drop, false },
+	{ "advance", do_advance, false, false }, { "config", do_config, false, true },
+	{ "drop", do_drop, false, false },	 { "dup", do_drop, false, false },
+	{ "event", do_event, true, false },	 { "expect", do_expect, false, true },
+	{ "hook", do_hook, false, false },	 { "include", do_include, false, false },
+	{ "recv", do_recv, false, false },	 { "refuse", do_drop, false, false },
+	{ "set", do_set, false, false },	 { "start", do_start, false, false },
+	{ "swap", do_drop, false, false },
 };
+
+static int run_filled(struct scenario *s, size_t directive, const struct command *c)
+{
+	int err = ERR_STATE;
+	char *args = pattern_fill(&s->vars, c->args, s->why, sizeof(s->why));
+	char *body = pattern_fill(&s->vars, c->body, s->why, sizeof(s->why));
+	bool has_raw_args = directives[directive].has_raw_args;
+	bool has_raw_body = directives[directive].has_raw_body;
+
+	if ((args || has_raw_args) && (body || has_raw_body)) {
+		struct command filled = { c->name, has_raw_args ? c->args : span_of(args),
+					  has_raw_body ? c->body : span_of(body) };
+		s->why[0] = '\0';
+		err = directives[directive].run(s, &filled);
+	}
+	free(args);
+	free(body);
+	return err;
+}
 
 static int run_command(struct scenario *s, struct command *c)
 {
-	for (size_t i = 0; i < sizeof(directives) / sizeof(directives[0]); i++) {
-		if (!span_eq(c->name, span_of(directives[i].name)))
-			continue;
-		if (directives[i].is_raw)
-			return directives[i].run(s, c);
-		int err = ERR_STATE;
-		char *args = pattern_fill(&s->vars, c->args, s->why, sizeof(s->why));
-		char *body = pattern_fill(&s->vars, c->body, s->why, sizeof(s->why));
-		if (args && body) {
-			struct command filled = { c->name, span_of(args), span_of(body) };
-			err = directives[i].run(s, &filled);
-		}
-		free(args);
-		free(body);
-		return err;
-	}
+	for (size_t i = 0; i < sizeof(directives) / sizeof(directives[0]); i++)
+		if (span_eq(c->name, span_of(directives[i].name)))
+			return run_filled(s, i, c);
 	return scenario_fail(s, "unknown directive %.*s", SPAN_ARG(c->name));
 }
 
@@ -472,10 +487,8 @@ out:
 
 static void print_why(const struct scenario *s)
 {
-	struct span text = span_of(s->why);
 	printf("# %s\n", s->where[0] ? s->where : "at the end");
-	while (text.ptr)
-		printf("# %.*s\n", SPAN_ARG(span_trim(span_cut(&text, '\n'))));
+	print_lines("# ", span_of(s->why));
 }
 
 /* Everything must have been expected; then everything must come down without a leak. */
