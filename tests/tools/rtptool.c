@@ -64,7 +64,8 @@ static const char usage[] =
 	"  --echo         send back what arrives, unchanged, to where it came from\n"
 	"  --rtcp         send a report every second and count reports, on the ports above\n"
 	"  --rtcp-mux     the same on the RTP ports\n"
-	"  --control      commands on standard input: to ADDR:PORT, rtcp-to ADDR:PORT, start, stop, report, quit\n"
+	"  --control      say \"ready\" once bound, then take commands from standard input:\n"
+	"                 to ADDR:PORT, rtcp-to ADDR:PORT, start, stop, report, quit\n"
 	"  --json         print one JSON object at the end instead of text\n"
 	"  --brief        totals only\n";
 
@@ -329,7 +330,7 @@ static void send_rtp(struct tool *tool, unsigned index)
 	struct rtpstat_packet packet = { (uint8_t)tool->options.payload_type, tool->options.ssrc + index, stream->id,
 					 stream->sent, now_ns() };
 
-	if (!addr_is_set(&stream->to) || stream->sent >= tool->options.count)
+	if (!addr_is_set(&stream->to))
 		return;
 	rtpstat_write(&packet, data);
 	if (send_to(stream->rtp_fd, &stream->to, data, RTPSTAT_HEADER + tool->options.size))
@@ -447,6 +448,7 @@ static void report(const struct tool *tool)
 
 /* ---- control ---- */
 
+/* Every start sends --count packets more; their numbers go on. */
 static void start(struct tool *tool)
 {
 	tool->is_sending = true;
@@ -548,7 +550,9 @@ int main(int argc, char **argv)
 	if (code == 0) {
 		if (tool.options.seconds > 0)
 			tool.ends_ns = now_ns() + tool.options.seconds * SECOND;
-		if (!tool.options.is_control)
+		if (tool.options.is_control)
+			(void)(puts("ready") < 0 || fflush(stdout));
+		else
 			start(&tool);
 		run(&tool);
 		report(&tool);
