@@ -1,0 +1,146 @@
+"""Fixtures of the functional tests. They need root (for namespaces), iproute2, nsenter and the built programs:
+
+    POSTERN_BUILDDIR=build /usr/bin/python3 -m pytest tests/functional
+"""
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+
+import harness  # noqa: E402
+import sipcall  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    reason = None
+    if os.geteuid() != 0:
+        reason = "needs root: network namespaces"
+    for program in ("ip", "nsenter"):
+        if shutil.which(program) is None:
+            reason = f"needs {program}"
+    if reason:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def network():
+    net = harness.Network()
+    yield net
+    net.delete()
+
+
+@pytest.fixture
+def start_gateway(network, tmp_path):
+    """Starts the gateway with changes to the usual configuration; checks at the end that it stops well."""
+    if not (harness.BUILD / "posternd").exists():
+        pytest.skip("posternd is not built")
+    started = []
+
+    def start(changes=None):
+        gateway = harness.Gateway(network, tmp_path, changes)
+        started.append(gateway)
+        return gateway.start()
+
+    yield start
+    for gateway in started:
+        gateway.finish()
+
+
+@pytest.fixture
+def gateway(start_gateway):
+    return start_gateway()
+
+
+@pytest.fixture
+def endpoint(network):
+    """Makes SIP endpoints: endpoint("caller", address, user)."""
+    made = []
+
+    def make(side, host, user, port=5060):
+        space = getattr(network, side)
+        sock = space.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        made.append(sipcall.Endpoint(sipcall.bound(sock, host, port), user))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def alice(network, endpoint):
+    one = endpoint("caller", network.CALLER, "alice")
+    one.proxy = (network.OUTER, 5060)
+    return one
+
+
+@pytest.fixture
+def bob(network, endpoint):
+    one = endpoint("callee", network.CALLEE, "bob")
+    one.proxy = (network.INNER, 5060)
+    return one
+
+
+@pytest.fixture
+def rtp(network):
+    """Makes RTP endpoints: rtp("caller", host, port, number, count=..., pps=...)."""
+    made = []
+
+    def make(side, host, port, number, **options):
+        made.append(harness.Rtp(getattr(network, side), host, port, number, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        harness.stop(one.process)
+
+
+@pytest.fixture
+def sipp(network, tmp_path):
+    """Starts SIPp: sipp("caller", "uac", *arguments, calls=1)."""
+    if shutil.which("sipp") is None:
+        pytest.skip("needs sipp")
+    made = []
+
+    def make(side, scenario, *arguments, calls=1):
+        local = network.CALLER if side == "caller" else network.CALLEE
+        made.append(harness.Sipp(getattr(network, side), tmp_path, scenario, local, arguments, calls))
+        return made[-1]
+
+    yield make
+    for one in made:
+        harness.stop(one.process)
+
+
+@pytest.fixture
+def capture(network, tmp_path):
+    """Starts captures: capture("caller") sees the outer side, capture("callee") the inner one."""
+    if shutil.which("tcpdump") is None:
+        pytest.skip("needs tcpdump")
+    made = []
+
+    def make(side):
+        interface = "outer" if side == "caller" else "inner"
+        made.append(harness.Capture(getattr(network, side), interface, tmp_path / f"{side}.pcap"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        harness.stop(one.process)
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(network, tmp_path_factory):
+    """One gateway for a whole module, so that its messages add up. Replies to errors are not limited."""
+    if not (harness.BUILD / "posternd").exists():
+        pytest.skip("posternd is not built")
+    one = harness.Gateway(network, tmp_path_factory.mktemp("gateway"), {"limits": {"sip_replies_per_s": 100000}})
+    one.start()
+    yield one
+    one.finish()
