@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "api/encode.h"
 #include "api/text.h"
 #include "api/timestamp.h"
 #include "core/buf.h"
@@ -44,18 +45,6 @@ json_t *res_ip(const struct addr *addr)
 	return addr_is_set(addr) ? json_string(addr_ip_text(addr, text)) : json_null();
 }
 
-static void put_encoded(struct buf *b, struct span text)
-{
-	for (size_t i = 0; i < text.len; i++) {
-		char c = text.ptr[i];
-
-		if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || memchr("-._~", c, 4) != NULL)
-			buf_putc(b, c);
-		else
-			buf_printf(b, "%%%02X", (unsigned char)c);
-	}
-}
-
 /* The same question with another cursor (RFC 8288). */
 static void add_next_link(const struct route_request *request, struct route_reply *reply, const char *cursor)
 {
@@ -65,14 +54,14 @@ static void add_next_link(const struct route_request *request, struct route_repl
 		return;
 	buf_put(&b, request->path);
 	buf_puts(&b, "?cursor=");
-	put_encoded(&b, span_of(cursor));
+	encode_put(&b, span_of(cursor));
 	for (unsigned i = 0; i < request->n_values; i++) {
 		const struct route_value *value = &request->values[i];
 
 		if (strcmp(value->param->name, "cursor") == 0)
 			continue;
 		buf_printf(&b, "&%s=", value->param->name);
-		put_encoded(&b, value->text);
+		encode_put(&b, value->text);
 	}
 	if (!b.is_full)
 		route_reply_header(reply, "Link", "<%.*s>; rel=\"next\"", SPAN_ARG(buf_span(&b)));

@@ -1,0 +1,268 @@
+/* Reads the command line by two tables, finds the verb, and repeats it for --watch. Messages go to standard error and say
+ * what to do; exit codes are in cli.h. */
+#include "api/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/err.h"
+#include "core/span.h"
+
+enum { OPTIONS_MAX = 32, WORDS_MAX = 3, OPT_HELP = 1000, OPT_VERSION };
+
+#define OPTION(name, letter, metavar, bit, member, help, choices) \
+	{ name, letter, metavar, false, bit, offsetof(struct cli, member), help, choices }
+const struct cli_option cli_options[] = {
+	OPTION("output", 'o', "FORMAT", CLI_OPT_ALL_VERBS, output, "table, json or tsv", "table json tsv"),
+	OPTION("socket", 's', "PATH", CLI_OPT_ALL_VERBS, socket, "UNIX socket of the gateway", NULL),
+	OPTION("url", 0, "URL", CLI_OPT_ALL_VERBS, url, "ask over TCP, such as http://127.0.0.1:8480", NULL),
+	OPTION("token-file", 0, "FILE", CLI_OPT_ALL_VERBS, token_file, "file with the token for --url", NULL),
+	{ "watch", 'w', "SECONDS", true, CLI_OPT_WATCH, offsetof(struct cli, watch), "repeat, every 2 seconds by default",
+	  NULL },
+	OPTION("state", 0, "STATE", CLI_OPT_CALLS, state, "only calls in this state", "proceeding answered ended"),
+	OPTION("realm", 0, "NAME", CLI_OPT_FILTER, realm, "only calls to or from this realm", NULL),
+	OPTION("peer", 0, "NAME", CLI_OPT_FILTER, peer, "only calls to or from this peer", NULL),
+	OPTION("q", 'q', "TEXT", CLI_OPT_FILTER, q, "only calls with this text in a caller, callee or Call-ID", NULL),
+	OPTION("since", 0, "TIME", CLI_OPT_TIME, since, "only calls from then on, such as 2026-03-01T12:00:00Z", NULL),
+	OPTION("until", 0, "TIME", CLI_OPT_TIME, until, "only calls before then", NULL),
+	OPTION("limit", 'n', "NUMBER", CLI_OPT_LIMIT, limit, "at most so many, 100 by default", NULL),
+	OPTION("file", 'f', "FILE", CLI_OPT_TOKEN, file, "token file of the gateway", NULL),
+	OPTION("name", 0, "NAME", CLI_OPT_TOKEN, name, "what the log calls the token", NULL),
+	OPTION("scope", 0, "SCOPES", CLI_OPT_TOKEN, scope, "what it may do, admin (all) by default",
+	       "read:calls read:config read:metrics operate admin"),
+};
+const unsigned cli_n_options = sizeof(cli_options) / sizeof(cli_options[0]);
+
+const struct cli_verb cli_verbs[] = {
+	{ "show calls", NULL, CLI_OPT_WATCH | CLI_OPT_CALLS | CLI_OPT_FILTER | CLI_OPT_LIMIT, cli_show_calls,
+	  "list calls, newest first" },
+	{ "show call", "ID", CLI_OPT_WATCH, cli_show_call, "everything about one call" },
+	{ "show cdrs", NULL, CLI_OPT_WATCH | CLI_OPT_FILTER | CLI_OPT_TIME | CLI_OPT_LIMIT, cli_show_cdrs,
+	  "list records of calls that ended, newest first" },
+	{ "show cdr", "ID", 0, cli_show_cdr, "one call record" },
+	{ "show realms", NULL, CLI_OPT_WATCH, cli_show_realms, "realms with their calls and media ports" },
+	{ "show peers", NULL, CLI_OPT_WATCH, cli_show_peers, "peers with their counters" },
+	{ "hangup", "ID", 0, cli_hangup, "end a call on both legs" },
+	{ "doctor", NULL, 0, cli_doctor, "check the gateway and this machine, and say what to do" },
+	{ "token new", NULL, CLI_OPT_TOKEN, cli_token_new, "make a token for the REST API" },
+	{ "completion", "SHELL", 0, cli_completion, "print the completion file for a shell (bash)" },
+};
+const unsigned cli_n_verbs = sizeof(cli_verbs) / sizeof(cli_verbs[0]);
+
+/* Help */
+
+static void print_options(FILE *out, unsigned bits)
+{
+	for (unsigned i = 0; i < cli_n_options; i++) {
+		const struct cli_option *o = &cli_options[i];
+		char left[64], letter[8] = "";
+
+		if ((o->bit & bits) == 0)
+			continue;
+		if (o->letter != 0)
+			snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+		snprintf(left, sizeof(left), "%s--%s%s%s%s", letter, o->name, o->is_optional ? " [" : " ", o->metavar,
+			 o->is_optional ? "]" : "");
+		fprintf(out, "  %-26s %s\n", left, o->help);
+	}
+}
+
+static void print_help(FILE *out, const struct cli_verb *verb)
+{
+	if (verb != NULL) {
+		fprintf(out, "Usage: postern %s%s%s [options]\n%s\n\nOptions:\n", verb->words, verb->argument ? " " : "",
+			verb->argument ? verb->argument : "", verb->help);
+		print_options(out, verb->options | CLI_OPT_ALL_VERBS);
+		return;
+	}
+	fputs("Usage: postern VERB [options]\nTalks to the Postern session border gateway of this machine.\n\nVerbs:\n", out);
+	for (unsigned i = 0; i < cli_n_verbs; i++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s %s", cli_verbs[i].words, cli_verbs[i].argument ? cli_verbs[i].argument : "");
+		fprintf(out, "  %-26s %s\n", left, cli_verbs[i].help);
+	}
+	fputs("\nOptions for all verbs:\n", out);
+	print_options(out, CLI_OPT_ALL_VERBS);
+	fputs("  --help, --version\n\nExit codes: 0 done, 1 the gateway refused or a check failed, 2 usage, 3 no gateway answers.\n",
+	      out);
+}
+
+/* Reading the command line */
+
+struct reading {
+	struct cli *cli;
+	unsigned used;  /* bits of the options that were given */
+	bool wants_help;
+	int done;       /* exit code when there is nothing left to do, or -1 */
+};
+
+static void fill_getopt(struct option *longs, char *shorts)
+{
+	*shorts++ = ':'; /* missing values are told apart */
+	for (unsigned i = 0; i < cli_n_options; i++) {
+		const struct cli_option *o = &cli_options[i];
+
+		longs[i] = (struct option){ o->name, o->is_optional ? optional_argument : required_argument, NULL, (int)i };
+		if (o->letter == 0)
+			continue;
+		*shorts++ = o->letter;
+		*shorts++ = ':';
+		if (o->is_optional)
+			*shorts++ = ':';
+	}
+	longs[cli_n_options] = (struct option){ "help", no_argument, NULL, OPT_HELP };
+	longs[cli_n_options + 1] = (struct option){ "version", no_argument, NULL, OPT_VERSION };
+	longs[cli_n_options + 2] = (struct option){ 0 };
+	*shorts++ = 'h';
+	*shorts = '\0';
+}
+
+static const struct cli_option *option_of(int code)
+{
+	for (unsigned i = 0; i < cli_n_options; i++) {
+		if (code == (int)i || (code > (int)cli_n_options && cli_options[i].letter == code))
+			return &cli_options[i];
+	}
+	return NULL;
+}
+
+/* "--watch 5": getopt only knows "--watch=5" for values that may be left out. */
+static const char *optional_value(int argc, char **argv)
+{
+	uint32_t seconds;
+
+	if (optarg == NULL && optind < argc && span_to_u32(span_of(argv[optind]), 86400, &seconds) == 0)
+		return argv[optind++];
+	return optarg ? optarg : "2";
+}
+
+static void take_option(struct reading *reading, int code, int argc, char **argv)
+{
+	const struct cli_option *option = option_of(code);
+
+	if (code == OPT_HELP || code == 'h') {
+		reading->wants_help = true;
+	} else if (code == OPT_VERSION) {
+		fputs("postern " PACKAGE_VERSION "\n", reading->cli->out);
+		reading->done = CLI_OK;
+	} else if (option == NULL) {
+		fprintf(reading->cli->err, "postern: %s: %s (see postern --help)\n", argv[optind - 1],
+			code == ':' ? "needs a value" : "no such option");
+		reading->done = CLI_USAGE;
+	} else {
+		*(const char **)((char *)reading->cli + option->offset) =
+			option->is_optional ? optional_value(argc, argv) : optarg;
+		reading->used |= option->bit;
+	}
+}
+
+static void read_options(struct reading *reading, int argc, char **argv)
+{
+	struct option longs[OPTIONS_MAX + 3];
+	char shorts[3 * OPTIONS_MAX + 4];
+	int code;
+
+	_Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) <= OPTIONS_MAX, "longs[] is too small");
+	fill_getopt(longs, shorts);
+	optind = 0; /* tests come here more than once */
+	opterr = 0;
+	while (reading->done < 0 && (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1)
+		take_option(reading, code, argc, argv);
+}
+
+/* The verb whose words are the first of argv; *ret_n says how many they are. */
+static const struct cli_verb *find_verb(int argc, char **argv, int *ret_n)
+{
+	for (unsigned i = 0; i < cli_n_verbs; i++) {
+		struct span words = span_of(cli_verbs[i].words);
+		int n = 0;
+
+		while (words.ptr != NULL && n < argc) {
+			if (!span_eq(span_cut(&words, ' '), span_of(argv[n])))
+				break;
+			n++;
+			if (words.ptr == NULL) {
+				*ret_n = n;
+				return &cli_verbs[i];
+			}
+		}
+	}
+	return NULL;
+}
+
+static int usage(struct cli *cli, const char *text, const char *about)
+{
+	fprintf(cli->err, "postern: %s%s%s (see postern --help)\n", about, about[0] ? ": " : "", text);
+	return CLI_USAGE;
+}
+
+static int check_values(struct cli *cli)
+{
+	uint32_t seconds = 0, limit;
+
+	if (cli->output == NULL || strcmp(cli->output, "table") == 0)
+		cli->format = CLI_TABLE;
+	else if (strcmp(cli->output, "json") == 0)
+		cli->format = CLI_JSON;
+	else if (strcmp(cli->output, "tsv") == 0)
+		cli->format = CLI_TSV;
+	else
+		return usage(cli, "is none of table, json, tsv", cli->output);
+	if (cli->watch != NULL && (span_to_u32(span_of(cli->watch), 86400, &seconds) != 0 || seconds == 0))
+		return usage(cli, "--watch wants seconds", cli->watch);
+	cli->watch_s = seconds;
+	if (cli->limit != NULL && (span_to_u32(span_of(cli->limit), 1000000, &limit) != 0 || limit == 0))
+		return usage(cli, "--limit wants a number from 1 to 1000000", cli->limit);
+	return CLI_OK;
+}
+
+static int run(struct cli *cli, const struct cli_verb *verb)
+{
+	int code = verb->run(cli);
+
+	while (cli->watch_s > 0 && code == CLI_OK) {
+		fflush(cli->out);
+		sleep(cli->watch_s);
+		if (isatty(fileno(cli->out)))
+			fputs("\033[H\033[2J", cli->out);
+		else
+			fputc('\n', cli->out);
+		code = verb->run(cli);
+	}
+	return code;
+}
+
+int cli_main(int argc, char **argv, FILE *out, FILE *err)
+{
+	struct cli cli = { .out = out, .err = err, .socket = POSTERN_RUNDIR "/api.sock" };
+	struct reading reading = { .cli = &cli, .done = -1 };
+	const struct cli_verb *verb;
+	int n_words = 0, n_left, code;
+
+	read_options(&reading, argc, argv);
+	if (reading.done >= 0)
+		return reading.done;
+	verb = find_verb(argc - optind, argv + optind, &n_words);
+	if (reading.wants_help) {
+		print_help(out, verb);
+		return CLI_OK;
+	}
+	if (optind == argc) {
+		print_help(err, NULL);
+		return CLI_USAGE;
+	}
+	if (verb == NULL)
+		return usage(&cli, "no such verb", argv[optind]);
+	n_left = argc - optind - n_words;
+	if (n_left != (verb->argument != NULL))
+		return usage(&cli, n_left ? "takes nothing more" : verb->argument, verb->words);
+	if ((reading.used & ~(verb->options | CLI_OPT_ALL_VERBS)) != 0)
+		return usage(&cli, "does not take all of these options", verb->words);
+	cli.argument = n_left ? argv[argc - 1] : NULL;
+	code = check_values(&cli);
+	return code == CLI_OK ? run(&cli, verb) : code;
+}

@@ -1,0 +1,107 @@
+/* From a path to JSON: reads the token, asks, and turns every way to fail into a message that says what to do. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "api/cli.h"
+#include "api/cli_http.h"
+#include "api/cli_print.h"
+#include "core/err.h"
+
+enum { TOKEN_LINE_MAX = 256, JSON_FLAGS = JSON_REJECT_DUPLICATES };
+
+static int read_token(struct cli *cli, char out[TOKEN_LINE_MAX])
+{
+	FILE *file = fopen(cli->token_file, "re");
+	int err = 0;
+
+	if (file == NULL) {
+		fprintf(cli->err, "postern: %s: %s\n", cli->token_file, strerror(errno));
+		return -errno;
+	}
+	if (fgets(out, TOKEN_LINE_MAX, file) == NULL || out[0] == '\n') {
+		fprintf(cli->err, "postern: %s: its first line must be the token\n", cli->token_file);
+		err = ERR_PARSE;
+	}
+	fclose(file);
+	out[strcspn(out, " \t\r\n")] = '\0';
+	return err;
+}
+
+static enum cli_exit unreachable(struct cli *cli, int err)
+{
+	const char *where = cli->url ? cli->url : cli->socket;
+
+	if (err == ERR_PARSE && cli->url != NULL) {
+		fprintf(cli->err, "postern: %s: not a gateway, or not of the form http://host:port\n", where);
+		return CLI_UNREACHABLE;
+	}
+	fprintf(cli->err, "postern: no gateway answers on %s: %s\n", where, err_str(err));
+	if (err == -EACCES)
+		fputs("Run it as root or as a member of group postern.\n", cli->err);
+	else
+		fputs("Is posternd running (systemctl status postern)? Another place: --socket PATH or --url URL.\n", cli->err);
+	return CLI_UNREACHABLE;
+}
+
+static void print_problem(struct cli *cli, int status, const json_t *problem)
+{
+	const json_t *errors = json_object_get(problem, "errors"), *error;
+	char *detail = cli_value(problem, "detail", CLI_TEXT);
+	size_t i;
+
+	fprintf(cli->err, "postern: the gateway says %d: %s\n", status, detail);
+	free(detail);
+	json_array_foreach(errors, i, error) {
+		char *parameter = cli_value(error, "parameter", CLI_TEXT), *text = cli_value(error, "detail", CLI_TEXT);
+
+		fprintf(cli->err, "  %s %s\n", parameter, text);
+		free(parameter);
+		free(text);
+	}
+	if (status == 401 || status == 403)
+		fputs("Use the UNIX socket as root or as a member of group postern, or --url with --token-file.\n", cli->err);
+}
+
+static enum cli_exit ask(struct cli *cli, const char *method, const char *path, bool is_probe, json_t **ret)
+{
+	struct cli_http_target target = { cli->socket, cli->url, NULL };
+	struct cli_http_reply reply = { 0 };
+	char token[TOKEN_LINE_MAX];
+	enum cli_exit code = CLI_OK;
+	json_t *json = NULL;
+	int err;
+
+	if (cli->token_file != NULL) {
+		if (read_token(cli, token) != 0)
+			return CLI_USAGE;
+		target.token = token;
+	}
+	err = cli_http_request(&target, method, path, &reply);
+	if (err != 0)
+		return unreachable(cli, err);
+	if (reply.body.len > 0)
+		json = json_loadb(reply.body.ptr, reply.body.len, JSON_FLAGS, NULL);
+	if (json == NULL && reply.status != 204) {
+		fprintf(cli->err, "postern: the answer (%d) is not JSON: is this a Postern gateway?\n", reply.status);
+		code = CLI_FAILED;
+	} else if (reply.status >= 300 && !(is_probe && reply.status == 503 && json_object_get(json, "checks") != NULL)) {
+		print_problem(cli, reply.status, json);
+		code = CLI_FAILED;
+	}
+	cli_http_reply_free(&reply);
+	if (code == CLI_OK)
+		*ret = json;
+	else
+		json_decref(json);
+	return code;
+}
+
+enum cli_exit cli_ask(struct cli *cli, const char *method, const char *path, json_t **ret)
+{
+	return ask(cli, method, path, false, ret);
+}
+
+enum cli_exit cli_probe(struct cli *cli, const char *path, json_t **ret)
+{
+	return ask(cli, "GET", path, true, ret);
+}

@@ -1,0 +1,184 @@
+/* The list verbs, one table of columns each. Columns are only ever appended: scripts cut by position. */
+#include <stdlib.h>
+
+#include "api/cli.h"
+#include "api/cli_print.h"
+#include "api/encode.h"
+#include "core/buf.h"
+
+#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+enum { PAGE_MAX = 1000, CALLS_DEFAULT = 100, CONFIGURED_MAX = 1000000 /* all of them */, PATH_SIZE = 4096 };
+
+static const struct cli_column calls_columns[] = {
+	{ "ID", "id", CLI_TEXT },
+	{ "STATE", "state", CLI_TEXT },
+	{ "FROM", "from_uri", CLI_TEXT },
+	{ "TO", "to_uri", CLI_TEXT },
+	{ "REALM", "from_realm", CLI_TEXT },
+	{ "PEER", "to_peer", CLI_TEXT },
+	{ "STARTED", "started_at", CLI_TIME },
+	{ "ANSWERED", "answered_at", CLI_TIME },
+	{ "HELD", "is_held", CLI_TEXT },
+	{ "STATUS", "status", CLI_TEXT },
+	{ "CAUSE", "cause", CLI_TEXT },
+};
+static const struct cli_column cdrs_columns[] = {
+	{ "ID", "id", CLI_TEXT },
+	{ "STARTED", "started_at", CLI_TIME },
+	{ "DURATION", "duration_ms", CLI_SECONDS },
+	{ "FROM", "legs.a.from_uri", CLI_TEXT },
+	{ "TO", "legs.a.to_uri", CLI_TEXT },
+	{ "REALM", "legs.a.realm", CLI_TEXT },
+	{ "PEER", "legs.b.peer", CLI_TEXT },
+	{ "STATUS", "status", CLI_TEXT },
+	{ "ENDED BY", "ended_by", CLI_TEXT },
+	{ "CAUSE", "cause", CLI_TEXT },
+};
+static const struct cli_column realms_columns[] = {
+	{ "REALM", "name", CLI_TEXT },
+	{ "SIP", "sip", CLI_TEXT },
+	{ "TRUST", "trust", CLI_TEXT },
+	{ "NAT", "nat", CLI_TEXT },
+	{ "CALLS", "calls_active", CLI_TEXT },
+	{ "MAX", "max_calls", CLI_TEXT },
+	{ "MEDIA FROM", "media_port_min", CLI_TEXT },
+	{ "MEDIA TO", "media_port_max", CLI_TEXT },
+	{ "PAIRS USED", "pairs_used", CLI_TEXT },
+	{ "PAIRS", "pairs_total", CLI_TEXT },
+};
+static const struct cli_column peers_columns[] = {
+	{ "PEER", "name", CLI_TEXT },
+	{ "REALM", "realm", CLI_TEXT },
+	{ "TARGETS", "targets", CLI_TEXT },
+	{ "CALLS", "calls_total", CLI_TEXT },
+	{ "FAILED", "failures_total", CLI_TEXT },
+};
+
+static void add_filter(struct buf *path, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	buf_printf(path, "&%s=", name);
+	encode_put(path, span_of(value));
+}
+
+/* One page: `wanted` objects from the cursor on. */
+static enum cli_exit ask_page(struct cli *cli, const char *resource, unsigned wanted, const char *cursor, json_t **ret)
+{
+	char text[PATH_SIZE];
+	struct buf path = buf_of(text, sizeof(text));
+
+	buf_printf(&path, "%s?limit=%u", resource, wanted < PAGE_MAX ? wanted : PAGE_MAX);
+	add_filter(&path, "state", cli->state);
+	add_filter(&path, "realm", cli->realm);
+	add_filter(&path, "peer", cli->peer);
+	add_filter(&path, "q", cli->q);
+	add_filter(&path, "since", cli->since);
+	add_filter(&path, "until", cli->until);
+	add_filter(&path, "cursor", cursor);
+	buf_putc(&path, '\0');
+	if (path.is_full) {
+		fputs("postern: these filters are too long\n", cli->err);
+		return CLI_USAGE;
+	}
+	return cli_ask(cli, "GET", text, ret);
+}
+
+/* Follows the pages until --limit objects are there; without it, `otherwise`. */
+static enum cli_exit ask_list(struct cli *cli, const char *resource, unsigned otherwise, json_t **ret)
+{
+	unsigned wanted = cli->limit ? (unsigned)strtoul(cli->limit, NULL, 10) : otherwise;
+	json_t *list = NULL, *page;
+	enum cli_exit code = ask_page(cli, resource, wanted, NULL, &list);
+
+	while (code == CLI_OK) {
+		json_t *items = json_object_get(list, "items"), *cursor = json_object_get(list, "next_cursor");
+		size_t n = json_array_size(items);
+
+		if (n >= wanted || !json_is_string(cursor))
+			break;
+		code = ask_page(cli, resource, wanted - (unsigned)n, json_string_value(cursor), &page);
+		if (code == CLI_OK) {
+			json_array_extend(items, json_object_get(page, "items"));
+			json_object_set(list, "next_cursor", json_object_get(page, "next_cursor"));
+			json_decref(page);
+		}
+	}
+	if (code == CLI_OK)
+		*ret = list;
+	else
+		json_decref(list);
+	return code;
+}
+
+static void print_list(struct cli *cli, const json_t *list, const struct cli_column *columns, size_t n_columns)
+{
+	cli_list(cli, list, columns, (unsigned)n_columns);
+	if (json_is_string(json_object_get(list, "next_cursor")) && cli->format == CLI_TABLE)
+		fputs("There are more: ask for them with --limit.\n", cli->err);
+}
+
+enum cli_exit cli_show_calls(struct cli *cli)
+{
+	json_t *list = NULL;
+	enum cli_exit code = ask_list(cli, "/v1/calls", CALLS_DEFAULT, &list);
+
+	if (code == CLI_OK)
+		print_list(cli, list, calls_columns, N_OF(calls_columns));
+	json_decref(list);
+	return code;
+}
+
+enum cli_exit cli_show_cdrs(struct cli *cli)
+{
+	json_t *list = NULL;
+	enum cli_exit code = ask_list(cli, "/v1/cdrs", CALLS_DEFAULT, &list);
+
+	if (code == CLI_OK)
+		print_list(cli, list, cdrs_columns, N_OF(cdrs_columns));
+	json_decref(list);
+	return code;
+}
+
+enum cli_exit cli_show_peers(struct cli *cli)
+{
+	json_t *list = NULL;
+	enum cli_exit code = ask_list(cli, "/v1/peers", CONFIGURED_MAX, &list);
+
+	if (code == CLI_OK)
+		print_list(cli, list, peers_columns, N_OF(peers_columns));
+	json_decref(list);
+	return code;
+}
+
+/* The table shows a realm's pools as one. */
+static void sum_pools(json_t *realm)
+{
+	json_t *pools = json_object_get(realm, "pools"), *pool;
+	json_int_t used = 0, total = 0;
+	size_t i;
+
+	json_array_foreach(pools, i, pool) {
+		used += json_integer_value(json_object_get(pool, "pairs_used"));
+		total += json_integer_value(json_object_get(pool, "pairs_total"));
+	}
+	json_object_set_new(realm, "pairs_used", json_integer(used));
+	json_object_set_new(realm, "pairs_total", json_integer(total));
+}
+
+enum cli_exit cli_show_realms(struct cli *cli)
+{
+	json_t *list = NULL, *realm;
+	enum cli_exit code = ask_list(cli, "/v1/realms", CONFIGURED_MAX, &list);
+	size_t i;
+
+	if (code == CLI_OK && cli->format != CLI_JSON) {
+		json_array_foreach(json_object_get(list, "items"), i, realm)
+			sum_pools(realm);
+	}
+	if (code == CLI_OK)
+		print_list(cli, list, realms_columns, N_OF(realms_columns));
+	json_decref(list);
+	return code;
+}
