@@ -102,7 +102,8 @@ static void load_tokens(struct access *access)
 	int fd = open(access->token_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		log_warn("api", "token file cannot be read", LF_TEXT("file", access->token_file), LF_INT("errno", errno));
+		log_warn("api", "token file cannot be read", LF_TEXT("file", access->token_file),
+			 LF_INT("errno", errno));
 		goto out;
 	}
 	if ((st.st_mode & S_IWOTH) != 0) {

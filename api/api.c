@@ -29,7 +29,7 @@ static int open_tcp(struct api *api, const struct config *config, char *error_te
 	snprintf(what, sizeof(what), "api.listen %s", addr_text(&config->api.listen, text));
 	if (addr_kind(&config->api.listen) != ADDR_LOOPBACK) {
 		if (config->api.token_file == NULL) {
-			snprintf(error_text, error_size, "%s is not a loopback address: that needs api.token_file", what);
+			snprintf(error_text, error_size, "%s is not loopback: that needs api.token_file", what);
 			return ERR_CONFIG;
 		}
 		log_warn("api", "tokens travel in clear text: put a TLS proxy in front", LF_TEXT("listen", text));

@@ -1,5 +1,5 @@
-/* Reads the command line by two tables, finds the verb, and repeats it for --watch. Messages go to standard error and say
- * what to do; exit codes are in cli.h. */
+/* Reads the command line by two tables, finds the verb, and repeats it for --watch. Messages go to standard error and
+ * say what to do; exit codes are in cli.h. */
 #include "api/cli.h"
 
 #include <errno.h>
@@ -20,8 +20,8 @@ const struct cli_option cli_options[] = {
 	OPTION("socket", 's', "PATH", CLI_OPT_ALL_VERBS, socket, "UNIX socket of the gateway", NULL),
 	OPTION("url", 0, "URL", CLI_OPT_ALL_VERBS, url, "ask over TCP, such as http://127.0.0.1:8480", NULL),
 	OPTION("token-file", 0, "FILE", CLI_OPT_ALL_VERBS, token_file, "file with the token for --url", NULL),
-	{ "watch", 'w', "SECONDS", true, CLI_OPT_WATCH, offsetof(struct cli, watch), "repeat, every 2 seconds by default",
-	  NULL },
+	{ "watch", 'w', "SECONDS", true, CLI_OPT_WATCH, offsetof(struct cli, watch),
+	  "repeat, every 2 seconds by default", NULL },
 	OPTION("state", 0, "STATE", CLI_OPT_CALLS, state, "only calls in this state", "proceeding answered ended"),
 	OPTION("realm", 0, "NAME", CLI_OPT_FILTER, realm, "only calls to or from this realm", NULL),
 	OPTION("peer", 0, "NAME", CLI_OPT_FILTER, peer, "only calls to or from this peer", NULL),
@@ -73,22 +73,24 @@ static void print_options(FILE *out, unsigned bits)
 static void print_help(FILE *out, const struct cli_verb *verb)
 {
 	if (verb != NULL) {
-		fprintf(out, "Usage: postern %s%s%s [options]\n%s\n\nOptions:\n", verb->words, verb->argument ? " " : "",
-			verb->argument ? verb->argument : "", verb->help);
+		fprintf(out, "Usage: postern %s%s%s [options]\n%s\n\nOptions:\n", verb->words,
+			verb->argument ? " " : "", verb->argument ? verb->argument : "", verb->help);
 		print_options(out, verb->options | CLI_OPT_ALL_VERBS);
 		return;
 	}
-	fputs("Usage: postern VERB [options]\nTalks to the Postern session border gateway of this machine.\n\nVerbs:\n", out);
+	fputs("Usage: postern VERB [options]\nTalks to the Postern session border gateway of this machine.\n\nVerbs:\n",
+	      out);
 	for (unsigned i = 0; i < cli_n_verbs; i++) {
+		const struct cli_verb *v = &cli_verbs[i];
 		char left[64];
 
-		snprintf(left, sizeof(left), "%s %s", cli_verbs[i].words, cli_verbs[i].argument ? cli_verbs[i].argument : "");
-		fprintf(out, "  %-26s %s\n", left, cli_verbs[i].help);
+		snprintf(left, sizeof(left), "%s %s", v->words, v->argument ? v->argument : "");
+		fprintf(out, "  %-26s %s\n", left, v->help);
 	}
 	fputs("\nOptions for all verbs:\n", out);
 	print_options(out, CLI_OPT_ALL_VERBS);
-	fputs("  --help, --version\n\nExit codes: 0 done, 1 the gateway refused or a check failed, 2 usage, 3 no gateway answers.\n",
-	      out);
+	fputs("  --help, --version\n\n"
+	      "Exit codes: 0 done, 1 the gateway refused or a check failed, 2 usage, 3 no gateway answers.\n", out);
 }
 
 /* Reading the command line */
@@ -106,7 +108,9 @@ static void fill_getopt(struct option *longs, char *shorts)
 	for (unsigned i = 0; i < cli_n_options; i++) {
 		const struct cli_option *o = &cli_options[i];
 
-		longs[i] = (struct option){ o->name, o->is_optional ? optional_argument : required_argument, NULL, (int)i };
+		longs[i] = (struct option){ o->name, required_argument, NULL, (int)i };
+		if (o->is_optional)
+			longs[i].has_arg = optional_argument;
 		if (o->letter == 0)
 			continue;
 		*shorts++ = o->letter;

@@ -1,5 +1,6 @@
-/* The command line, a thin client of the REST API: verbs and options as tables, one function per verb. What a verb prints
- * is text from the network as well, so everything goes through cli_print.h, which leaves no control character in it. */
+/* The command line, a thin client of the REST API: verbs and options as tables, one function per verb. What a verb
+ * prints is text from the network as well, so everything goes through cli_print.h, which leaves no control character
+ * in it. */
 #ifndef API_CLI_H
 #define API_CLI_H
 

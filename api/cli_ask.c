@@ -39,7 +39,8 @@ static enum cli_exit unreachable(struct cli *cli, int err)
 	if (err == -EACCES)
 		fputs("Run it as root or as a member of group postern.\n", cli->err);
 	else
-		fputs("Is posternd running (systemctl status postern)? Another place: --socket PATH or --url URL.\n", cli->err);
+		fputs("Is posternd running (systemctl status postern)? Another place: --socket PATH or --url URL.\n",
+		      cli->err);
 	return CLI_UNREACHABLE;
 }
 
@@ -52,14 +53,16 @@ static void print_problem(struct cli *cli, int status, const json_t *problem)
 	fprintf(cli->err, "postern: the gateway says %d: %s\n", status, detail);
 	free(detail);
 	json_array_foreach(errors, i, error) {
-		char *parameter = cli_value(error, "parameter", CLI_TEXT), *text = cli_value(error, "detail", CLI_TEXT);
+		char *parameter = cli_value(error, "parameter", CLI_TEXT);
+		char *text = cli_value(error, "detail", CLI_TEXT);
 
 		fprintf(cli->err, "  %s %s\n", parameter, text);
 		free(parameter);
 		free(text);
 	}
 	if (status == 401 || status == 403)
-		fputs("Use the UNIX socket as root or as a member of group postern, or --url with --token-file.\n", cli->err);
+		fputs("Use the UNIX socket as root or as a member of group postern, or --url with --token-file.\n",
+		      cli->err);
 }
 
 static enum cli_exit ask(struct cli *cli, const char *method, const char *path, bool is_probe, json_t **ret)
@@ -84,7 +87,7 @@ static enum cli_exit ask(struct cli *cli, const char *method, const char *path, 
 	if (json == NULL && reply.status != 204) {
 		fprintf(cli->err, "postern: the answer (%d) is not JSON: is this a Postern gateway?\n", reply.status);
 		code = CLI_FAILED;
-	} else if (reply.status >= 300 && !(is_probe && reply.status == 503 && json_object_get(json, "checks") != NULL)) {
+	} else if (reply.status >= 300 && !(is_probe && json_object_get(json, "checks") != NULL)) {
 		print_problem(cli, reply.status, json);
 		code = CLI_FAILED;
 	}

@@ -1,5 +1,5 @@
-/* One call in full, for people: who, where, media, why, and the ladder of messages. Live calls and call records differ in
- * their members, but both are told in the same order. */
+/* One call in full, for people: who, where, media, why, and the ladder of messages. Live calls and call records
+ * differ in their members, but both are told in the same order. */
 #include <stdlib.h>
 
 #include "api/cli.h"
@@ -116,10 +116,10 @@ static json_int_t sum_of(const json_t *counts)
 static void add_stream_row(json_t *rows, const json_t *stream, const json_t *side, const char *name)
 {
 	json_t *row = json_copy((json_t *)side);
+	json_int_t index = json_integer_value(json_object_get(stream, "index"));
 	const char *kind = json_string_value(json_object_get(stream, "kind"));
 
-	json_object_set_new(row, "stream", json_sprintf("%lld %s", (long long)json_integer_value(json_object_get(stream, "index")),
-							kind ? kind : ""));
+	json_object_set_new(row, "stream", json_sprintf("%lld %s", (long long)index, kind ? kind : ""));
 	json_object_set_new(row, "side", json_string(name[0] == 'b' ? "callee" : "caller"));
 	json_object_set_new(row, "dropped", json_integer(sum_of(json_object_get(side, "dropped"))));
 	json_array_append_new(rows, row);
@@ -159,8 +159,9 @@ static void print_decision(FILE *out, const json_t *json)
 	json_array_foreach(json_object_get(json, "decision"), i, step) {
 		char *at = cli_value(step, "at", CLI_CLOCK), *rule = cli_value(step, "rule", CLI_TEXT);
 		char *text = cli_value(step, "text", CLI_TEXT);
+		bool has_rule = rule[0] != '\0' && strcmp(rule, "-") != 0;
 
-		fprintf(out, "  %s  %s%s%s\n", at, rule[0] && strcmp(rule, "-") != 0 ? rule : "", rule[0] ? ": " : "", text);
+		fprintf(out, "  %s  %s%s%s\n", at, has_rule ? rule : "", has_rule ? ": " : "", text);
 		free(at);
 		free(rule);
 		free(text);

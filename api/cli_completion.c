@@ -41,7 +41,8 @@ static void print_values(FILE *out)
 		const struct cli_option *o = &cli_options[i];
 
 		if (o->choices != NULL)
-			fprintf(out, "\t--%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name, o->choices);
+			fprintf(out, "\t--%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", o->name,
+				o->choices);
 		else if (strcmp(o->metavar, "PATH") == 0 || strcmp(o->metavar, "FILE") == 0)
 			fprintf(out, "\t--%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", o->name);
 	}
@@ -52,10 +53,10 @@ static void print_words(FILE *out)
 {
 	fputs("\tcase $COMP_CWORD in\n\t1) words=\"", out);
 	for (unsigned i = 0; i < cli_n_verbs; i++) {
-		struct span words = span_of(cli_verbs[i].words);
+		struct span words = span_of(cli_verbs[i].words), first = span_cut(&words, ' ');
 
 		if (is_first_of_its_kind(i))
-			fprintf(out, "%.*s ", SPAN_ARG(span_cut(&words, ' ')));
+			fprintf(out, "%.*s ", SPAN_ARG(first));
 	}
 	fputs("--help --version\" ;;\n\t2) case ${COMP_WORDS[1]} in\n", out);
 	for (unsigned i = 0; i < cli_n_verbs; i++) {

@@ -1,6 +1,6 @@
-/* "doctor": asks the gateway how it is, looks at what this machine gives it, and says what to do about each fault. Reads
- * /proc and the clock's status only; changes nothing. Checks of the machine are made where the command runs, so they are
- * left out when the gateway was asked over TCP. */
+/* "doctor": asks the gateway how it is, looks at what this machine gives it, and says what to do about each fault.
+ * Reads /proc and the clock's status only; changes nothing. Checks of the machine are made where the command runs, so
+ * they are left out when the gateway was asked over TCP. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static void add_readiness(json_t *checks, const json_t *ready)
 	static const struct {
 		const char *name, *fix;
 	} fixes[] = {
-		{ "database", "Look for the reason in the log; free disk space, or check owner and mode of the database file." },
+		{ "database", "The log says why; free disk space, or check owner and mode of the database file." },
 		{ "admission", "The gateway is draining: calls come again after a restart." },
 		{ "listeners", "Give at least one realm a SIP listener in postern.yaml." },
 		{ "control_loop", "The gateway hangs: restart it and keep its log." },
@@ -80,8 +80,8 @@ static void add_version(json_t *checks, const json_t *ready)
 	char *node = cli_value(ready, "node", CLI_TEXT), *clean = cli_value(ready, "version", CLI_TEXT);
 
 	doctor_add(checks, is_same ? DOCTOR_OK : DOCTOR_WARN, "version",
-		   "The command and the gateway differ: restart the gateway after an update.", "node %s runs %s, this is %s", node, clean,
-		   PACKAGE_VERSION);
+		   "The command and the gateway differ: restart the gateway after an update.",
+		   "node %s runs %s, this is %s", node, clean, PACKAGE_VERSION);
 	free(node);
 	free(clean);
 }
@@ -106,10 +106,12 @@ static bool is_reserved(const char *list, unsigned long min, unsigned long max)
 
 		while (*at != '\0') {
 			char *end;
-			unsigned long from = strtoul(at, &end, 10), to = *end == '-' ? strtoul(end + 1, &end, 10) : from;
+			unsigned long from = strtoul(at, &end, 10), to = from;
 
 			if (end == at)
 				return false;
+			if (*end == '-')
+				to = strtoul(end + 1, &end, 10);
 			if (from <= min && min <= to) {
 				min = to + 1;
 				was_found = true;
@@ -135,10 +137,11 @@ void doctor_check_ports(json_t *checks, const json_t *realms, const char *epheme
 		unsigned long from = min > low ? min : low, to = max < high ? max : high;
 		char *name = cli_value(realm, "name", CLI_TEXT), fix[256];
 
-		snprintf(fix, sizeof(fix),
-			 "Other programs may take these ports: sysctl -w net.ipv4.ip_local_reserved_ports=%lu-%lu (add to what is there).", min,
-			 max);
-		doctor_add(checks, from > to || is_reserved(reserved, from, to) ? DOCTOR_OK : DOCTOR_WARN, "media ports", fix,
+		bool is_free = from > to || is_reserved(reserved, from, to);
+
+		snprintf(fix, sizeof(fix), "Other programs may take these ports: "
+			 "sysctl -w net.ipv4.ip_local_reserved_ports=%lu-%lu (add to what is there).", min, max);
+		doctor_add(checks, is_free ? DOCTOR_OK : DOCTOR_WARN, "media ports", fix,
 			   "realm %s uses %lu-%lu, the kernel hands out %lu-%lu%s%s", name, min, max, low, high,
 			   reserved[0] ? " without " : "", reserved);
 		free(name);
@@ -168,7 +171,8 @@ static pid_t gateway_pid(const char *path)
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
 	if (fd < 0)
 		return 0;
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
 		cred.pid = 0;
 	close(fd);
 	return cred.pid;
@@ -252,13 +256,15 @@ enum cli_exit cli_doctor(struct cli *cli)
 	bool is_well;
 
 	if (reached != CLI_OK) {
-		doctor_add(checks, DOCTOR_FAIL, "gateway", "Start it: systemctl start postern; its log says why it does not.", "does not answer");
+		doctor_add(checks, DOCTOR_FAIL, "gateway",
+			   "Start it: systemctl start postern; its log says why it does not.", "does not answer");
 	} else {
 		doctor_add(checks, DOCTOR_OK, "gateway", NULL, "answers on %s", cli->url ? cli->url : cli->socket);
 		add_version(checks, ready);
 		add_readiness(checks, ready);
 		if (cli_ask(cli, "GET", "/v1/realms?limit=1000", &realms) != CLI_OK)
-			doctor_add(checks, DOCTOR_WARN, "access", "Run it as root or as a member of group postern.", "realms cannot be read");
+			doctor_add(checks, DOCTOR_WARN, "access", "Run it as root or as a member of group postern.",
+				   "realms cannot be read");
 	}
 	if (cli->url == NULL) {
 		check_kernel(checks, json_object_get(realms, "items"));

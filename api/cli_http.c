@@ -1,5 +1,5 @@
-/* Asks with "Connection: close" and reads to the end, so framing is only needed to tell a whole answer from one that was
- * cut. Content-Length and chunked (RFC 9112) are understood. No redirects, no TLS: a proxy's business. */
+/* Asks with "Connection: close" and reads to the end, so framing is only needed to tell a whole answer from one that
+ * was cut. Content-Length and chunked (RFC 9112) are understood. No redirects, no TLS: a proxy's business. */
 #include "api/cli_http.h"
 
 #include <errno.h>
@@ -112,8 +112,8 @@ static int send_request(int fd, const struct cli_http_target *target, const char
 
 	if (target->url != NULL && split_url(target->url, host, port) != 0)
 		return ERR_PARSE;
-	len = asprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAccept: application/json\r\n%s%s%s\r\n", method,
-		       path, strchr(host, ':') ? "localhost" : host, target->token ? "Authorization: Bearer " : "",
+	len = asprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s%s\r\n", method, path,
+		       strchr(host, ':') ? "localhost" : host, target->token ? "Authorization: Bearer " : "",
 		       target->token ? target->token : "", target->token ? "\r\n" : "");
 	if (len < 0)
 		return -ENOMEM;

@@ -1,5 +1,5 @@
-/* See cli_print.h. Widths count code points: good enough for names and numbers, and no table breaks over it. Running out of
- * memory ends the program with a message: a client has nothing to save. */
+/* See cli_print.h. Widths count code points: good enough for names and numbers, and no table breaks over it. Running
+ * out of memory ends the program with a message: a client has nothing to save. */
 #include "api/cli_print.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* "token new": mints a token, shows it once, and appends its hash to the gateway's token file. Needs no running gateway: the
- * file is read again when it changes. */
+/* "token new": mints a token, shows it once, and appends its hash to the gateway's token file. Needs no running
+ * gateway: the file is read again when it changes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -87,7 +87,8 @@ enum cli_exit cli_token_new(struct cli *cli)
 	if (err == 0)
 		err = line.is_full ? ERR_LIMIT : append(path, line.data, line.len);
 	if (err != 0) {
-		fprintf(cli->err, "postern: %s: %s\nAnother file: --file FILE; it must be api.token_file of the configuration.\n", path,
+		fprintf(cli->err, "postern: %s: %s\n"
+			"Another file: --file FILE; it must be api.token_file of the configuration.\n", path,
 			err_str(err));
 		return CLI_FAILED;
 	}

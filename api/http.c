@@ -1,9 +1,10 @@
 /* The only user of libmicrohttpd. Owns the listeners, their threads and the exchange in progress on each connection:
  * checks the framing, collects the body, asks the router once and sends its reply. Knows no resource.
  *
- * Threads: libmicrohttpd's own, two per listener, each with its own epoll set (its external epoll mode is edge-triggered
- * and wants to be driven without a slip; a stalled request must not stall SIP either). A handler may wait up to two
- * seconds for the control thread. RFC 9110, RFC 9112; stricter than both where leniency only serves smuggling. */
+ * Threads: libmicrohttpd's own, two per listener, each with its own epoll set (its external epoll mode is
+ * edge-triggered and wants to be driven without a slip; a stalled request must not stall SIP either). A handler may
+ * wait up to two seconds for the control thread. RFC 9110, RFC 9112; stricter than both where leniency only serves
+ * smuggling. */
 #include "api/http.h"
 
 #include <errno.h>
@@ -49,11 +50,9 @@ struct exchange { /* one request on a connection */
 	char *body;
 };
 
-static struct metric metrics[] = {
-	{ .name = "postern_api_requests_total", .labels = "class=\"2xx\"", .help = "REST requests by class of the answer." },
-	{ .name = "postern_api_requests_total", .labels = "class=\"4xx\"", .help = "REST requests by class of the answer." },
-	{ .name = "postern_api_requests_total", .labels = "class=\"5xx\"", .help = "REST requests by class of the answer." },
-};
+#define REQUESTS(class) { .name = "postern_api_requests_total", .labels = "class=\"" class "\"", \
+			  .help = "REST requests by class of the answer." }
+static struct metric metrics[] = { REQUESTS("2xx"), REQUESTS("4xx"), REQUESTS("5xx") };
 enum { N_METRICS = sizeof(metrics) / sizeof(metrics[0]) };
 
 /* Reading the request */
@@ -93,7 +92,8 @@ static void choose_id(struct MHD_Connection *connection, const struct loop *loop
 	for (size_t i = 0; is_sane && i < given.len; i++) {
 		char c = given.ptr[i];
 
-		is_sane = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' || c == '_' || c == '.';
+		is_sane = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+			  memchr("-_.", c, 3) != NULL;
 	}
 	if (!is_sane)
 		given = span_of(id_uuid(0, loop_wall_ms(loop), minted));
@@ -208,7 +208,8 @@ static void log_request(const struct route_request *request, int status)
 	LF_TEXT("actor", request->actor.text), LF_TEXT("source", source), LF_TEXT("request_id", request->id)
 	if (status == 500)
 		log_error("api", "request failed", REQUEST_FIELDS);
-	else if (status < 400 && !span_eq(request->method, SPAN_LIT("GET")) && !span_eq(request->method, SPAN_LIT("HEAD")))
+	else if (status < 400 && !span_eq(request->method, SPAN_LIT("GET")) &&
+		 !span_eq(request->method, SPAN_LIT("HEAD")))
 		log_info("api", "change requested", REQUEST_FIELDS);
 	else if (status == 401 || status == 403 || status == 429)
 		LOG_GATED(20, LOG_WARN, "api", "request refused", REQUEST_FIELDS);
@@ -392,7 +393,8 @@ static int start(struct http *http, int fd_take, const char *path)
 		return -ENOMEM;
 	}
 	listener->daemon = MHD_start_daemon(
-		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, listener,
+		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+		on_request, listener,
 		MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd_take,
 		MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS,

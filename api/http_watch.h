@@ -1,6 +1,6 @@
-/* Deadlines of HTTP connections. The library's own time-out starts anew with every octet, so a client that sends one now
- * and then would hold its connection for ever; here a request has a time to be complete, and its answer a time to be
- * taken. Thread-safe; one thread of its own. */
+/* Deadlines of HTTP connections. The library's own time-out starts anew with every octet, so a client that sends one
+ * now and then would hold its connection for ever; here a request has a time to be complete, and its answer a time to
+ * be taken. Thread-safe; one thread of its own. */
 #ifndef API_HTTP_WATCH_H
 #define API_HTTP_WATCH_H
 

@@ -60,8 +60,8 @@ void problem_set(struct route_reply *reply, const struct route_request *request,
 void problem_add_error(struct route_reply *reply, struct span parameter, const char *detail, const char *hint)
 {
 	json_t *errors = json_object_get(reply->json, "errors");
-	json_t *error = json_pack("{s:s%, s:s}", "parameter", parameter.ptr ? parameter.ptr : "", parameter.len, "detail",
-				  detail);
+	json_t *error = json_pack("{s:s%, s:s}", "parameter", parameter.ptr ? parameter.ptr : "", parameter.len,
+				  "detail", detail);
 
 	if (errors == NULL) {
 		errors = json_array();

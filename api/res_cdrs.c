@@ -31,7 +31,8 @@ static bool has_reader(struct api *api, const struct route_request *request, str
 static void refuse(const struct route_request *request, struct route_reply *reply, int err)
 {
 	if (err == ERR_PARSE) {
-		problem_set(reply, request, PROBLEM_BAD_PARAMETER, "The cursor is not one that a page here ended with.");
+		problem_set(reply, request, PROBLEM_BAD_PARAMETER,
+			    "The cursor does not come from a page of this list.");
 		problem_add_error(reply, SPAN_LIT("cursor"), "is not valid", "take next_cursor of the page before");
 		return;
 	}
@@ -52,7 +53,7 @@ void res_cdrs_list(struct api *api, const struct route_request *request, struct 
 		.limit = (unsigned)route_number(request, "limit", RES_PAGE_DEFAULT),
 	};
 	struct rows rows = { 0 };
-	char cursor[257] = ""; /* what the parameter may hold */;
+	char cursor[CDR_CURSOR_SIZE] = "";
 	int err;
 
 	if (!has_reader(api, request, reply))

@@ -50,8 +50,8 @@ bool res_page_of(const struct res_conf *conf, const struct route_request *reques
 		while (from < n && !span_eq(cursor, span_of(name(conf->config, from))))
 			from++;
 		if (from == n) {
-			problem_set(reply, request, PROBLEM_BAD_PARAMETER, "The list has changed since the page before.");
-			problem_add_error(reply, SPAN_LIT("cursor"), "is not known (any more)", "begin without a cursor");
+			problem_set(reply, request, PROBLEM_BAD_PARAMETER, "The list has changed since.");
+			problem_add_error(reply, SPAN_LIT("cursor"), "is not known (any more)", "begin without it");
 			return false;
 		}
 		from++;

@@ -1,5 +1,5 @@
-/* The configuration in force with the counters that belong to it, read in one go on the control thread. For the resources
- * that show configured objects (realms, peers). */
+/* The configuration in force with the counters that belong to it, read in one go on the control thread. For the
+ * resources that show configured objects (realms, peers). */
 #ifndef API_RES_CONF_H
 #define API_RES_CONF_H
 
@@ -24,8 +24,8 @@ struct res_conf {
 int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret);
 void res_conf_fini(struct res_conf *conf);
 
-/* One page of n objects in their configured order: [*ret_from, *ret_to). The cursor is the name of the last object of the
- * page before. False when no object has that name: then *reply is a problem. */
+/* One page of n objects in their configured order: [*ret_from, *ret_to). The cursor is the name of the last object of
+ * the page before. False when no object has that name: then *reply is a problem. */
 struct res_page {
 	unsigned from, to;
 };

@@ -1,5 +1,5 @@
-/* Probes. /livez: the control loop turns. /readyz (and its alias /healthz): new calls are welcome; with ?verbose it lists
- * every check. A probe that fails answers 503, and its body says what is wrong. */
+/* Probes. /livez: the control loop turns. /readyz (and its alias /healthz): new calls are welcome; with ?verbose it
+ * lists every check. A probe that fails answers 503, and its body says what is wrong. */
 #include "api/res.h"
 
 #include "api/text.h"

@@ -1,5 +1,5 @@
-/* /metrics: what core/metrics.h has counted, for Prometheus. Gauges that are asked for at output time must be safe to read
- * on the HTTP thread. */
+/* /metrics: what core/metrics.h has counted, for Prometheus. Gauges that are asked for at output time must be safe to
+ * read on the HTTP thread. */
 #include "api/res.h"
 
 #include "core/metrics.h"

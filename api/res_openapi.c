@@ -1,5 +1,5 @@
-/* /v1/openapi.json: the contract. It is written by hand as openapi.yaml, built into the program as text, and turned into
- * JSON once at start, by the same reader as the configuration. */
+/* /v1/openapi.json: the contract. It is written by hand as openapi.yaml, built into the program as text, and turned
+ * into JSON once at start, by the same reader as the configuration. */
 #include "api/res.h"
 
 #include <errno.h>

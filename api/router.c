@@ -1,6 +1,6 @@
 /* Matching of paths, decoding and checking of query parameters, access verdicts to replies. Owns nothing between two
- * requests. Order of refusals: malformed target (400), unknown path (404), unknown method (405), access (401, 403, 429),
- * body (400), parameters (400). RFC 3986 (targets), RFC 9110 (status), RFC 6750 (bearer challenges). */
+ * requests. Order of refusals: malformed target (400), unknown path (404), unknown method (405), access (401, 403,
+ * 429), body (400), parameters (400). RFC 3986 (targets), RFC 9110 (status), RFC 6750 (bearer challenges). */
 #include "api/router.h"
 
 #include <stdarg.h>
@@ -123,8 +123,8 @@ static const struct route *find_route(const struct router *router, struct route_
 			continue;
 		if (method_matches(route, request->method))
 			return route;
-		n = snprintf(allow + allow_len, sizeof(allow) - allow_len, "%s%s%s", allow_len ? ", " : "", route->method,
-			     strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+		n = snprintf(allow + allow_len, sizeof(allow) - allow_len, "%s%s%s", allow_len ? ", " : "",
+			     route->method, strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
 		if (n > 0 && (size_t)n < sizeof(allow) - allow_len)
 			allow_len += (size_t)n;
 	}
@@ -163,8 +163,8 @@ static bool check_access(const struct router *router, const struct route *route,
 		break;
 	case ACCESS_WRONG_SCOPE:
 		problem_set(reply, request, PROBLEM_FORBIDDEN,
-			    "This needs a token with the scope \"%s\", or on the UNIX socket the gateway's own user, root or "
-			    "a member of group postern.", token_scope_text(route->scope));
+			    "This needs a token with the scope \"%s\", or on the UNIX socket the gateway's own user, "
+			    "root or a member of group postern.", token_scope_text(route->scope));
 		break;
 	case ACCESS_LOCKED_OUT:
 		problem_set(reply, request, PROBLEM_TOO_MANY_FAILURES,

@@ -1,5 +1,5 @@
-/* Every resource of the API, one row per method. What a row allows is what openapi.yaml says under the same operationId;
- * tests/unit/test_routes.c compares the two. */
+/* Every resource of the API, one row per method. What a row allows is what openapi.yaml says under the same
+ * operationId; tests/unit/test_routes.c compares the two. */
 #include "api/res.h"
 
 static const struct route_param page_params[] = {

@@ -8,11 +8,22 @@ static bool is_continuation(struct span s, size_t at)
 	return at < s.len && ((unsigned char)s.ptr[at] & 0xc0) == 0x80;
 }
 
+static size_t sequence_len(unsigned char first)
+{
+	if (first < 0x80)
+		return 1;
+	if ((first & 0xe0) == 0xc0)
+		return 2;
+	if ((first & 0xf0) == 0xe0)
+		return 3;
+	return (first & 0xf8) == 0xf0 ? 4 : 0;
+}
+
 size_t text_utf8(struct span s, uint32_t *ret_code)
 {
 	static const uint32_t least[5] = { 0, 0, 0x80, 0x800, 0x10000 };
 	unsigned char first = s.len > 0 ? (unsigned char)s.ptr[0] : 0xff;
-	size_t len = first < 0x80 ? 1 : (first & 0xe0) == 0xc0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : (first & 0xf8) == 0xf0 ? 4 : 0;
+	size_t len = sequence_len(first);
 	uint32_t code = len == 1 ? first : first & (0x7fu >> len);
 
 	if (len == 0)

@@ -1,6 +1,6 @@
-/* Owns the form of tokens and of the lines that allow them. Does not read files and does not decide who may do what: that
- * is access.c. Tokens come from the kernel's generator, so a plain SHA-256 of one cannot be searched; a slow password
- * hash would only cost time on every request. RFC 6750 says how a token is presented. */
+/* Owns the form of tokens and of the lines that allow them. Does not read files and does not decide who may do what:
+ * that is access.c. Tokens come from the kernel's generator, so a plain SHA-256 of one cannot be searched; a slow
+ * password hash would only cost time on every request. RFC 6750 says how a token is presented. */
 #include "api/token.h"
 
 #include "core/buf.h"

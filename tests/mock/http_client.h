@@ -1,5 +1,5 @@
-/* A blunt HTTP client for tests: sends what it is told, octet by octet if need be, and reads until the other side closes
- * or a whole reply is there. Waits up to ten seconds, so that a test fails instead of hanging. */
+/* A blunt HTTP client for tests: sends what it is told, octet by octet if need be, and reads until the other side
+ * closes or a whole reply is there. Waits up to ten seconds, so that a test fails instead of hanging. */
 #ifndef TESTS_MOCK_HTTP_CLIENT_H
 #define TESTS_MOCK_HTTP_CLIENT_H
 

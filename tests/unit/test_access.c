@@ -185,8 +185,8 @@ static void trusts_the_socket(void)
 {
 	struct access *access = access_new(NULL);
 	struct access_actor actor;
-	struct access_peer root = { .uid = 0 }, own = { .uid = geteuid() }, member = { .uid = 4711, .is_in_group = true };
-	struct access_peer stranger = { .uid = 4711 };
+	struct access_peer root = { .uid = 0 }, own = { .uid = geteuid() };
+	struct access_peer member = { .uid = 4711, .is_in_group = true }, stranger = { .uid = 4711 };
 
 	CU_ASSERT_EQUAL(access_check(access, &root, SPAN_NONE, TOKEN_OPERATE, now_ms, &actor), ACCESS_GRANTED);
 	CU_ASSERT_STRING_EQUAL(actor.text, "uid:0");

@@ -1,0 +1,27 @@
+/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools. Defines the symbols
+ * of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links neither of them. */
+#ifndef TESTS_MOCK_API_BACKEND_H
+#define TESTS_MOCK_API_BACKEND_H
+
+#include <stdbool.h>
+
+#include "api/api.h"
+
+#define BACKEND_CALL "0198c0de-0000-7000-8000-000000000001"  /* is up */
+#define BACKEND_ENDED "0198c0de-0000-7000-8000-000000000002"
+#define BACKEND_CDR "0198c0de-0000-7000-8000-000000000003"
+
+struct backend {
+	int loop_error;      /* what loop_call() says instead of running */
+	bool is_draining;
+	bool is_store_failing;
+	unsigned n_hangups;  /* of BACKEND_CALL; after the first it is unknown */
+};
+extern struct backend backend;
+
+/* Dependencies that lead to the made-up state, with a configuration of two realms and two peers that has the UNIX socket
+ * socket_path (NULL: none), a TCP listener on loopback port tcp_port, and token_file (NULL: none). */
+const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, const char *token_file);
+void backend_fini(void);
+
+#endif

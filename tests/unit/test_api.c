@@ -1,0 +1,341 @@
+/* The resources through the router, on a made-up gateway; rows against openapi.yaml; start and stop. */
+#include "api/res.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/err.h"
+#include "tests/mock/api_backend.h"
+#include "tests/unit/unit.h"
+
+static struct api *api;
+static struct arena *arena;
+static struct route_reply reply;
+static char directory[] = "/tmp/postern-api-XXXXXX";
+static char socket_path[64];
+
+/* As root over the UNIX socket. */
+static int ask(const char *method, const char *target)
+{
+	struct route_request request = {
+		.method = span_of(method), .target = span_of(target), .id = "r1", .arena = arena,
+	};
+
+	route_reply_fini(&reply);
+	arena_reset(arena);
+	router_handle(&api->router, &request, &reply);
+	return reply.status;
+}
+
+static const json_t *at(const char *path)
+{
+	struct span rest = span_of(path);
+	const json_t *json = reply.json;
+
+	while (rest.ptr != NULL && json != NULL) {
+		struct span name = span_cut(&rest, '.');
+		char key[64];
+
+		snprintf(key, sizeof(key), "%.*s", SPAN_ARG(name));
+		json = json_is_array(json) ? json_array_get(json, strtoul(key, NULL, 10)) : json_object_get(json, key);
+	}
+	return json;
+}
+
+static const char *text_at(const char *path)
+{
+	const char *text = json_string_value(at(path));
+
+	return text ? text : "(none)";
+}
+
+static void start(void)
+{
+	char error[256] = "";
+
+	CU_ASSERT_EQUAL_FATAL(api_start(backend_deps(socket_path, 0, NULL), error, sizeof(error), &api), 0);
+}
+
+static void stop(void)
+{
+	api_stop(api);
+	api = NULL;
+}
+
+static void lists_calls(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/calls"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("items")), 2);
+	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
+	CU_ASSERT_EQUAL(reply.n_headers, 0);
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.id"), BACKEND_CALL);
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.started_at"), "2026-03-01T11:58:20.000Z");
+	CU_ASSERT_TRUE(json_is_null(at("items.0.ended_at")));
+	CU_ASSERT_STRING_EQUAL(text_at("items.1.from_uri"), "sip:\x1b[31mmallory\xef\xbf\xbd@h");
+	CU_ASSERT_EQUAL(ask("GET", "/v1/calls?state=ended&q=%2B4930"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("items")), 1);
+	stop();
+}
+
+static void pages_calls(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/calls?q=a%26b&limit=1"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("next_cursor"), BACKEND_CALL);
+	CU_ASSERT_STRING_EQUAL(reply.headers[0].name, "Link");
+	CU_ASSERT_STRING_EQUAL(reply.headers[0].value,
+			       "</v1/calls?cursor=" BACKEND_CALL "&q=a%26b&limit=1>; rel=\"next\"");
+	CU_ASSERT_EQUAL(ask("GET", "/v1/calls?limit=1&cursor=" BACKEND_CALL), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.id"), BACKEND_ENDED);
+	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
+	stop();
+}
+
+static void shows_a_call(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/calls/" BACKEND_CALL), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("legs.a.remote"), "192.0.2.77:5060");
+	CU_ASSERT_STRING_EQUAL(text_at("legs.b.peer"), "softswitch");
+	CU_ASSERT_TRUE(json_is_null(at("legs.b.sdp_sent")));
+	CU_ASSERT_STRING_EQUAL(text_at("streams.0.a.latched"), "192.0.2.77:40000");
+	CU_ASSERT_EQUAL(json_integer_value(at("streams.0.a.dropped.source")), 2);
+	CU_ASSERT_TRUE(json_is_null(at("streams.0.b.last_packet_age_ms")));
+	CU_ASSERT_STRING_EQUAL(text_at("decision.0.rule"), "route-1");
+	CU_ASSERT_STRING_EQUAL(text_at("messages.1.direction"), "out");
+	CU_ASSERT_EQUAL(json_integer_value(at("messages_lost")), 2);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/calls/other"), 404);
+	stop();
+}
+
+static void ends_a_call(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("DELETE", "/v1/calls/" BACKEND_CALL), 204);
+	CU_ASSERT_PTR_NULL(reply.json);
+	CU_ASSERT_EQUAL(ask("DELETE", "/v1/calls/" BACKEND_CALL), 404);
+	CU_ASSERT_EQUAL(backend.n_hangups, 1);
+	stop();
+}
+
+static void lists_records(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?since=2026-03-01T00:00:00Z&status_min=200"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.id"), BACKEND_CDR);
+	CU_ASSERT_STRING_EQUAL(text_at("next_cursor"), "second");
+	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?cursor=second"), 200);
+	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
+	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?cursor=third"), 400);
+	CU_ASSERT_STRING_EQUAL(text_at("errors.0.parameter"), "cursor");
+	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?since=now"), 400);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs/" BACKEND_CDR), 200);
+	CU_ASSERT_EQUAL(json_integer_value(at("duration_ms")), 60000);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs/other"), 404);
+	stop();
+}
+
+static void lists_configuration(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/realms"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("items")), 2);
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.name"), "access");
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.sip.0"), "udp:192.0.2.10:5060");
+	CU_ASSERT_EQUAL(json_integer_value(at("items.0.calls_active")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(at("items.1.pools.0.pairs_used")), 2);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/realms/core"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("trust"), "trusted");
+	CU_ASSERT_EQUAL(ask("GET", "/v1/realms/nowhere"), 404);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/peers?limit=1"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("next_cursor"), "backup");
+	CU_ASSERT_EQUAL(ask("GET", "/v1/peers?limit=1&cursor=backup"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.name"), "softswitch");
+	CU_ASSERT_EQUAL(json_integer_value(at("items.0.failures_total")), 2);
+	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
+	CU_ASSERT_EQUAL(ask("GET", "/v1/peers?cursor=gone"), 400);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/peers/softswitch"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("targets.0.address"), "10.0.0.20:5060");
+	stop();
+}
+
+static void probes(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/livez"), 200);
+	CU_ASSERT_EQUAL(ask("GET", "/readyz"), 200);
+	CU_ASSERT_STRING_EQUAL(text_at("status"), "ready");
+	CU_ASSERT_PTR_NULL(at("checks"));
+	CU_ASSERT_EQUAL(ask("GET", "/healthz?verbose"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("checks")), 4);
+	CU_ASSERT_STRING_EQUAL(text_at("node"), "edge-1");
+	backend.is_draining = true;
+	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_STRING_EQUAL(text_at("checks.2.name"), "admission");
+	CU_ASSERT_STRING_EQUAL(text_at("checks.2.status"), "failing");
+	backend.is_draining = false;
+	backend.is_store_failing = true;
+	CU_ASSERT_EQUAL(ask("GET", "/readyz"), 503);
+	backend.is_store_failing = false;
+	backend.loop_error = -ETIMEDOUT;
+	CU_ASSERT_EQUAL(ask("GET", "/livez"), 503);
+	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_EQUAL(ask("GET", "/metrics"), 200);
+	stop();
+}
+
+static void survives_a_stalled_loop(void)
+{
+	static const char *const targets[] = { "/v1/calls", "/v1/calls/x", "/v1/realms", "/v1/realms/x", "/v1/peers" };
+
+	start();
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+		backend.loop_error = -ETIMEDOUT;
+		CU_ASSERT_EQUAL(ask("GET", targets[i]), 503);
+		CU_ASSERT_STRING_EQUAL(text_at("type"), "/problems/busy");
+		backend.loop_error = ERR_CLOSED;
+		CU_ASSERT_EQUAL(ask("GET", targets[i]), 503);
+		CU_ASSERT_STRING_EQUAL(text_at("type"), "/problems/stopping");
+	}
+	stop();
+}
+
+static void survives_small_memory(void)
+{
+	static const char *const targets[] = { "/v1/calls", "/v1/calls/" BACKEND_CALL, "/v1/realms", "/v1/peers" };
+
+	start();
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+		for (size_t n = 0; n < 4; n++) {
+			struct route_request request = {
+				.method = SPAN_LIT("GET"), .target = span_of(targets[i]), .id = "r1", .arena = arena,
+			};
+
+			route_reply_fini(&reply);
+			arena_reset(arena);
+			arena_fail_at(arena, n);
+			router_handle(&api->router, &request, &reply);
+			CU_ASSERT_TRUE(reply.status == 500 || reply.status == 200 || reply.status == 404);
+		}
+	}
+	arena_free(arena);
+	arena = arena_new(16 * 1024 * 1024);
+	stop();
+}
+
+/* Rows and contract */
+
+static const json_t *operation_of(const json_t *openapi, const struct route *route)
+{
+	char method[16];
+
+	for (size_t i = 0; i < sizeof(method); i++) {
+		method[i] = (char)(route->method[i] ? route->method[i] | 0x20 : '\0');
+		if (method[i] == '\0')
+			break;
+	}
+	return json_object_get(json_object_get(json_object_get(openapi, "paths"), route->path), method);
+}
+
+static bool has_parameter(const json_t *operation, const char *name)
+{
+	const json_t *parameter;
+	char ref[128];
+	size_t i;
+
+	snprintf(ref, sizeof(ref), "#/components/parameters/%s", name);
+	json_array_foreach(json_object_get(operation, "parameters"), i, parameter) {
+		if (strcmp(json_string_value(json_object_get(parameter, "$ref")), ref) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_row(const json_t *openapi, const struct route *route)
+{
+	const json_t *operation = operation_of(openapi, route);
+	const json_t *security = json_object_get(operation, "security");
+	const json_t *scope = json_array_get(json_object_get(json_array_get(security, 0), "token"), 0);
+	size_t n = strchr(route->path, '{') != NULL;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(operation);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(operation, "operationId")), route->operation);
+	if (route->access == ROUTE_OPEN)
+		CU_ASSERT_EQUAL(json_array_size(security), 0)
+	else
+		CU_ASSERT_STRING_EQUAL(json_string_value(scope), token_scope_text(route->scope));
+	for (const struct route_param *p = route->params; p != NULL && p->name != NULL; p++, n++)
+		CU_ASSERT_TRUE(has_parameter(operation, p->name));
+	CU_ASSERT_EQUAL(json_array_size(json_object_get(operation, "parameters")), n);
+}
+
+static void follows_the_contract(void)
+{
+	json_t *openapi, *path;
+	const char *name;
+	size_t n_operations = 0;
+
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/openapi.json"), 200);
+	openapi = json_loads(reply.text, JSON_REJECT_DUPLICATES, NULL);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(openapi);
+	for (unsigned i = 0; i < api_n_routes; i++)
+		check_row(openapi, &api_routes[i]);
+	json_object_foreach(json_object_get(openapi, "paths"), name, path)
+		n_operations += json_object_size(path);
+	CU_ASSERT_EQUAL(n_operations, api_n_routes);
+	json_decref(openapi);
+	stop();
+}
+
+static void refuses_to_start(void)
+{
+	char error[256] = "";
+	struct api *second = NULL;
+	FILE *file = fopen(socket_path, "w");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+	fclose(file);
+	CU_ASSERT_EQUAL(api_start(backend_deps(socket_path, 0, NULL), error, sizeof(error), &second), -EEXIST);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error, "is not a socket"));
+	CU_ASSERT_PTR_NULL(second);
+	unlink(socket_path);
+	start();
+	CU_ASSERT_EQUAL(api_start(backend_deps(socket_path, 0, NULL), error, sizeof(error), &second), -EADDRINUSE);
+	CU_ASSERT_PTR_NOT_NULL(strstr(error, "another gateway"));
+	stop();
+}
+
+static const struct unit_test tests[] = {
+	{ "calls are listed and filtered", lists_calls },
+	{ "lists have pages", pages_calls },
+	{ "one call in full", shows_a_call },
+	{ "a call is ended once", ends_a_call },
+	{ "call records", lists_records },
+	{ "realms and peers", lists_configuration },
+	{ "probes", probes },
+	{ "a stalled control loop is an answer", survives_a_stalled_loop },
+	{ "out of memory is an answer", survives_small_memory },
+	{ "every row is in openapi.yaml, and the other way round", follows_the_contract },
+	{ "start fails with a clear text", refuses_to_start },
+};
+
+int main(int argc, char **argv)
+{
+	int result = 99;
+
+	arena = arena_new(16 * 1024 * 1024);
+	if (arena != NULL && mkdtemp(directory) != NULL) {
+		snprintf(socket_path, sizeof(socket_path), "%s/api.sock", directory);
+		result = unit_main(argc, argv, "api", tests, sizeof(tests) / sizeof(tests[0]));
+		unlink(socket_path);
+		rmdir(directory);
+	}
+	route_reply_fini(&reply);
+	arena_free(arena);
+	backend_fini();
+	return result;
+}
