@@ -101,6 +101,7 @@ struct leg {
 	const struct realm_conf *realm;
 	const struct peer_conf *peer; /* or NULL */
 	struct span user_agent;
+	struct span request_uri;     /* of the INVITE on this leg */
 	uint64_t sdp_id, sdp_version;
 	struct span sdp_received, sdp_sent; /* heap, newest */
 };
@@ -135,8 +136,7 @@ struct call {
 	unsigned next_target;
 	struct span user;            /* of the outgoing Request-URI */
 	struct span caller;          /* From of leg B, without tag */
-	struct span request_uri;     /* as the caller wrote it */
-	struct span from_uri, to_uri;
+	struct span from_uri, to_uri; /* as the caller wrote them */
 	struct span invite_headers;  /* lines that go to every target */
 	struct span offer_body, offer_type; /* heap: body of the outgoing INVITE */
 	unsigned max_forwards;

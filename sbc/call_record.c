@@ -70,6 +70,13 @@ static unsigned list_streams(const struct call *call, struct cdr_stream *out, st
 	return n;
 }
 
+static struct span bare_uri(struct span party) /* of a From or To value that dialog.c made: always in <> */
+{
+	size_t open = span_find(party, '<');
+
+	return span_sub(party, open + 1, open + 1 + span_find(span_sub(party, open + 1, party.len), '>'));
+}
+
 static void fill_leg(const struct leg *leg, struct cdr_leg *out, char *text)
 {
 	if (leg->realm == NULL)
@@ -81,6 +88,7 @@ static void fill_leg(const struct leg *leg, struct cdr_leg *out, char *text)
 	out->remote_tag = leg->dialog.remote_tag;
 	out->signalling = address(&leg->dialog.flow.remote, text);
 	out->user_agent = leg->user_agent;
+	out->request_uri = leg->request_uri;
 }
 
 void call_record(struct call *call, store_done_fn *done)
@@ -114,10 +122,8 @@ void call_record(struct call *call, store_done_fn *done)
 	fill_leg(&call->leg[MEDIA_B], &cdr.b, signalling[1]);
 	cdr.a.from_uri = call->from_uri;
 	cdr.a.to_uri = call->to_uri;
-	cdr.a.request_uri = call->request_uri;
-	cdr.b.from_uri = call->leg[MEDIA_B].dialog.local;
-	cdr.b.to_uri = call->leg[MEDIA_B].dialog.remote;
-	cdr.b.request_uri = call->leg[MEDIA_B].dialog.remote_target;
+	cdr.b.from_uri = bare_uri(call->leg[MEDIA_B].dialog.local);
+	cdr.b.to_uri = bare_uri(call->leg[MEDIA_B].dialog.remote);
 	cdr.n_streams = list_streams(call, streams, text);
 	store_cdr(call->b2bua->deps.store, &cdr, done, call);
 	if (call->answered_ms != 0)
@@ -139,6 +145,7 @@ static void write_leg(const struct leg *leg, struct buf *out)
 	json_member_text(out, "remote_tag", d->remote_tag);
 	json_member_text(out, "local", d->local);
 	json_member_text(out, "remote", d->remote);
+	json_member_text(out, "request_uri", leg->request_uri);
 	json_member_text(out, "remote_target", d->remote_target);
 	json_member_text(out, "strict_target", d->strict_target);
 	json_member_text(out, "routes", d->routes);
@@ -167,7 +174,6 @@ void call_save_live(struct call *call)
 	json_member_int(&out, "answered_ms", call->answered_ms);
 	json_member_text(&out, "from_uri", call->from_uri);
 	json_member_text(&out, "to_uri", call->to_uri);
-	json_member_text(&out, "request_uri", call->request_uri);
 	json_key(&out, "a");
 	write_leg(&call->leg[MEDIA_A], &out);
 	json_key(&out, "b");
@@ -219,6 +225,7 @@ static void view_leg(const struct leg *leg, struct arena *arena, struct call_leg
 	ret->remote_tag = copy(arena, d->remote_tag);
 	ret->from = copy(arena, d->local);
 	ret->to = copy(arena, d->remote);
+	ret->request_uri = copy(arena, leg->request_uri);
 	ret->remote_target = copy(arena, d->remote_target);
 	ret->user_agent = copy(arena, leg->user_agent);
 	ret->local = d->flow.local;
@@ -267,8 +274,6 @@ int call_view_fill(const struct call *call, struct arena *arena, struct call_vie
 	}
 	view_leg(&call->leg[MEDIA_A], arena, &view.leg[MEDIA_A]);
 	view_leg(&call->leg[MEDIA_B], arena, &view.leg[MEDIA_B]);
-	view.leg[MEDIA_A].request_uri = copy(arena, call->request_uri);
-	view.leg[MEDIA_B].request_uri = copy(arena, call->leg[MEDIA_B].dialog.remote_target);
 	view_streams(call, arena, &view);
 	view_steps(call, arena, &view);
 	err = trace_collect(call->b2bua->trace, ids, span_is_empty(ids[1].call_id) ? 1 : 2, call->started_ms, arena,

@@ -109,7 +109,7 @@ static void note_request(struct call *call, const struct sip_msg *invite)
 {
 	const struct sip_header *agent = sip_msg_header(invite, SIP_H_USER_AGENT);
 
-	call->request_uri = arena_dup(call->arena, invite->request_uri_text);
+	call->leg[MEDIA_A].request_uri = arena_dup(call->arena, invite->request_uri_text);
 	call->from_uri = arena_dup(call->arena, invite->from.uri);
 	call->to_uri = arena_dup(call->arena, invite->to.uri);
 	call->max_forwards = invite->max_forwards < 0 ? 70 : (unsigned)invite->max_forwards - 1;
@@ -201,7 +201,7 @@ static int begin_leg(struct call *call, const struct sip_flow *flow, const struc
 	if (to.is_full || uri.is_full)
 		return ERR_LIMIT;
 	parties.remote = buf_span(&to);
-	parties.target = buf_span(&uri);
+	parties.target = leg->request_uri = arena_dup(call->arena, buf_span(&uri));
 	b2bua_unindex(call->b2bua, leg);
 	err = dialog_init_uac(&leg->dialog, call->arena, flow, &parties);
 	return err != 0 ? err : b2bua_index(call->b2bua, leg, call);
