@@ -1,16 +1,16 @@
-/* The scan of one datagram: framing, start line, header lines, counts, the headers that every message needs, the body's length.
- * Each octet of the header section is looked at once, through a table. After a fault the scan goes on where that is safe,
- * only to find what a refusal is built from; the first fault counts. It does not read URIs, addresses or parameters:
- * that is for sip_msg.c. Pure; any thread. RFC 3261 7, 8.2.2, 18.3, 20, 25; RFC 4475. */
+/* The scan of one datagram: framing, start line, header lines, counts, the headers that every message needs, the
+ * body's length. Each octet of the header section is looked at once, through a table. After a fault the scan goes on
+ * where that is safe, only to find what a refusal is built from; the first fault counts. It does not read URIs,
+ * addresses or parameters: that is for sip_msg.c. Pure; any thread. RFC 3261 7, 8.2.2, 18.3, 20, 25; RFC 4475. */
 #include "sbc/guard.h"
 
 #include "sbc/sip_char.h"
 
 enum fault {
-	NO_FAULT, NOT_SIP, TOO_SHORT, BAD_LINE_END, BAD_CONTROL, UNCLOSED, TOO_LARGE, LINE_LONG, URI_LONG, BAD_START, BAD_METHOD,
-	BAD_URI_OCTET, BAD_VERSION, OTHER_VERSION, BAD_STATUS, BAD_NAME, BAD_FOLD, MANY_HEADERS, MANY_VALUES, MANY_COMMAS, MANY_PARAMS,
-	BAD_QUOTES, DUPLICATE, NO_VIA, NO_FROM, NO_TO, NO_CALL_ID, NO_CSEQ, BAD_CALL_ID, BAD_CSEQ, CSEQ_METHOD, UNKNOWN_METHOD,
-	BAD_MAX_FORWARDS, BAD_LENGTH, LENGTH_OVER, BODY_LARGE, NO_CONTENT_TYPE,
+	NO_FAULT, NOT_SIP, TOO_SHORT, BAD_LINE_END, BAD_CONTROL, UNCLOSED, TOO_LARGE, LINE_LONG, URI_LONG, BAD_START,
+	BAD_METHOD, BAD_URI_OCTET, BAD_VERSION, OTHER_VERSION, BAD_STATUS, BAD_NAME, BAD_FOLD, MANY_HEADERS, MANY_VALUES,
+	MANY_COMMAS, MANY_PARAMS, BAD_QUOTES, DUPLICATE, NO_VIA, NO_FROM, NO_TO, NO_CALL_ID, NO_CSEQ, BAD_CALL_ID,
+	BAD_CSEQ, CSEQ_METHOD, UNKNOWN_METHOD, BAD_MAX_FORWARDS, BAD_LENGTH, LENGTH_OVER, BODY_LARGE, NO_CONTENT_TYPE,
 };
 
 static const struct guard_fault faults[] = {

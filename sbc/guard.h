@@ -1,5 +1,6 @@
-/* What every SIP message passes before libosip2 sees it, and before it leaves: one pass, no allocation. Checks framing, the
- * start line, limits of size and count, and the mandatory headers (reference: RFC 3261 7, 18.3, 20, 25). Pure; any thread.
+/* What every SIP message passes before libosip2 sees it, and before it leaves: one pass, no allocation. Checks
+ * framing, the start line, limits of size and count, and the mandatory headers (reference: RFC 3261 7, 18.3, 20,
+ * 25). Pure; any thread.
  *
  * On success the result indexes all headers of the message, so nothing after the guard scans for line ends again. */
 #ifndef SBC_GUARD_H
@@ -54,13 +55,14 @@ struct guard_fault {
 /* A datagram. msg is filled in; fault when the verdict is GUARD_REPLY or GUARD_DROP. */
 enum guard_verdict guard_scan(struct span datagram, struct guard_message *msg, struct guard_fault *fault);
 
-/* A stateless refusal of a request from what the scan saw: copies Via (adding received/rport of `source`), From, To (adding a tag
- * that is the same for retransmissions), Call-ID, CSeq. Never longer than twice the request. Length written, or 0 when there is too
- * little to answer. */
+/* A stateless refusal of a request from what the scan saw: copies Via (adding received/rport of `source`), From, To
+ * (adding a tag that is the same for retransmissions), Call-ID, CSeq. Never longer than twice the request. Length
+ * written, or 0 when there is too little to answer. */
 size_t guard_refuse(const struct guard_message *msg, const struct guard_fault *fault, const struct addr *source, char *out,
 		    size_t out_size);
-/* The value of a request's first Via header as a response carries it: `received` and `rport` of the first element say where the
- * request came from (RFC 3261 18.2.1, RFC 3581 4), whatever they said before; further elements are kept. Folds become spaces. */
+/* The value of a request's first Via header as a response carries it: `received` and `rport` of the first element
+ * say where the request came from (RFC 3261 18.2.1, RFC 3581 4), whatever they said before; further elements are
+ * kept. Folds become spaces. */
 void guard_put_via(struct buf *out, struct span value, const struct addr *source);
 
 #endif

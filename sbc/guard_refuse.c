@@ -1,5 +1,5 @@
-/* Stateless refusals, built from what the scan of guard.c saw and nothing else: no transaction, no memory kept, the same
- * bytes for each retransmission. Pure; any thread. RFC 3261 8.2.6, 8.2.7, 18.2; RFC 3581. */
+/* Stateless refusals, built from what the scan of guard.c saw and nothing else: no transaction, no memory kept, the
+ * same bytes for each retransmission. Pure; any thread. RFC 3261 8.2.6, 8.2.7, 18.2; RFC 3581. */
 #include "core/addr.h"
 #include "core/hash.h"
 #include "sbc/guard.h"
@@ -106,8 +106,8 @@ static void put_vias(struct buf *out, const struct guard_message *msg, const str
 	}
 }
 
-/* The request's To, with a tag that another copy of the request gets again (RFC 3261 8.2.7). A To that cannot be read goes
- * back as it came: its sender matches the answer by Via. */
+/* The request's To, with a tag that another copy of the request gets again (RFC 3261 8.2.7). A To that cannot be
+ * read goes back as it came: its sender matches the answer by Via. */
 static void put_to(struct buf *out, const struct guard_message *msg)
 {
 	char text[GUARD_LINE_MAX];

@@ -1,6 +1,6 @@
-/* From a guarded datagram to the view that the transaction layer and the calls work on. The datagram is copied once into the
- * arena; the guard's index is moved onto the copy, folds are made spaces in place, and the headers that steer Postern are
- * read strictly. Does not look into bodies. RFC 3261 7.3, 8.1.3.3, 8.2.2, 10.3, 20. */
+/* From a guarded datagram to the view that the transaction layer and the calls work on. The datagram is copied once
+ * into the arena; the guard's index is moved onto the copy, folds are made spaces in place, and the headers that
+ * steer Postern are read strictly. Does not look into bodies. RFC 3261 7.3, 8.1.3.3, 8.2.2, 10.3, 20. */
 #include "sbc/sip_msg.h"
 
 #include "core/arena.h"
@@ -130,7 +130,8 @@ static int read_routes(struct parse *p, struct span value, struct sip_name_addr 
 
 	while (sip_list_next(&value, &element)) {
 		if (*n == GUARD_ROUTES_MAX || sip_name_addr_parse(element, &routes[*n]) < 0 ||
-		    routes[*n].uri.ptr[-1] != '<' || sip_uri_parse(routes[*n].uri, &uri) < 0 || uri.scheme == SIP_SCHEME_TEL)
+		    routes[*n].uri.ptr[-1] != '<' || sip_uri_parse(routes[*n].uri, &uri) < 0 ||
+		    uri.scheme == SIP_SCHEME_TEL)
 			return refuse(p, &bad_route);
 		(*n)++;
 	}
@@ -236,8 +237,8 @@ static int read_message(struct parse *p)
 	return p->is_encoded && msg->body.len > 0 ? refuse(p, &bad_encoding) : 0;
 }
 
-/* Shows libosip2 the header section alone: for that Content-Length reads 0 while it looks. Multipart bodies are where it
- * fails worst, and nothing here needs its view of them. */
+/* Shows libosip2 the header section alone: for that Content-Length reads 0 while it looks. Multipart bodies are
+ * where it fails worst, and nothing here needs its view of them. */
 static int ask_second_parser(struct parse *p)
 {
 	struct sip_msg *msg = p->msg;

@@ -1,6 +1,6 @@
-/* A parsed SIP message: what the guard indexed, read strictly (sip_uri.h, sip_via_parse), with libosip2 as second opinion
- * (sip_osip.h; no other file uses it). All spans point into the message's arena; the message lives until the handler that received it returns, so
- * whoever keeps something copies it. Control thread. */
+/* A parsed SIP message: what the guard indexed, read strictly (sip_uri.h, sip_via_parse), with libosip2 as second
+ * opinion (sip_osip.h; no other file uses it). All spans point into the message's arena; the message lives until the
+ * handler that received it returns, so whoever keeps something copies it. Control thread. */
 #ifndef SBC_SIP_MSG_H
 #define SBC_SIP_MSG_H
 
@@ -9,7 +9,8 @@
 #include "sbc/guard.h"
 #include "sbc/sip_uri.h"
 
-/* Where a message came from or goes to: the socket (realm, listener), our address on it and the far end's. Plain data. */
+/* Where a message came from or goes to: the socket (realm, listener), our address on it and the far end's. Plain
+ * data. */
 struct sip_flow {
 	uint16_t realm;    /* index in the configuration */
 	uint16_t listener; /* index in the realm's listens */
@@ -66,14 +67,15 @@ struct sip_msg {
 /* Once, before the first message and before any thread starts. */
 int sip_msg_init(void);
 
-/* One element of a Via header. 0 or ERR_PARSE: also when branch is there twice, is longer than GUARD_BRANCH_MAX or is nothing but
- * the magic cookie. */
+/* One element of a Via header. 0 or ERR_PARSE: also when branch is there twice, is longer than GUARD_BRANCH_MAX or
+ * is nothing but the magic cookie. */
 int sip_via_parse(struct span element, struct sip_via *ret);
 
-/* Parses what the guard has passed. The message and all it needs live in `arena`. 0, or an error and a fault to refuse it with
- * (code 400, 415, 416, 501, 513; for a response the fault only names the counter). Memory at its cap gives ERR_LIMIT and code
- * 513. Not refused here, because it takes state or policy: a From without tag, Max-Forwards 0, unknown methods and
- * extensions, unsafe escapes in users, URIs of other schemes elsewhere than in the Request-URI. */
+/* Parses what the guard has passed. The message and all it needs live in `arena`. 0, or an error and a fault to
+ * refuse it with (code 400, 415, 416, 501, 513; for a response the fault only names the counter). Memory at its cap
+ * gives ERR_LIMIT and code 513. Not refused here, because it takes state or policy: a From without tag, Max-Forwards
+ * 0, unknown methods and extensions, unsafe escapes in users, URIs of other schemes elsewhere than in the
+ * Request-URI. */
 int sip_msg_parse(struct arena *arena, const struct guard_message *guarded, const struct sip_flow *flow,
 		  struct sip_msg **ret, struct guard_fault *ret_fault);
 

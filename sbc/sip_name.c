@@ -1,7 +1,8 @@
-/* Names of SIP methods and headers, and how to find them fast. Every datagram asks for a dozen header names, so the search
- * is one table look-up and one comparison: a slot is computed from a name's length and its first, middle and last letter.
- * The tables are laid out by the compiler; two names that want the same slot stop the build ("initialized field
- * overwritten"), and other factors in HEADER_SLOT cure that. Pure; any thread. RFC 3261 7.1, 7.3.3, 20, 21. */
+/* Names of SIP methods and headers, and how to find them fast. Every datagram asks for a dozen header names, so the
+ * search is one table look-up and one comparison: a slot is computed from a name's length and its first, middle and
+ * last letter. The tables are laid out by the compiler; two names that want the same slot stop the build
+ * ("initialized field overwritten"), and other factors in HEADER_SLOT cure that. Pure; any thread. RFC 3261 7.1,
+ * 7.3.3, 20, 21. */
 #include "sbc/sip_name.h"
 
 /* id, canonical spelling, and its first, middle (at length / 2) and last letter in lower case */
@@ -127,7 +128,8 @@ static const char *const reason_phrases[700] = {
 	[500] = "Server Internal Error", [501] = "Not Implemented", [502] = "Bad Gateway", [503] = "Service Unavailable",
 	[504] = "Server Time-out", [505] = "Version Not Supported", [513] = "Message Too Large",
 	[555] = "Push Notification Service Not Supported", [580] = "Precondition Failure", [600] = "Busy Everywhere",
-	[603] = "Decline", [604] = "Does Not Exist Anywhere", [606] = "Not Acceptable", [607] = "Unwanted", [608] = "Rejected",
+	[603] = "Decline", [604] = "Does Not Exist Anywhere", [606] = "Not Acceptable", [607] = "Unwanted",
+	[608] = "Rejected",
 };
 
 static unsigned lower(char c)

@@ -1,6 +1,7 @@
-/* Strict readers of URIs, name-addr values, parameters and comma lists. Every octet is checked against the grammar, so what
- * passed can be written into another message without further escaping. They decide routing and identity; nothing is
- * decoded or copied, and no input takes more than a few passes. RFC 3261 19.1, 20.10, 25.1; RFC 3966; RFC 5118. */
+/* Strict readers of URIs, name-addr values, parameters and comma lists. Every octet is checked against the grammar,
+ * so what passed can be written into another message without further escaping. They decide routing and identity;
+ * nothing is decoded or copied, and no input takes more than a few passes. RFC 3261 19.1, 20.10, 25.1; RFC 3966; RFC
+ * 5118. */
 #include "sbc/sip_uri.h"
 
 #include "core/err.h"
@@ -187,8 +188,8 @@ static int parse_sip(struct span rest, struct sip_uri *uri)
 	return rest.len == 0 ? 0 : ERR_PARSE;
 }
 
-/* "+" and digits, or a local number; both with visual separators. A local number without phone-context passes: emergency
- * numbers arrive so. */
+/* "+" and digits, or a local number; both with visual separators. A local number without phone-context passes:
+ * emergency numbers arrive so. */
 static bool is_phone_number(struct span number)
 {
 	bool is_global = number.len > 0 && number.ptr[0] == '+';

@@ -1,5 +1,5 @@
-/* SIP, SIPS and tel URIs and name-addr values, parsed strictly from raw octets (RFC 3261 19.1, 25; RFC 3966; RFC 5118). Nothing
- * is decoded: escaped octets stay as they came, and comparison follows RFC 3261 19.1.4. Pure. */
+/* SIP, SIPS and tel URIs and name-addr values, parsed strictly from raw octets (RFC 3261 19.1, 25; RFC 3966; RFC
+ * 5118). Nothing is decoded: escaped octets stay as they came, and comparison follows RFC 3261 19.1.4. Pure. */
 #ifndef SBC_SIP_URI_H
 #define SBC_SIP_URI_H
 
@@ -21,14 +21,14 @@ struct sip_uri {
 
 /* 0, ERR_PARSE, or ERR_UNSUPPORTED for a well-formed URI of another scheme (416). */
 int sip_uri_parse(struct span text, struct sip_uri *ret);
-/* Value of ;name=value in a parameter list; true when present (value may be empty). Names ignore case. A quoted value keeps
- * its quotes. */
+/* Value of ;name=value in a parameter list; true when present (value may be empty). Names ignore case. A quoted
+ * value keeps its quotes. */
 bool sip_param(struct span params, const char *name, struct span *ret_value);
 /* Cuts the next parameter off *params, whose ptr is NULL when that was the last. The value of a parameter without "="
  * is SPAN_NONE. 0, or ERR_PARSE (also for an empty parameter). */
 int sip_param_next(struct span *params, struct span *ret_name, struct span *ret_value);
-/* Cuts a host off the front of *text: a name, an IPv4 literal or "[IPv6]". The address has family 0 when it is a name. 0 or
- * ERR_PARSE. */
+/* Cuts a host off the front of *text: a name, an IPv4 literal or "[IPv6]". The address has family 0 when it is a
+ * name. 0 or ERR_PARSE. */
 int sip_host_next(struct span *text, struct span *ret_host, struct addr *ret_addr);
 /* 1 to 65535, at most five digits. 0 or ERR_PARSE. */
 int sip_port_parse(struct span text, uint16_t *ret);
@@ -44,7 +44,8 @@ struct sip_name_addr { /* From, To, Contact, Route, Record-Route, Refer-To, P-As
 };
 /* One element (RFC 3261 20.10: without <> every parameter belongs to the header). 0 or ERR_PARSE. */
 int sip_name_addr_parse(struct span text, struct sip_name_addr *ret);
-/* Cuts the next comma-separated element off *list, minding quotes and <>, and trims it; it may be empty. False at the end. */
+/* Cuts the next comma-separated element off *list, minding quotes and <>, and trims it; it may be empty. False at
+ * the end. */
 bool sip_list_next(struct span *list, struct span *ret_element);
 
 #endif

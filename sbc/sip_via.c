@@ -25,8 +25,8 @@ static int take_protocol(struct span *rest, struct sip_via *via)
 {
 	const char *behind;
 
-	if (take_word(rest, SPAN_LIT("SIP")) < 0 || take_word(rest, SPAN_LIT("/")) < 0 || take_word(rest, SPAN_LIT("2.0")) < 0 ||
-	    take_word(rest, SPAN_LIT("/")) < 0)
+	if (take_word(rest, SPAN_LIT("SIP")) < 0 || take_word(rest, SPAN_LIT("/")) < 0 ||
+	    take_word(rest, SPAN_LIT("2.0")) < 0 || take_word(rest, SPAN_LIT("/")) < 0)
 		return ERR_PARSE;
 	via->transport = span_sub(*rest, 0, sip_char_run(*rest, 0, CHAR_TOKEN));
 	*rest = span_sub(*rest, via->transport.len, rest->len);

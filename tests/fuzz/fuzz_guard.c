@@ -1,5 +1,5 @@
-/* What guard_scan() passes is indexed inside the message, holds line ends only as folds, and passes again; a refusal is never
- * twice as long as its request and cannot be split by what the request held. */
+/* What guard_scan() passes is indexed inside the message, holds line ends only as folds, and passes again; a refusal
+ * is never twice as long as its request and cannot be split by what the request held. */
 #include "sbc/guard.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* A message that parses gives a view inside its own copy, and that copy parses again to the same view; with memory failing
- * somewhere it is refused or whole, never half. */
+/* A message that parses gives a view inside its own copy, and that copy parses again to the same view; with memory
+ * failing somewhere it is refused or whole, never half. */
 #include "sbc/sip_msg.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* A URI that parses is exactly the sum of its parts; what a name-addr and a parameter list hold lies inside the text; a list
- * gives no more elements than it has commas. */
+/* A URI that parses is exactly the sum of its parts; what a name-addr and a parameter list hold lies inside the
+ * text; a list gives no more elements than it has commas. */
 #include "sbc/sip_uri.h"
 
 #include <stdlib.h>

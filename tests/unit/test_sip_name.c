@@ -6,7 +6,7 @@
 
 static void method_names(void)
 {
-	for (int m = SIP_UNKNOWN + 1; m < SIP_METHODS; m++) {
+	for (enum sip_method m = SIP_UNKNOWN + 1; m < SIP_METHODS; m++) {
 		struct span name = sip_method_name(m);
 
 		CU_ASSERT(name.len > 2);
@@ -35,7 +35,7 @@ static void swap_case(struct span name, char *out)
 
 static void header_names(void)
 {
-	for (int id = SIP_H_OTHER + 1; id < SIP_HEADERS; id++) {
+	for (enum sip_header_id id = SIP_H_OTHER + 1; id < SIP_HEADERS; id++) {
 		struct span name = sip_header_name(id);
 		char other_case[64];
 

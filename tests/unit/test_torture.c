@@ -1,5 +1,5 @@
-/* The messages of RFC 4475 and RFC 5118, one file each, through the guard and the parser. They are not part of the source:
- * $POSTERN_SRCDIR/../shared/torture holds them where there is a copy, and without it the tests are skipped. */
+/* The messages of RFC 4475 and RFC 5118, one file each, through the guard and the parser. They are not part of the
+ * source: $POSTERN_SRCDIR/../shared/torture holds them where there is a copy, and without it the tests are skipped. */
 #include <stdio.h>
 #include <stdlib.h>
 
