@@ -3,8 +3,6 @@
 #ifndef TESTS_UNIT_DB_FIXTURE_H
 #define TESTS_UNIT_DB_FIXTURE_H
 
-#include <sqlite3.h>
-
 #include "core/bus.h"
 #include "core/loop.h"
 #include "db/store.h"
