@@ -25,11 +25,19 @@ struct store_reader {
 /* RFC 3339, UTC, with milliseconds; NULL stays NULL. */
 #define TIME_JSON(column) "strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
 /* Text that is not JSON (a damaged or foreign row) must not fail the whole page. */
-#define ARRAY_JSON(column) "json(CASE WHEN json_valid(" column ") THEN " column " ELSE '[]' END)"
+#define ARRAY_OR_EMPTY(column) "CASE WHEN json_valid(" column ") THEN " column " ELSE '[]' END"
 #define LEG_JSON(leg) \
 	"json_object('realm', " leg "_realm, 'peer', " leg "_peer, 'call_id', " leg "_call_id, 'local_tag', " leg "_local_tag, " \
 	"'remote_tag', " leg "_remote_tag, 'from_uri', " leg "_from_uri, 'to_uri', " leg "_to_uri, " \
 	"'request_uri', " leg "_request_uri, 'signalling', " leg "_signalling, 'user_agent', " leg "_user_agent)"
+#define STREAM_MEMBER(name, index) "'" name "', json_extract(s.value, '$[" index "]')"
+#define STREAMS_JSON \
+	"(SELECT json_group_array(json_object(" STREAM_MEMBER("index", "0") ", " STREAM_MEMBER("side", "1") ", " \
+	STREAM_MEMBER("kind", "2") ", " STREAM_MEMBER("local", "3") ", " STREAM_MEMBER("signalled", "4") ", " \
+	STREAM_MEMBER("latched", "5") ", " STREAM_MEMBER("path", "6") ", " STREAM_MEMBER("packets", "7") ", " \
+	STREAM_MEMBER("bytes", "8") ", " STREAM_MEMBER("lost", "9") ", " STREAM_MEMBER("dropped", "10") ", " \
+	STREAM_MEMBER("rtcp_packets", "11") ", " STREAM_MEMBER("jitter_us", "12") ")) " \
+	"FROM json_each(" ARRAY_OR_EMPTY("streams") ") AS s)"
 #define CDR_JSON_OBJECT \
 	"json_object('id', id, 'node', node, 'config_revision', config_revision, " \
 	"'started_at', " TIME_JSON("started_ms") ", 'ringing_at', " TIME_JSON("ringing_ms") ", " \
@@ -37,7 +45,7 @@ struct store_reader {
 	"'duration_ms', ended_ms - answered_ms, 'setup_ms', answered_ms - started_ms, " \
 	"'status', status, 'ended_by', ended_by, 'cause', cause, 'reason', reason, " \
 	"'legs', json_object('a', " LEG_JSON("a") ", 'b', " LEG_JSON("b") "), " \
-	"'streams', " ARRAY_JSON("streams") ", 'decision', " ARRAY_JSON("decision") ")"
+	"'streams', json(" STREAMS_JSON "), 'decision', " "json(" ARRAY_OR_EMPTY("decision") "))"
 
 /* The range is read from the index in order. Rows that the filter does not take come back as NULL, so that the scan can stop and
  * go on at any of them. */

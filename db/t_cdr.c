@@ -71,58 +71,57 @@ void cdr_table_fini(struct cdr_table *table)
 }
 
 /* Octets above 7F are left alone: what is not UTF-8 is replaced when the whole text is bound. */
-static void put_json_text(struct buf *b, const char *name, struct span text)
+static void put_text(struct buf *b, struct span text)
 {
+	size_t plain = 0; /* where what has no escapes begins */
+
 	buf_puts(b, ",\"");
-	buf_puts(b, name);
-	buf_puts(b, "\":\"");
 	for (size_t i = 0; i < text.len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
 
-		if (c < 0x20) {
-			buf_puts(b, "\\u00");
-			buf_hex(b, &c, 1);
+		if (c >= 0x20 && c != '"' && c != '\\')
 			continue;
-		}
-		if (c == '"' || c == '\\')
-			buf_putc(b, '\\');
-		buf_putc(b, (char)c);
+		buf_put(b, span_sub(text, plain, i));
+		buf_puts(b, "\\u00");
+		buf_hex(b, &c, 1);
+		plain = i + 1;
 	}
+	buf_put(b, span_sub(text, plain, text.len));
 	buf_putc(b, '"');
 }
 
-static void put_json_number(struct buf *b, const char *name, uint64_t value)
+/* SQL has no larger integers. */
+static void put_number(struct buf *b, uint64_t value)
 {
-	buf_puts(b, ",\"");
-	buf_puts(b, name);
-	buf_puts(b, "\":");
-	buf_u64(b, value);
+	buf_putc(b, ',');
+	buf_u64(b, value <= INT64_MAX ? value : INT64_MAX);
 }
 
+/* The order is part of the schema (0001.sql). */
 static void put_stream(struct buf *b, const struct cdr_stream *s)
 {
-	buf_puts(b, "{\"index\":");
+	buf_putc(b, '[');
 	buf_u64(b, s->index);
-	put_json_text(b, "side", (struct span){ &s->side, 1 });
-	put_json_text(b, "kind", s->kind);
-	put_json_text(b, "local", s->local);
-	put_json_text(b, "signalled", s->signalled);
-	put_json_text(b, "latched", s->latched);
-	put_json_text(b, "path", s->path);
-	put_json_number(b, "packets", s->packets);
-	put_json_number(b, "bytes", s->bytes);
-	put_json_number(b, "lost", s->lost);
-	put_json_number(b, "dropped", s->dropped);
-	put_json_number(b, "rtcp_packets", s->rtcp_packets);
-	put_json_number(b, "jitter_us", s->jitter_us);
-	buf_putc(b, '}');
+	put_text(b, (struct span){ &s->side, 1 });
+	put_text(b, s->kind);
+	put_text(b, s->local);
+	put_text(b, s->signalled);
+	put_text(b, s->latched);
+	put_text(b, s->path);
+	put_number(b, s->packets);
+	put_number(b, s->bytes);
+	put_number(b, s->lost);
+	put_number(b, s->dropped);
+	put_number(b, s->rtcp_packets);
+	put_number(b, s->jitter_us);
+	buf_putc(b, ']');
 }
 
 static size_t stream_size_max(const struct cdr_stream *s)
 {
-	const size_t fixed = 400; /* names, side, seven numbers of at most 20 digits */
+	const size_t fixed = 200; /* seven numbers of at most 20 digits, six pairs of quotes, the commas */
 
-	return fixed + 6 * (s->kind.len + s->local.len + s->signalled.len + s->latched.len + s->path.len);
+	return fixed + 6 * (1 + s->kind.len + s->local.len + s->signalled.len + s->latched.len + s->path.len);
 }
 
 static int reserve(struct cdr_table *table, size_t size)

@@ -16,7 +16,7 @@ struct cdr_column {
 		CDR_U32,
 		CDR_INT,
 		CDR_ENDED_BY, /* enum cdr_end */
-		CDR_STREAMS, /* the array of streams as JSON */
+		CDR_STREAMS, /* JSON, an array of arrays, see 0001.sql */
 	} type;
 	size_t offset;
 };

@@ -22,7 +22,7 @@
 #include "db/t_cdr.h"
 #include "db/t_live.h"
 
-#define COMMIT_EVERY_US 10000
+#define COMMIT_EVERY_US 20000 /* at 500 calls per second twice the 10 ms cost 25 % less CPU; 40 ms gain little more */
 #define RETRY_FIRST_MS 50
 #define RETRY_MAX_MS 500
 #define BATCH_MAX 1024            /* of each kind in one transaction: a small one may fit where a large one does not */

@@ -69,7 +69,7 @@ static void every_member_arrives(void)
 	CU_ASSERT_EQUAL(cdr_get(reader, SPAN_LIT("other"), keep_text, text), ERR_NOT_FOUND);
 	CU_ASSERT_EQUAL(cdr_get(reader, SPAN_NONE, keep_text, text), ERR_NOT_FOUND);
 	/* The streams can be asked about with SQL, too. */
-	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT sum(value ->> 'packets') FROM cdr, json_each(cdr.streams)"), 5999);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT sum(value ->> 7) FROM cdr, json_each(streams)"), 5999);
 	finish(&f, reader);
 }
 
@@ -137,7 +137,7 @@ static void hostile_text_is_harmless(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"reason\":\"\xf0\x9f\x93\x9e\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"decision\":[]"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"kind\":\"\\\"}],\\\"x\\\":[\\u0001\\\\\",\"local\":\"\xef\xbf\xbd\xef\xbf\xbd\""));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"packets\":18446744073709551615"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"packets\":9223372036854775807"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"ended_by\":null"));
 	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT json_valid(streams) FROM cdr"), 1);
 	finish(&f, reader);
