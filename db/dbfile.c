@@ -1,5 +1,5 @@
-/* Creates, checks and opens the file. A new database is prepared under another name and then renamed, so a file that is empty,
- * or a log without its file, is always a sign of damage and never of an interrupted first start. */
+/* Creates, checks and opens the file. A new database is prepared under another name and then renamed, so a file that is
+ * empty, or a log without its file, is always a sign of damage and never of an interrupted first start. */
 #include "db/dbfile.h"
 
 #include <errno.h>
@@ -115,8 +115,8 @@ static int check_is_new(const char *path, char *error_text, size_t error_size)
 		return sql_refuse(-ENAMETOOLONG, error_text, error_size, "%s: the path is too long", path);
 	if (stat(wal, &st) == 0 && st.st_size > 0)
 		return sql_refuse(ERR_CORRUPT, error_text, error_size,
-				  "%s is missing but its log %s is there: bring the file back, or move the log away to start with an "
-				  "empty database",
+				  "%s is missing but its log %s is there: bring the file back, or move the log away to "
+				  "start with an empty database",
 				  path, wal);
 	return 0;
 }
@@ -133,7 +133,8 @@ static int check_is_sound(sqlite3 *db, const char *path, char *error_text, size_
 	if (rc == SQLITE_ROW)
 		answer = sql_column_text(stmt, 0);
 	if (rc != SQLITE_ROW && sql_error(rc) != ERR_CORRUPT)
-		err = sql_refuse(sql_error(rc), error_text, error_size, "%s: cannot be checked: %s", path, sqlite3_errmsg(db));
+		err = sql_refuse(sql_error(rc), error_text, error_size, "%s: cannot be checked: %s", path,
+				 sqlite3_errmsg(db));
 	else if (!span_eq(answer, SPAN_LIT("ok")))
 		err = sql_refuse(ERR_CORRUPT, error_text, error_size, "%s is damaged (%s): " WHAT_TO_DO, path,
 				 answer.len > 0 ? answer.ptr : sqlite3_errmsg(db), path);
@@ -141,7 +142,8 @@ static int check_is_sound(sqlite3 *db, const char *path, char *error_text, size_
 	return err;
 }
 
-/* Commits do not wait for checkpoints, which the writer runs by itself, and a log that grew during a long read shrinks again. */
+/* Commits do not wait for checkpoints, which the writer runs by itself, and a log that grew during a long read shrinks
+ * again. */
 static const char writer_settings[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; "
 				      "PRAGMA journal_size_limit=16777216; PRAGMA secure_delete=FAST";
 
@@ -160,7 +162,8 @@ int dbfile_open(const char *path, const struct schema *schema, char *error_text,
 	} else if (err < 0) {
 		return sql_refuse(err, error_text, error_size, "%s: %s", path, err_str(err));
 	} else if (st.st_size == 0) {
-		return sql_refuse(ERR_CORRUPT, error_text, error_size, "%s is damaged (it is empty): " WHAT_TO_DO, path, path);
+		return sql_refuse(ERR_CORRUPT, error_text, error_size, "%s is damaged (it is empty): " WHAT_TO_DO, path,
+				  path);
 	}
 	err = sql_open(path, SQLITE_OPEN_READWRITE, &db);
 	if (err < 0)

@@ -7,8 +7,8 @@
 
 #include "db/schema.h"
 
-/* Opens the file for the writer, in WAL mode and with the newest schema; creates it when it does not exist. A damaged or empty file
- * is refused with a text that says what to do. */
+/* Opens the file for the writer, in WAL mode and with the newest schema; creates it when it does not exist. A damaged
+ * or empty file is refused with a text that says what to do. */
 int dbfile_open(const char *path, const struct schema *schema, char *error_text, size_t error_size, sqlite3 **ret);
 
 /* A new file of length 0 and mode 0600; -EEXIST when there is one. */

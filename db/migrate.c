@@ -1,6 +1,6 @@
-/* Schema versions. PRAGMA user_version counts the steps that were applied; it changes in the transaction that applies them, so
- * a crash at any point leaves either the old schema or the new one. The backup is made with SQLite's backup interface: a plain
- * copy of a file in WAL mode may miss committed data. */
+/* Schema versions. PRAGMA user_version counts the steps that were applied; it changes in the transaction that applies
+ * them, so a crash at any point leaves either the old schema or the new one. The backup is made with SQLite's backup
+ * interface: a plain copy of a file in WAL mode may miss committed data. */
 #include "db/migrate.h"
 
 #include <errno.h>
@@ -94,14 +94,15 @@ int migrate_run(sqlite3 *db, const char *path, const struct schema *schema, char
 	if (err == 0)
 		err = sql_number(db, "SELECT count(*) FROM sqlite_schema", &n_objects);
 	if (err < 0)
-		return sql_refuse(err, error_text, error_size, "%s: cannot read the schema version: %s", path, sqlite3_errmsg(db));
+		return sql_refuse(err, error_text, error_size, "%s: cannot read the schema version: %s", path,
+				  sqlite3_errmsg(db));
 	if (version == 0 && n_objects > 0)
 		return sql_refuse(ERR_UNSUPPORTED, error_text, error_size,
 				  "%s is a database of another program; name another file", path);
 	if (version < 0 || version > schema->n_steps)
 		return sql_refuse(ERR_UNSUPPORTED, error_text, error_size,
-				  "%s has schema version %lld and this program knows versions up to %u: start the newer program, or "
-				  "restore the backup that it made (%s.v%u.bak)",
+				  "%s has schema version %lld and this program knows versions up to %u: start the "
+				  "newer program, or restore the backup that it made (%s.v%u.bak)",
 				  path, (long long)version, schema->n_steps, path, schema->n_steps);
 	if (version == schema->n_steps)
 		return 0;
@@ -109,7 +110,8 @@ int migrate_run(sqlite3 *db, const char *path, const struct schema *schema, char
 		err = make_backup(db, path, version);
 		if (err < 0)
 			return sql_refuse(err, error_text, error_size,
-					  "%s: no backup could be made before the schema change: %s", path, err_str(err));
+					  "%s: no backup could be made before the schema change: %s", path,
+					  err_str(err));
 	}
 	return apply_all(db, schema, (unsigned)version, error_text, error_size);
 }

@@ -1,6 +1,6 @@
-/* Reading call records for the API: a connection that cannot write, statements prepared once, JSON made by SQLite. A page is a
- * short read transaction, so that a slow client never keeps the write-ahead log from being recycled: rows are handed out as they
- * come, and the number of rows a page looks at is bounded.
+/* Reading call records for the API: a connection that cannot write, statements prepared once, JSON made by SQLite. A
+ * page is a short read transaction, so that a slow client never keeps the write-ahead log from being recycled: rows are
+ * handed out as they come, and the number of rows a page looks at is bounded.
  *
  * Threads: any; a reader has a lock and serves one call at a time. */
 #include <errno.h>
@@ -27,7 +27,8 @@ struct store_reader {
 /* Text that is not JSON (a damaged or foreign row) must not fail the whole page. */
 #define ARRAY_OR_EMPTY(column) "CASE WHEN json_valid(" column ") THEN " column " ELSE '[]' END"
 #define LEG_JSON(leg) \
-	"json_object('realm', " leg "_realm, 'peer', " leg "_peer, 'call_id', " leg "_call_id, 'local_tag', " leg "_local_tag, " \
+	"json_object('realm', " leg "_realm, 'peer', " leg "_peer, 'call_id', " leg "_call_id, 'local_tag', " leg \
+	"_local_tag, " \
 	"'remote_tag', " leg "_remote_tag, 'from_uri', " leg "_from_uri, 'to_uri', " leg "_to_uri, " \
 	"'request_uri', " leg "_request_uri, 'signalling', " leg "_signalling, 'user_agent', " leg "_user_agent)"
 #define STREAM_MEMBER(name, index) "'" name "', json_extract(s.value, '$[" index "]')"
@@ -47,12 +48,13 @@ struct store_reader {
 	"'legs', json_object('a', " LEG_JSON("a") ", 'b', " LEG_JSON("b") "), " \
 	"'streams', json(" STREAMS_JSON "), 'decision', " "json(" ARRAY_OR_EMPTY("decision") "))"
 
-/* The range is read from the index in order. Rows that the filter does not take come back as NULL, so that the scan can stop and
- * go on at any of them. */
+/* The range is read from the index in order. Rows that the filter does not take come back as NULL, so that the scan can
+ * stop and go on at any of them. */
 static const char list_sql[] =
 	"SELECT started_ms, id, CASE WHEN (?4 IS NULL OR a_realm = ?4 OR b_realm = ?4) AND "
 	"(?5 IS NULL OR a_peer = ?5 OR b_peer = ?5) AND status BETWEEN ?6 AND ?7 AND "
-	"(?8 IS NULL OR matches(?8, a_call_id, b_call_id, a_from_uri, a_to_uri, a_request_uri, b_from_uri, b_to_uri, b_request_uri)) "
+	"(?8 IS NULL OR matches(?8, a_call_id, b_call_id, a_from_uri, a_to_uri, a_request_uri, b_from_uri, b_to_uri, "
+	"b_request_uri)) "
 	"THEN " CDR_JSON_OBJECT " END "
 	"FROM cdr WHERE started_ms >= ?1 AND (started_ms, id) < (?2, ?3) ORDER BY started_ms DESC, id DESC";
 static const char get_sql[] = "SELECT " CDR_JSON_OBJECT " FROM cdr WHERE id = ?1";
@@ -103,8 +105,9 @@ int store_reader_open(const char *path, struct store_reader **ret)
 	pthread_mutex_init(&reader->lock, NULL);
 	err = sql_open(path, SQLITE_OPEN_READONLY, &reader->db);
 	if (err == 0)
-		err = sql_error(sqlite3_create_function_v2(reader->db, "matches", 9, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
-							   NULL, sql_matches, NULL, NULL, NULL));
+		err = sql_error(sqlite3_create_function_v2(reader->db, "matches", 9,
+							   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+							   sql_matches, NULL, NULL, NULL));
 	if (err == 0)
 		err = sql_prepare(reader->db, list_sql, &reader->list);
 	if (err == 0)
@@ -182,17 +185,20 @@ static int bind_filter(sqlite3_stmt *stmt, const struct cdr_filter *filter)
 	if (err < 0)
 		return err;
 	if (sqlite3_bind_int64(stmt, P_SINCE, filter->since_ms > 0 ? filter->since_ms : INT64_MIN) != SQLITE_OK ||
-	    sqlite3_bind_int64(stmt, P_START, start_ms) != SQLITE_OK || sql_bind_any_text(stmt, P_START_ID, start_id) != SQLITE_OK ||
-	    sql_bind_text(stmt, P_REALM, filter->realm) != SQLITE_OK || sql_bind_text(stmt, P_PEER, filter->peer) != SQLITE_OK ||
+	    sqlite3_bind_int64(stmt, P_START, start_ms) != SQLITE_OK ||
+	    sql_bind_any_text(stmt, P_START_ID, start_id) != SQLITE_OK ||
+	    sql_bind_text(stmt, P_REALM, filter->realm) != SQLITE_OK ||
+	    sql_bind_text(stmt, P_PEER, filter->peer) != SQLITE_OK ||
 	    sqlite3_bind_int(stmt, P_STATUS_MIN, filter->status_min) != SQLITE_OK ||
-	    sqlite3_bind_int(stmt, P_STATUS_MAX, filter->status_max > 0 ? filter->status_max : INT32_MAX) != SQLITE_OK ||
+	    sqlite3_bind_int(stmt, P_STATUS_MAX, filter->status_max > 0 ? filter->status_max : INT32_MAX) !=
+		    SQLITE_OK ||
 	    sql_bind_text(stmt, P_Q, filter->q) != SQLITE_OK)
 		return -ENOMEM;
 	return 0;
 }
 
-/* The cursor is that of the last record handed out, and counts only when a further one exists; when the scan stops early, it is
- * that of the last record looked at. */
+/* The cursor is that of the last record handed out, and counts only when a further one exists; when the scan stops
+ * early, it is that of the last record looked at. */
 static int read_page(sqlite3_stmt *stmt, unsigned limit, cdr_row_fn *fn, void *arg, char cursor[CDR_CURSOR_SIZE])
 {
 	unsigned n_rows = 0, n_scanned = 0;
@@ -223,7 +229,7 @@ int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_r
 	char cursor[CDR_CURSOR_SIZE];
 	int err;
 
-	if (filter->limit < 1 || filter->limit > PAGE_MAX || next_cursor_size < CDR_CURSOR_SIZE)
+	if (filter->limit < 1 || filter->limit > PAGE_MAX)
 		return ERR_LIMIT;
 	pthread_mutex_lock(&reader->lock);
 	err = bind_filter(reader->list, filter);
@@ -232,9 +238,12 @@ int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_r
 	sqlite3_reset(reader->list);
 	sqlite3_clear_bindings(reader->list);
 	pthread_mutex_unlock(&reader->lock);
-	if (err == 0)
-		memcpy(next_cursor, cursor, sizeof(cursor));
-	return err;
+	if (err < 0)
+		return err;
+	if (strlen(cursor) >= next_cursor_size)
+		return ERR_LIMIT;
+	memcpy(next_cursor, cursor, strlen(cursor) + 1);
+	return 0;
 }
 
 int cdr_get(struct store_reader *reader, struct span id, cdr_row_fn *fn, void *arg)

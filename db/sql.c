@@ -1,5 +1,5 @@
-/* Connections and statements. The settings that keep a damaged or foreign file from doing harm are made here, once for all
- * connections: trusted_schema off, cell_size_check on, defensive mode, no extensions. */
+/* Connections and statements. The settings that keep a damaged or foreign file from doing harm are made here, once for
+ * all connections: trusted_schema off, cell_size_check on, defensive mode, no extensions. */
 #include "db/sql.h"
 
 #include <errno.h>
@@ -67,7 +67,8 @@ int sql_open(const char *path, int flags, sqlite3 **ret)
 	sqlite3 *db = NULL;
 	int err;
 
-	/* SQLite's memory statistics take a global lock at every allocation. Has no effect after the first use of the library. */
+	/* SQLite's memory statistics take a global lock at every allocation. Has no effect after the first use of the
+	 * library. */
 	if (sqlite3_threadsafe() == 0)
 		return ERR_UNSUPPORTED;
 	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);

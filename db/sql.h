@@ -1,5 +1,5 @@
-/* What every file of db/ needs from SQLite: connections with the safe settings, statements, text that is valid UTF-8, and our
- * error numbers for SQLite's. A connection belongs to one thread at a time: it has no lock of its own. */
+/* What every file of db/ needs from SQLite: connections with the safe settings, statements, text that is valid UTF-8,
+ * and our error numbers for SQLite's. A connection belongs to one thread at a time: it has no lock of its own. */
 #ifndef DB_SQL_H
 #define DB_SQL_H
 
@@ -30,6 +30,7 @@ int sql_bind_any_text(sqlite3_stmt *stmt, int index, struct span text);
 struct span sql_column_text(sqlite3_stmt *stmt, int index); /* until the next step */
 
 /* Writes "message" (a printf format) to error_text and returns err. */
-int sql_refuse(int err, char *error_text, size_t error_size, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int sql_refuse(int err, char *error_text, size_t error_size, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #endif

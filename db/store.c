@@ -1,8 +1,9 @@
-/* The control thread's side of the database: limits, answers and alarms. Copies a record, hands it to the writer and forgets it;
- * call records come back with their result. A caller waits at most two seconds for its answer, whatever the disk does: then it
- * gets the error, while the record stays in the queue and is written when the disk is back.
+/* The control thread's side of the database: limits, answers and alarms. Copies a record, hands it to the writer and
+ * forgets it; call records come back with their result. A caller waits at most two seconds for its answer, whatever the
+ * disk does: then it gets the error, while the record stays in the queue and is written when the disk is back.
  *
- * Bounds: CDRS_MAX call records and LIVE_MAX live calls (twice: on the way and waiting), BYTES_MAX of memory for each. */
+ * Bounds: CDRS_MAX call records and LIVE_MAX live calls (twice: on the way and waiting), BYTES_MAX of memory
+ * for each. */
 #include "db/store.h"
 
 #include <errno.h>
@@ -66,7 +67,8 @@ static bool has_lost(struct store *store)
 
 static bool has_room_again(const struct store *store)
 {
-	return get(&store->cdrs_waiting) <= CDRS_MAX / 2 && get(&writer_status(store->writer)->live_waiting) <= LIVE_MAX / 2;
+	return get(&store->cdrs_waiting) <= CDRS_MAX / 2 &&
+	       get(&writer_status(store->writer)->live_waiting) <= LIVE_MAX / 2;
 }
 
 static void set_alarm(struct store *store, enum alarm alarm, bool is_raised, const char *text)
@@ -95,7 +97,8 @@ static void update_alarms(struct store *store)
 		set_alarm(store, ALARM_FULL, false, NULL);
 	set_alarm(store, ALARM_SLOW, store->is_late || get(&status->last_commit_us) > SLOW_COMMIT_US,
 		  "writing takes longer than a second");
-	set_alarm(store, ALARM_LOG, wal_pages > WAL_PAGES_MAX, "the write-ahead log grows: a reader holds it up, or the disk is slow");
+	set_alarm(store, ALARM_LOG, wal_pages > WAL_PAGES_MAX,
+		  "the write-ahead log grows: a reader holds it up, or the disk is slow");
 }
 
 /* Answers the caller, when it still waits. */
@@ -176,7 +179,8 @@ static void on_deadline(struct loop_timer *timer, void *arg)
 	update_alarms(store);
 }
 
-int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size, struct store **ret)
+int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size,
+	       struct store **ret)
 {
 	static const struct writer_limits limits = { CDRS_MAX, LIVE_MAX };
 	struct store *store = calloc(1, sizeof(*store));

@@ -1,8 +1,8 @@
-/* The database: one thread that is the only writer, and read-only connections for the API. The only users of SQLite are in
- * db/. One operation is one transaction step; what arrives together is committed together (group commit).
+/* The database: one thread that is the only writer, and read-only connections for the API. The only users of SQLite are
+ * in db/. One operation is one transaction step; what arrives together is committed together (group commit).
  *
- * store_*() submissions return at once from the control thread and never block on the disk. Answers arrive as callbacks on the
- * control thread. Runtime records and CDRs go through here; text is UTF-8 (foreign octets are replaced). */
+ * store_*() submissions return at once from the control thread and never block on the disk. Answers arrive as callbacks
+ * on the control thread. Runtime records and CDRs go through here; text is UTF-8 (foreign octets are replaced). */
 #ifndef DB_STORE_H
 #define DB_STORE_H
 
@@ -17,13 +17,14 @@ struct bus;
 #define STORE_CDRS_MAX 8192 /* call records that wait to be written; a further one is refused */
 #define STORE_LIVE_MAX 8192 /* live calls likewise; only the newest state of each waits */
 
-/* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction (after a backup beside it).
- * On failure the reason, and what to do, is in error_text. A damaged or empty file is refused, and so is a newer schema than this
- * program knows. bus may be NULL; alarms go there: "store-failing" (the disk refuses), "store-full" (records were lost),
- * "store-slow", "store-log" (the write-ahead log grows). */
-int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size, struct store **ret);
-/* Commits what is queued, then ends the thread. Callbacks that had not run are run before it returns: with 0 for what was committed,
- * else with ERR_CLOSED. Not from within a callback. NULL is fine. */
+/* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction (after a backup
+ * beside it). On failure the reason, and what to do, is in error_text. A damaged or empty file is refused, and so is a
+ * newer schema than this program knows. bus may be NULL; alarms go there: "store-failing" (the disk refuses),
+ * "store-full" (records were lost), "store-slow", "store-log" (the write-ahead log grows). */
+int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size,
+	       struct store **ret);
+/* Commits what is queued, then ends the thread. Callbacks that had not run are run before it returns: with 0 for what
+ * was committed, else with ERR_CLOSED. Not from within a callback. NULL is fine. */
 void store_close(struct store *store);
 
 /* result: 0 when durable, else why not. */
@@ -32,8 +33,8 @@ typedef void store_done_fn(void *arg, int result);
 enum cdr_end { CDR_END_NONE, CDR_END_CALLER, CDR_END_CALLEE, CDR_END_GATEWAY, CDR_END_OPERATOR };
 const char *cdr_end_text(enum cdr_end end);
 
-/* One call attempt. All pointers are borrowed for the call: store_cdr() copies. Times are wall-clock milliseconds, 0 when it did
- * not happen. */
+/* One call attempt. All pointers are borrowed for the call: store_cdr() copies. Times are wall-clock milliseconds, 0
+ * when it did not happen. */
 struct cdr_leg {
 	struct span realm, peer;
 	struct span call_id, local_tag, remote_tag;
@@ -63,14 +64,15 @@ struct cdr {
 	const struct cdr_stream *streams;
 	unsigned n_streams;
 };
-/* Durable (synchronous=FULL) before done(0), which runs later, on the control thread; done may be NULL. The id is unique: a second
- * record with the same one is not stored. While the disk fails or hangs, done gets the error after two seconds at most, and the record
- * waits for the disk to come back. When STORE_CDRS_MAX wait, further ones are lost: done(ERR_LIMIT), counted, alarmed. (Only when out
- * of memory done runs before this returns.) */
+/* Durable (synchronous=FULL) before done(0), which runs later, on the control thread; done may be NULL. The id is
+ * unique: a second record with the same one is not stored. While the disk fails or hangs, done gets the error after two
+ * seconds at most, and the record waits for the disk to come back. When STORE_CDRS_MAX wait, further ones are lost:
+ * done(ERR_LIMIT), counted, alarmed. (Only when out of memory done runs before this returns.) */
 void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg);
 
-/* Live calls, enough to resume them: one row per call, JSON text chosen by sbc/. Not synchronous: state that can be rebuilt. Of
- * several operations on one call that wait together only the last is written. What does not fit is dropped, counted, alarmed. */
+/* Live calls, enough to resume them: one row per call, JSON text chosen by sbc/. Not synchronous: state that can be
+ * rebuilt. Of several operations on one call that wait together only the last is written. What does not fit is dropped,
+ * counted, alarmed. */
 void store_live_put(struct store *store, struct span id, struct span state_json);
 void store_live_delete(struct store *store, struct span id);
 typedef void store_live_fn(void *arg, struct span id, struct span state_json);
@@ -89,14 +91,16 @@ int store_reader_open(const char *path, struct store_reader **ret);
 void store_reader_close(struct store_reader *reader);
 struct cdr_filter {
 	int64_t since_ms, until_ms;    /* started in [since, until); 0: open */
-	struct span realm, peer, q;     /* of either leg; q: substring of user parts or Call-IDs, ASCII case-insensitive; empty: any */
+	struct span realm, peer;        /* of either leg; empty: any */
+	struct span q;                  /* substring of user parts or Call-IDs, ASCII case-insensitive; empty: any */
 	int status_min, status_max;    /* 0: any */
 	struct span cursor;            /* opaque, from the page before; empty: newest first page */
 	unsigned limit;                 /* 1..1000 */
 };
-/* Calls fn with each CDR as a JSON object text (newest first: by start, then id), then writes the next page's cursor (empty: last
- * page). A page looks at CDR_SCAN_MAX records at most: one with a rare filter may hold fewer than limit, even none, and still have a
- * cursor. ERR_PARSE: not a cursor of ours; ERR_LIMIT: limit out of range, or next_cursor_size below CDR_CURSOR_SIZE; -EBUSY. */
+/* Calls fn with each CDR as a JSON object text (newest first: by start, then id), then writes the next page's cursor
+ * (empty: last page). A page looks at CDR_SCAN_MAX records at most: one with a rare filter may hold fewer than limit,
+ * even none, and still have a cursor. ERR_PARSE: not a cursor of ours; ERR_LIMIT: limit out of range, or the cursor
+ * does not fit (CDR_CURSOR_SIZE is always enough); -EBUSY. */
 #define CDR_CURSOR_SIZE 160
 #define CDR_SCAN_MAX 100000
 typedef void cdr_row_fn(void *arg, struct span json);

@@ -1,5 +1,5 @@
-/* Copies what is submitted into flat blocks. Runs on the control thread, once per record: one allocation, two walks over the
- * column table. */
+/* Copies what is submitted into flat blocks. Runs on the control thread, once per record: one allocation, two walks
+ * over the column table. */
 #include "db/store_op.h"
 
 #include <errno.h>
@@ -9,8 +9,9 @@
 #include "db/t_cdr.h"
 
 static const size_t stream_texts[] = {
-	offsetof(struct cdr_stream, kind),    offsetof(struct cdr_stream, local), offsetof(struct cdr_stream, signalled),
-	offsetof(struct cdr_stream, latched), offsetof(struct cdr_stream, path),
+	offsetof(struct cdr_stream, kind),	offsetof(struct cdr_stream, local),
+	offsetof(struct cdr_stream, signalled), offsetof(struct cdr_stream, latched),
+	offsetof(struct cdr_stream, path),
 };
 #define N_STREAM_TEXTS (sizeof(stream_texts) / sizeof(stream_texts[0]))
 
@@ -35,7 +36,8 @@ static bool add(size_t *size, size_t more)
 
 static bool cdr_size(const struct cdr *cdr, size_t *size)
 {
-	if (cdr->n_streams > STORE_OP_SIZE_MAX / sizeof(*cdr->streams) || !add(size, cdr->n_streams * sizeof(*cdr->streams)))
+	if (cdr->n_streams > STORE_OP_SIZE_MAX / sizeof(*cdr->streams) ||
+	    !add(size, cdr->n_streams * sizeof(*cdr->streams)))
 		return false;
 	for (unsigned i = 0; i < cdr_n_columns; i++)
 		if (is_text(&cdr_columns[i]) && !add(size, text_at(cdr, cdr_columns[i].offset)->len))

@@ -1,5 +1,6 @@
-/* One submission: a single block of memory that holds the copied record, its texts and the bookkeeping of both threads. The
- * control thread makes it, the store thread writes it; a call record then comes back to the control thread, which frees it. */
+/* One submission: a single block of memory that holds the copied record, its texts and the bookkeeping of both threads.
+ * The control thread makes it, the store thread writes it; a call record then comes back to the control thread, which
+ * frees it. */
 #ifndef DB_STORE_OP_H
 #define DB_STORE_OP_H
 

@@ -1,5 +1,5 @@
-/* Writes call records. The statement is made from the column table, so that a new column is one line here and one in the next
- * schema step. Store thread; the column table is constant. */
+/* Writes call records. The statement is made from the column table, so that a new column is one line here and one in
+ * the next schema step. Store thread; the column table is constant. */
 #include "db/t_cdr.h"
 
 #include <stdlib.h>

@@ -6,7 +6,8 @@
 
 #include "db/store.h"
 
-/* Members in the order of the columns. Every span of struct cdr has a row, so copying a record walks this table as well. */
+/* Members in the order of the columns. Every span of struct cdr has a row, so copying a record walks this table as
+ * well. */
 struct cdr_column {
 	const char *name;
 	enum cdr_column_type {

@@ -9,7 +9,8 @@ int live_table_init(struct live_table *table, sqlite3 *db)
 
 	*table = (struct live_table){ NULL, NULL };
 	err = sql_prepare(db,
-			  "INSERT INTO live (id, state) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+			  "INSERT INTO live (id, state) VALUES (?1, ?2) "
+			  "ON CONFLICT (id) DO UPDATE SET state = excluded.state",
 			  &table->put);
 	if (err == 0)
 		err = sql_prepare(db, "DELETE FROM live WHERE id = ?1", &table->delete);

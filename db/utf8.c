@@ -1,4 +1,5 @@
-/* Checks and repairs text before it is bound to a statement. SIP headers are mostly ASCII, which is passed eight octets at a time. */
+/* Checks and repairs text before it is bound to a statement. SIP headers are mostly ASCII, which is passed eight octets
+ * at a time. */
 #include "db/utf8.h"
 
 /* Allowed second octets depend on the first one (RFC 3629 section 4); the others are 80-BF. */

@@ -8,8 +8,8 @@
 
 /* Octets from the start that are valid; text.len when all are. */
 size_t utf8_valid(struct span text);
-/* Copies text and replaces every octet that is not part of a valid sequence by U+FFFD. out holds text.len * UTF8_GROWTH octets.
- * Returns the octets written. */
+/* Copies text and replaces every octet that is not part of a valid sequence by U+FFFD. out holds text.len * UTF8_GROWTH
+ * octets. Returns the octets written. */
 size_t utf8_clean(struct span text, char *out);
 
 #endif

@@ -1,7 +1,8 @@
-/* Group commit. A batch is one transaction: synchronous=FULL when it has a call record, NORMAL when it has only state that can be
- * rebuilt. Commits keep a distance from each other, so a lone record is written at once and a busy gateway shares one commit
- * among many calls. A batch that fails is rolled back whole and written again later, pages and all; nothing relies on a
- * synchronisation that failed. Records carry their id as a unique key, so a repetition writes nothing twice.
+/* Group commit. A batch is one transaction: synchronous=FULL when it has a call record, NORMAL when it has only state
+ * that can be rebuilt. Commits keep a distance from each other, so a lone record is written at once and a busy gateway
+ * shares one commit among many calls. A batch that fails is rolled back whole and written again later, pages and all;
+ * nothing relies on a synchronisation that failed. Records carry their id as a unique key, so a repetition writes
+ * nothing twice.
  *
  * The thread waits on an eventfd; the control thread writes to it only when is_idle says that somebody sleeps. */
 #include "db/writer.h"
@@ -107,7 +108,8 @@ static int set_synchronous(struct writer *w, bool is_full)
 	int rc = SQLITE_OK;
 
 	if (w->is_full_sync != is_full)
-		rc = sqlite3_exec(w->db, is_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+		rc = sqlite3_exec(w->db, is_full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", NULL, NULL,
+				  NULL);
 	if (rc == SQLITE_OK)
 		w->is_full_sync = is_full;
 	return rc;
@@ -196,8 +198,8 @@ static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
-/* After the answers went out: nobody waits for it. A reader in the middle of a page can hold it up; then the log grows until it
- * is done, and the next attempt comes a thousand pages later. */
+/* After the answers went out: nobody waits for it. A reader in the middle of a page can hold it up; then the log grows
+ * until it is done, and the next attempt comes a thousand pages later. */
 static void checkpoint(struct writer *w)
 {
 	int in_log = 0, moved = 0;
@@ -205,7 +207,8 @@ static void checkpoint(struct writer *w)
 	if (w->wal_pages < w->checkpoint_at_pages)
 		return;
 	w->checkpoint_at_pages = w->wal_pages + CHECKPOINT_PAGES;
-	if (sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved) == SQLITE_OK && in_log == moved)
+	if (sqlite3_wal_checkpoint_v2(w->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved) == SQLITE_OK &&
+	    in_log == moved)
 		w->checkpoint_at_pages = CHECKPOINT_PAGES;
 }
 
@@ -253,7 +256,7 @@ static void await_work(struct writer *w)
 {
 	drain(w);
 	while (spool_is_empty(&w->spool) && !is_stopping(w)) {
-		/* An exchange on both sides: either it sees what was pushed before, or the pusher sees that we sleep. */
+		/* An exchange on both sides: either it sees what was pushed, or the pusher sees that we sleep. */
 		atomic_exchange_explicit(&w->is_idle, true, memory_order_acq_rel);
 		drain(w);
 		if (spool_is_empty(&w->spool) && !is_stopping(w))

@@ -1,5 +1,6 @@
-/* The store thread: the only one that writes the database. Takes submissions from a ring, gathers them, commits them together,
- * and hands call records back with their result. While the disk fails it keeps what it has and tries again. */
+/* The store thread: the only one that writes the database. Takes submissions from a ring, gathers them, commits them
+ * together, and hands call records back with their result. While the disk fails it keeps what it has and
+ * tries again. */
 #ifndef DB_WRITER_H
 #define DB_WRITER_H
 
@@ -36,7 +37,8 @@ int writer_submit(struct writer *writer, struct store_op *op);
 /* A call record that is written or given up, to be freed by the caller; NULL when there is none (now). */
 struct store_op *writer_take_finished(struct writer *writer);
 
-/* Commits what is left and ends the thread; what cannot be committed comes back with ERR_CLOSED from writer_take_finished(). */
+/* Commits what is left and ends the thread; what cannot be committed comes back with ERR_CLOSED from
+ * writer_take_finished(). */
 void writer_stop(struct writer *writer);
 void writer_free(struct writer *writer); /* stopped, everything taken; NULL is fine */
 

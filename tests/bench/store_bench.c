@@ -1,10 +1,10 @@
-/* CPU that call records and live calls cost, per call, including the store thread: user and system time of the process (getrusage)
- * at a steady rate on the real event loop, less what the same loop costs without a store.
+/* CPU that call records and live calls cost, per call, including the store thread: user and system time of the process
+ * (getrusage) at a steady rate on the real event loop, less what the same loop costs without a store.
  *
  *   store_bench [calls per second] [seconds] [directory]
  *
- * One call is what the gateway writes for it: a live put, a second one when it is answered, and at its end a record with four
- * streams and a live delete, `UP` calls later. */
+ * One call is what the gateway writes for it: a live put, a second one when it is answered, and at its end a record
+ * with four streams and a live delete, `UP` calls later. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -37,7 +37,8 @@ static double cpu_us(int who)
 	struct rusage u;
 
 	getrusage(who, &u);
-	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6 +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 static void on_done(void *arg, int result)
@@ -57,17 +58,20 @@ static void on_done(void *arg, int result)
 static void make_id(unsigned n, int64_t wall_ms, char out[64])
 {
 	/* Like UUIDv7: ordered by time, then random. */
-	snprintf(out, 64, "%08x-%04x-7%03x-8000-%012x", (unsigned)(wall_ms >> 16), (unsigned)(wall_ms & 0xffff), n & 0xfff,
-		 n * 2654435761u);
+	snprintf(out, 64, "%08x-%04x-7%03x-8000-%012x", (unsigned)(wall_ms >> 16), (unsigned)(wall_ms & 0xffff),
+		 n & 0xfff, n * 2654435761u);
 }
 
 static const char live_state[] =
 	"{\"v\":1,\"state\":\"answered\",\"revision\":7,\"started\":1767225600000,\"answered\":1767225602500,"
-	"\"a\":{\"realm\":\"access\",\"call_id\":\"3848276298220188511@198.51.100.7\",\"local_tag\":\"00abcdefghijklmn\",\"remote_tag\":"
+	"\"a\":{\"realm\":\"access\",\"call_id\":\"3848276298220188511@198.51.100.7\",\"local_tag\":"
+	"\"00abcdefghijklmn\",\"remote_tag\":"
 	"\"9fxced76sl\",\"local_uri\":\"sip:+4930123@example.com\",\"remote_uri\":\"sip:alice@example.com\",\"target\":"
 	"\"sip:alice@198.51.100.7:5060;transport=udp\",\"cseq\":314159,\"routes\":[]},"
-	"\"b\":{\"realm\":\"core\",\"peer\":\"softswitch\",\"call_id\":\"00qrstuvwxyzabcdef\",\"local_tag\":\"00mnopqrstuvwxyz\","
-	"\"remote_tag\":\"as58f4201b\",\"local_uri\":\"sip:alice@10.0.0.10\",\"remote_uri\":\"sip:+4930123@10.0.0.20\",\"target\":"
+	"\"b\":{\"realm\":\"core\",\"peer\":\"softswitch\",\"call_id\":\"00qrstuvwxyzabcdef\",\"local_tag\":"
+	"\"00mnopqrstuvwxyz\","
+	"\"remote_tag\":\"as58f4201b\",\"local_uri\":\"sip:alice@10.0.0.10\",\"remote_uri\":\"sip:+4930123@10.0.0.20\","
+	"\"target\":"
 	"\"sip:+4930123@10.0.0.20:5060\",\"cseq\":1,\"routes\":[]},"
 	"\"media\":[{\"kind\":\"audio\",\"a\":[20000,\"198.51.100.7:4000\"],\"b\":[30000,\"10.0.0.20:6000\"]}]}";
 
@@ -76,26 +80,38 @@ static void write_record(struct bench *b, const char *id, int64_t now_ms)
 	static const struct cdr_stream streams[4] = {
 		{ 0, 'a', SPAN_LIT("audio"), SPAN_LIT("192.0.2.10:20000"), SPAN_LIT("198.51.100.7:4000"),
 		  SPAN_LIT("198.51.100.7:4000"), SPAN_LIT("relay"), 3000, 516000, 0, 0, 12, 125 },
-		{ 0, 'b', SPAN_LIT("audio"), SPAN_LIT("10.0.0.10:30000"), SPAN_LIT("10.0.0.20:6000"), SPAN_LIT("10.0.0.20:6000"),
-		  SPAN_LIT("relay"), 2999, 515828, 0, 0, 11, 80 },
+		{ 0, 'b', SPAN_LIT("audio"), SPAN_LIT("10.0.0.10:30000"), SPAN_LIT("10.0.0.20:6000"),
+		  SPAN_LIT("10.0.0.20:6000"), SPAN_LIT("relay"), 2999, 515828, 0, 0, 11, 80 },
 		{ 1, 'a', SPAN_LIT("video"), SPAN_LIT("192.0.2.10:20002"), SPAN_LIT("198.51.100.7:4002"),
 		  SPAN_LIT("198.51.100.7:4002"), SPAN_LIT("relay"), 9000, 9160000, 3, 0, 12, 925 },
-		{ 1, 'b', SPAN_LIT("video"), SPAN_LIT("10.0.0.10:30002"), SPAN_LIT("10.0.0.20:6002"), SPAN_LIT("10.0.0.20:6002"),
-		  SPAN_LIT("relay"), 8999, 9158280, 0, 0, 11, 780 },
+		{ 1, 'b', SPAN_LIT("video"), SPAN_LIT("10.0.0.10:30002"), SPAN_LIT("10.0.0.20:6002"),
+		  SPAN_LIT("10.0.0.20:6002"), SPAN_LIT("relay"), 8999, 9158280, 0, 0, 11, 780 },
 	};
 	struct cdr cdr = {
-		.id = span_of(id), .node = SPAN_LIT("edge-1"), .config_revision = 7, .started_ms = now_ms - 62501,
-		.ringing_ms = now_ms - 62381, .answered_ms = now_ms - 60001, .ended_ms = now_ms, .sip_status = 200,
-		.ended_by = CDR_END_CALLEE, .cause = SPAN_LIT("normal"), .reason = SPAN_LIT("Q.850;cause=16;text=\"Normal\""),
-		.a = { SPAN_LIT("access"), SPAN_NONE, SPAN_LIT("3848276298220188511@198.51.100.7"), SPAN_LIT("00abcdefghijklmn"),
-		       SPAN_LIT("9fxced76sl"), SPAN_LIT("sip:alice@example.com"), SPAN_LIT("sip:+4930123@example.com"),
-		       SPAN_LIT("sip:+4930123@192.0.2.10"), SPAN_LIT("198.51.100.7:5060"), SPAN_LIT("Phone X/1.0.17 build 2024") },
-		.b = { SPAN_LIT("core"), SPAN_LIT("softswitch"), SPAN_LIT("00qrstuvwxyzabcdef"), SPAN_LIT("00mnopqrstuvwxyz"),
-		       SPAN_LIT("as58f4201b"), SPAN_LIT("sip:alice@10.0.0.10"), SPAN_LIT("sip:+4930123@10.0.0.20"),
-		       SPAN_LIT("sip:+4930123@10.0.0.20"), SPAN_LIT("10.0.0.20:5060"), SPAN_LIT("Switch 9") },
-		.decision_json = SPAN_LIT("[{\"at_ms\":0,\"rule\":\"access\",\"text\":\"source matches realm access\"},"
-					  "{\"at_ms\":0,\"rule\":\"to-core\",\"text\":\"user starts with 49, takes peer softswitch\"}]"),
-		.streams = streams, .n_streams = 4,
+		.id = span_of(id),
+		.node = SPAN_LIT("edge-1"),
+		.config_revision = 7,
+		.started_ms = now_ms - 62501,
+		.ringing_ms = now_ms - 62381,
+		.answered_ms = now_ms - 60001,
+		.ended_ms = now_ms,
+		.sip_status = 200,
+		.ended_by = CDR_END_CALLEE,
+		.cause = SPAN_LIT("normal"),
+		.reason = SPAN_LIT("Q.850;cause=16;text=\"Normal\""),
+		.a = { SPAN_LIT("access"), SPAN_NONE, SPAN_LIT("3848276298220188511@198.51.100.7"),
+		       SPAN_LIT("00abcdefghijklmn"), SPAN_LIT("9fxced76sl"), SPAN_LIT("sip:alice@example.com"),
+		       SPAN_LIT("sip:+4930123@example.com"), SPAN_LIT("sip:+4930123@192.0.2.10"),
+		       SPAN_LIT("198.51.100.7:5060"), SPAN_LIT("Phone X/1.0.17 build 2024") },
+		.b = { SPAN_LIT("core"), SPAN_LIT("softswitch"), SPAN_LIT("00qrstuvwxyzabcdef"),
+		       SPAN_LIT("00mnopqrstuvwxyz"), SPAN_LIT("as58f4201b"), SPAN_LIT("sip:alice@10.0.0.10"),
+		       SPAN_LIT("sip:+4930123@10.0.0.20"), SPAN_LIT("sip:+4930123@10.0.0.20"),
+		       SPAN_LIT("10.0.0.20:5060"), SPAN_LIT("Switch 9") },
+		.decision_json = SPAN_LIT(
+			"[{\"at_ms\":0,\"rule\":\"access\",\"text\":\"source matches realm access\"},"
+			"{\"at_ms\":0,\"rule\":\"to-core\",\"text\":\"user starts with 49, takes peer softswitch\"}]"),
+		.streams = streams,
+		.n_streams = 4,
 	};
 	struct wait *wait = malloc(sizeof(*wait));
 
@@ -172,11 +188,13 @@ int main(int argc, char **argv)
 	run(&b, UP > b.rate ? UP : b.rate); /* until every call has one that it ends */
 	busy = run(&b, b.rate * seconds) / (b.rate * seconds);
 	store_stats(b.store, &stats);
-	printf("%u calls/s, %u s: %.1f us CPU per call (%.1f less %.1f of the idle loop), of it %.1f us in store_*()\n", b.rate, seconds,
-	       busy - idle, busy, idle, b.submit_us / (b.rate * seconds));
-	printf("%.1f calls per commit, answers after %.1f ms on average, %llu ms at most, %u failed, %llu live writes\n",
-	       (double)stats.cdrs_written / (double)stats.commits, (double)b.latency_sum_ms / (b.n_done > 0 ? b.n_done : 1),
-	       (unsigned long long)b.latency_max_ms, b.n_failed, (unsigned long long)stats.live_writes);
+	printf("%u calls/s, %u s: %.1f us CPU per call (%.1f less %.1f of the idle loop), of it %.1f us in store_*()\n",
+	       b.rate, seconds, busy - idle, busy, idle, b.submit_us / (b.rate * seconds));
+	printf("%.1f calls per commit, answers after %.1f ms on average, %llu ms at most, %u failed, %llu live "
+	       "writes\n",
+	       (double)stats.cdrs_written / (double)stats.commits,
+	       (double)b.latency_sum_ms / (b.n_done > 0 ? b.n_done : 1), (unsigned long long)b.latency_max_ms,
+	       b.n_failed, (unsigned long long)stats.live_writes);
 	store_close(b.store);
 	loop_free(b.loop);
 	for (const char *const *tail = (const char *const[]){ "", "-wal", "-shm", NULL }; *tail != NULL; tail++) {

@@ -1,5 +1,5 @@
-/* A disk that fails on demand, under SQLite: every write to a database file, its log or its index can be refused or held up. Other
- * files are not touched. */
+/* A disk that fails on demand, under SQLite: every write to a database file, its log or its index can be refused or
+ * held up. Other files are not touched. */
 #ifndef TESTS_MOCK_DISK_H
 #define TESTS_MOCK_DISK_H
 

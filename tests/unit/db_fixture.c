@@ -1,3 +1,4 @@
+/* See tests/unit/db_fixture.h. */
 #include "tests/unit/db_fixture.h"
 
 #include <dirent.h>
@@ -127,8 +128,8 @@ struct cdr fixture_cdr(unsigned n)
 	static const struct cdr_stream streams[] = {
 		{ 0, 'a', SPAN_LIT("audio"), SPAN_LIT("192.0.2.10:20000"), SPAN_LIT("198.51.100.7:4000"),
 		  SPAN_LIT("198.51.100.7:4002"), SPAN_LIT("relay"), 3000, 516000, 1, 2, 12, 125 },
-		{ 0, 'b', SPAN_LIT("audio"), SPAN_LIT("10.0.0.10:30000"), SPAN_LIT("10.0.0.20:6000"), SPAN_NONE, SPAN_LIT("relay"),
-		  2999, 515828, 0, 0, 11, 80 },
+		{ 0, 'b', SPAN_LIT("audio"), SPAN_LIT("10.0.0.10:30000"), SPAN_LIT("10.0.0.20:6000"), SPAN_NONE,
+		  SPAN_LIT("relay"), 2999, 515828, 0, 0, 11, 80 },
 	};
 	static char id[40], call_id[64];
 	const int64_t base_ms = INT64_C(1767225600000) + (int64_t)n * 1000; /* 2026-01-01T00:00:00Z */
@@ -136,18 +137,27 @@ struct cdr fixture_cdr(unsigned n)
 	fixture_id(n, id);
 	snprintf(call_id, sizeof(call_id), "call-%u@198.51.100.7", n);
 	return (struct cdr){
-		.id = span_of(id), .node = SPAN_LIT("edge-1"), .config_revision = 7,
-		.started_ms = base_ms, .ringing_ms = base_ms + 120, .answered_ms = base_ms + 2500, .ended_ms = base_ms + 62501,
-		.sip_status = 200, .ended_by = CDR_END_CALLEE, .cause = SPAN_LIT("normal"),
+		.id = span_of(id),
+		.node = SPAN_LIT("edge-1"),
+		.config_revision = 7,
+		.started_ms = base_ms,
+		.ringing_ms = base_ms + 120,
+		.answered_ms = base_ms + 2500,
+		.ended_ms = base_ms + 62501,
+		.sip_status = 200,
+		.ended_by = CDR_END_CALLEE,
+		.cause = SPAN_LIT("normal"),
 		.reason = SPAN_LIT("Q.850;cause=16;text=\"Normal\""),
 		.a = { SPAN_LIT("access"), SPAN_NONE, span_of(call_id), SPAN_LIT("tag-gw-a"), SPAN_LIT("tag-alice"),
 		       SPAN_LIT("sip:Alice@example.com"), SPAN_LIT("sip:+4930123@example.com"),
-		       SPAN_LIT("sip:+4930123@192.0.2.10"), SPAN_LIT("198.51.100.7:5060"), SPAN_LIT("phone \"X\" \\ 1.0") },
-		.b = { SPAN_LIT("core"), SPAN_LIT("softswitch"), SPAN_LIT("minted-b"), SPAN_LIT("tag-gw-b"), SPAN_LIT("tag-bob"),
-		       SPAN_LIT("sip:alice@10.0.0.10"), SPAN_LIT("sip:+4930123@10.0.0.20"), SPAN_LIT("sip:+4930123@10.0.0.20"),
-		       SPAN_LIT("10.0.0.20:5060"), SPAN_NONE },
+		       SPAN_LIT("sip:+4930123@192.0.2.10"), SPAN_LIT("198.51.100.7:5060"),
+		       SPAN_LIT("phone \"X\" \\ 1.0") },
+		.b = { SPAN_LIT("core"), SPAN_LIT("softswitch"), SPAN_LIT("minted-b"), SPAN_LIT("tag-gw-b"),
+		       SPAN_LIT("tag-bob"), SPAN_LIT("sip:alice@10.0.0.10"), SPAN_LIT("sip:+4930123@10.0.0.20"),
+		       SPAN_LIT("sip:+4930123@10.0.0.20"), SPAN_LIT("10.0.0.20:5060"), SPAN_NONE },
 		.decision_json = SPAN_LIT("[{\"rule\":\"to-core\"}]"),
-		.streams = streams, .n_streams = 2,
+		.streams = streams,
+		.n_streams = 2,
 	};
 }
 

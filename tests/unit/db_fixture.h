@@ -1,5 +1,5 @@
-/* For the tests of db/: a store in a directory of its own on a loop with a fake clock, sample records, and a few looks into the
- * file with SQLite. */
+/* For the tests of db/: a store in a directory of its own on a loop with a fake clock, sample records, and a few looks
+ * into the file with SQLite. */
 #ifndef TESTS_UNIT_DB_FIXTURE_H
 #define TESTS_UNIT_DB_FIXTURE_H
 

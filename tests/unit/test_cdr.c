@@ -47,16 +47,19 @@ static void every_member_arrives(void)
 		"\"duration_ms\":60001,\"setup_ms\":2500,\"status\":200,\"ended_by\":\"callee\",\"cause\":\"normal\","
 		"\"reason\":\"Q.850;cause=16;text=\\\"Normal\\\"\",\"legs\":{"
 		"\"a\":{\"realm\":\"access\",\"peer\":null,\"call_id\":\"call-1@198.51.100.7\",\"local_tag\":\"tag-gw-a\","
-		"\"remote_tag\":\"tag-alice\",\"from_uri\":\"sip:Alice@example.com\",\"to_uri\":\"sip:+4930123@example.com\","
+		"\"remote_tag\":\"tag-alice\",\"from_uri\":\"sip:Alice@example.com\",\"to_uri\":\"sip:+4930123@example."
+		"com\","
 		"\"request_uri\":\"sip:+4930123@192.0.2.10\",\"signalling\":\"198.51.100.7:5060\","
 		"\"user_agent\":\"phone \\\"X\\\" \\\\ 1.0\"},"
 		"\"b\":{\"realm\":\"core\",\"peer\":\"softswitch\",\"call_id\":\"minted-b\",\"local_tag\":\"tag-gw-b\","
 		"\"remote_tag\":\"tag-bob\",\"from_uri\":\"sip:alice@10.0.0.10\",\"to_uri\":\"sip:+4930123@10.0.0.20\","
 		"\"request_uri\":\"sip:+4930123@10.0.0.20\",\"signalling\":\"10.0.0.20:5060\",\"user_agent\":null}},"
 		"\"streams\":[{\"index\":0,\"side\":\"a\",\"kind\":\"audio\",\"local\":\"192.0.2.10:20000\","
-		"\"signalled\":\"198.51.100.7:4000\",\"latched\":\"198.51.100.7:4002\",\"path\":\"relay\",\"packets\":3000,"
+		"\"signalled\":\"198.51.100.7:4000\",\"latched\":\"198.51.100.7:4002\",\"path\":\"relay\",\"packets\":"
+		"3000,"
 		"\"bytes\":516000,\"lost\":1,\"dropped\":2,\"rtcp_packets\":12,\"jitter_us\":125},"
-		"{\"index\":0,\"side\":\"b\",\"kind\":\"audio\",\"local\":\"10.0.0.10:30000\",\"signalled\":\"10.0.0.20:6000\","
+		"{\"index\":0,\"side\":\"b\",\"kind\":\"audio\",\"local\":\"10.0.0.10:30000\",\"signalled\":\"10.0.0."
+		"20:6000\","
 		"\"latched\":\"\",\"path\":\"relay\",\"packets\":2999,\"bytes\":515828,\"lost\":0,\"dropped\":0,"
 		"\"rtcp_packets\":11,\"jitter_us\":80}],\"decision\":[{\"rule\":\"to-core\"}]}";
 	struct cdr cdr = fixture_cdr(1);
@@ -75,13 +78,26 @@ static void every_member_arrives(void)
 
 static void what_did_not_happen_is_null(void)
 {
-	struct cdr cdr = { .id = SPAN_LIT("x"), .started_ms = 1767225600001, .sip_status = 404, .ended_by = CDR_END_GATEWAY };
+	struct cdr cdr = {
+		.id = SPAN_LIT("x"), .started_ms = 1767225600001, .sip_status = 404, .ended_by = CDR_END_GATEWAY
+	};
 	struct fixture f;
 	struct store_reader *reader = store_all(&f, &cdr, 1);
 	static const char *const parts[] = {
-		"\"node\":null", "\"config_revision\":0", "\"started_at\":\"2026-01-01T00:00:00.001Z\"", "\"ringing_at\":null",
-		"\"answered_at\":null", "\"ended_at\":null", "\"duration_ms\":null", "\"setup_ms\":null", "\"status\":404",
-		"\"ended_by\":\"gateway\"", "\"cause\":null", "\"b\":{\"realm\":null", "\"streams\":[]", "\"decision\":[]",
+		"\"node\":null",
+		"\"config_revision\":0",
+		"\"started_at\":\"2026-01-01T00:00:00.001Z\"",
+		"\"ringing_at\":null",
+		"\"answered_at\":null",
+		"\"ended_at\":null",
+		"\"duration_ms\":null",
+		"\"setup_ms\":null",
+		"\"status\":404",
+		"\"ended_by\":\"gateway\"",
+		"\"cause\":null",
+		"\"b\":{\"realm\":null",
+		"\"streams\":[]",
+		"\"decision\":[]",
 	};
 	char text[8192] = "";
 
@@ -132,11 +148,14 @@ static void hostile_text_is_harmless(void)
 	cdr.ended_by = (enum cdr_end)99;
 	reader = store_all(&f, &cdr, 1);
 	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, keep_text, text), 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"user_agent\":\"a\xef\xbf\xbd" "b\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd'); DROP TABLE cdr;--\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(text,
+				      "\"user_agent\":\"a\xef\xbf\xbd"
+				      "b\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd'); DROP TABLE cdr;--\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "sip:j\xc3\xb6rg@example.com"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"reason\":\"\xf0\x9f\x93\x9e\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"decision\":[]"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"kind\":\"\\\"}],\\\"x\\\":[\\u0001\\\\\",\"local\":\"\xef\xbf\xbd\xef\xbf\xbd\""));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(text, "\"kind\":\"\\\"}],\\\"x\\\":[\\u0001\\\\\",\"local\":\"\xef\xbf\xbd\xef\xbf\xbd\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"packets\":9223372036854775807"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"ended_by\":null"));
 	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT json_valid(streams) FROM cdr"), 1);
@@ -183,7 +202,8 @@ static void keep_id(void *arg, struct span json)
 	struct page *page = arg;
 
 	if (page->n < 64 && span_starts(json, SPAN_LIT("{\"id\":\"")))
-		snprintf(page->ids[page->n], 40, "%.*s", (int)span_find(span_sub(json, 7, json.len), '"'), json.ptr + 7);
+		snprintf(page->ids[page->n], 40, "%.*s", (int)span_find(span_sub(json, 7, json.len), '"'),
+			 json.ptr + 7);
 	page->n++;
 }
 
@@ -216,7 +236,8 @@ static void pages_are_complete_and_in_order(void)
 	char id[40];
 
 	do {
-		CU_ASSERT_EQUAL_FATAL(get_page(reader, (struct cdr_filter){ .cursor = span_of(page.cursor), .limit = 4 }, &page), 0);
+		CU_ASSERT_EQUAL_FATAL(
+			get_page(reader, (struct cdr_filter){ .cursor = span_of(page.cursor), .limit = 4 }, &page), 0);
 		CU_ASSERT_EQUAL(page.n, 4);
 		for (unsigned i = 0; i < page.n && i < 4; i++)
 			CU_ASSERT_STRING_EQUAL(page.ids[i], fixture_id(--next, id));
@@ -246,7 +267,8 @@ static void new_records_do_not_move_a_page(void)
 	CU_ASSERT_STRING_EQUAL(page.ids[5], fixture_id(0, id));
 	CU_ASSERT_STRING_EQUAL(page.cursor, "");
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 1 }, &page), 0);
-	CU_ASSERT_STRING_EQUAL(page.ids[0], fixture_id(50, id)); /* a reader sees what was written since it was opened */
+	CU_ASSERT_STRING_EQUAL(page.ids[0],
+			       fixture_id(50, id)); /* a reader sees what was written since it was opened */
 	finish(&f, reader);
 }
 
@@ -322,23 +344,38 @@ static void filters_select(void)
 
 static void foreign_cursors_and_limits_are_refused(void)
 {
-	static const struct { const char *cursor; int err; } rows[] = {
-		{ "-", ERR_PARSE }, { "x-1", ERR_PARSE }, { "1", ERR_PARSE }, { "1234567890abcdef-1", ERR_PARSE }, { "12 -3", ERR_PARSE },
-		{ "FF-3", ERR_PARSE }, { "ff-", 0 }, { "3e8-0", 0 }, { "7fffffffffffffff-1", ERR_PARSE }, { "7fffffffffffff-'", 0 },
+	static const struct { const char *cursor; int err;
+	} rows[] = {
+		{ "-", ERR_PARSE },
+		{ "x-1", ERR_PARSE },
+		{ "1", ERR_PARSE },
+		{ "1234567890abcdef-1", ERR_PARSE },
+		{ "12 -3", ERR_PARSE },
+		{ "FF-3", ERR_PARSE },
+		{ "ff-", 0 },
+		{ "3e8-0", 0 },
+		{ "7fffffffffffffff-1", ERR_PARSE },
+		{ "7fffffffffffff-'", 0 },
 	};
 	struct fixture f;
 	struct store_reader *reader = store_variety(&f);
 	struct page page = { .n = 0 };
-	char long_cursor[200], small[8] = "";
+	char long_cursor[200], small[3] = "";
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .cursor = span_of(rows[i].cursor), .limit = 9 }, &page), rows[i].err);
+		CU_ASSERT_EQUAL(
+			get_page(reader, (struct cdr_filter){ .cursor = span_of(rows[i].cursor), .limit = 9 }, &page),
+			rows[i].err);
 	memset(long_cursor, '1', sizeof(long_cursor));
 	long_cursor[3] = '-';
-	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .cursor = { long_cursor, sizeof(long_cursor) }, .limit = 9 }, &page), ERR_PARSE);
+	CU_ASSERT_EQUAL(get_page(reader,
+				 (struct cdr_filter){ .cursor = { long_cursor, sizeof(long_cursor) }, .limit = 9 },
+				 &page),
+			ERR_PARSE);
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 0 }, &page), ERR_LIMIT);
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 1001 }, &page), ERR_LIMIT);
-	CU_ASSERT_EQUAL(cdr_list(reader, &(struct cdr_filter){ .limit = 1 }, keep_id, &page, small, sizeof(small)), ERR_LIMIT);
+	CU_ASSERT_EQUAL(cdr_list(reader, &(struct cdr_filter){ .limit = 1 }, keep_id, &page, small, sizeof(small)),
+			ERR_LIMIT);
 	/* An error leaves the reader usable. */
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 1000 }, &page), 0);
 	CU_ASSERT_EQUAL(page.n, 4);
@@ -353,9 +390,11 @@ static void a_page_looks_at_a_bounded_number_of_records(void)
 	struct cdr_filter rare = { .peer = SPAN_LIT("rare"), .limit = 5 };
 	char sql[512];
 
-	snprintf(sql, sizeof(sql), "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %u) "
+	snprintf(sql, sizeof(sql),
+		 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %u) "
 		 "INSERT INTO cdr (id, config_revision, started_ms, status, b_peer, streams, decision) "
-		 "SELECT 'n' || i, 1, 2000 + i, 200, CASE i WHEN 1 THEN 'rare' END, '[]', '[]' FROM n", CDR_SCAN_MAX + 10);
+		 "SELECT 'n' || i, 1, 2000 + i, 200, CASE i WHEN 1 THEN 'rare' END, '[]', '[]' FROM n",
+		 CDR_SCAN_MAX + 10);
 	CU_ASSERT(fixture_exec(f.path, sql));
 	CU_ASSERT_EQUAL(get_page(reader, rare, &page), 0);
 	CU_ASSERT_EQUAL(page.n, 0);

@@ -1,4 +1,5 @@
-/* The file: created whole, refused when damaged, empty, foreign or newer, migrated in one transaction after a backup. */
+/* The file: created whole, refused when damaged, empty, foreign or newer, migrated in one transaction after a backup.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -274,9 +275,14 @@ static void shipped_schema_is_strict(void)
 	fixture_open(&f);
 	fixture_close(&f);
 	CU_ASSERT_EQUAL(fixture_number(f.path, "PRAGMA user_version"), schema_newest.n_steps);
-	CU_ASSERT(fixture_number(f.path, "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'") >= 3);
-	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
-					       "AND name NOT LIKE 'sqlite_%' AND NOT strict"), 0);
+	CU_ASSERT(fixture_number(f.path,
+				 "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'") >=
+		  3);
+	CU_ASSERT_EQUAL(
+		fixture_number(f.path,
+			       "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
+			       "AND name NOT LIKE 'sqlite_%' AND NOT strict"),
+		0);
 	fixture_fini(&f);
 }
 

@@ -1,4 +1,5 @@
-/* db/store.h: answers, order, limits, failing disks, crashes. The disk fails through tests/mock/disk.h, the clock is set by hand. */
+/* db/store.h: answers, order, limits, failing disks, crashes. The disk fails through tests/mock/disk.h, the clock is
+ * set by hand. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -90,7 +91,9 @@ static void what_comes_together_is_committed_together_in_order(void)
 	CU_ASSERT(!order.is_broken);
 	CU_ASSERT(stats_of(&f).commits <= 3);
 	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM cdr"), N);
-	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM cdr a JOIN cdr b ON b.seq = a.seq + 1 WHERE b.id < a.id"), 0);
+	CU_ASSERT_EQUAL(
+		fixture_number(f.path, "SELECT count(*) FROM cdr a JOIN cdr b ON b.seq = a.seq + 1 WHERE b.id < a.id"),
+		0);
 	fixture_fini(&f);
 }
 

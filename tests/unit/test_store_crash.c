@@ -1,5 +1,6 @@
-/* What survives: processes killed in the middle of their commits, and a real file system that is full for a while. The work is
- * done in child processes, because a thread sanitizer wants threads only in processes that were forked without any. */
+/* What survives: processes killed in the middle of their commits, and a real file system that is full for a while. The
+ * work is done in child processes, because a thread sanitizer wants threads only in processes that were forked without
+ * any. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -171,7 +172,8 @@ static void full_file_system_loses_nothing(void)
 	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
 	CU_ASSERT_FATAL(WIFEXITED(status));
 	if (WEXITSTATUS(status) == CHILD_SKIPPED)
-		printf("# skipped: a small file system needs the right to mount (see disk_fails_and_comes_back in test_store)\n");
+		printf("# skipped: a small file system needs the right to mount (see disk_fails_and_comes_back in "
+		       "test_store)\n");
 	else
 		CU_ASSERT_EQUAL(WEXITSTATUS(status), CHILD_OK);
 	fixture_fini(&f);
