@@ -1,7 +1,7 @@
 /* Region memory: a chain of blocks, filled from the front, released together. Owns the blocks and nothing in them.
  *
- * The first block is small and is kept by arena_reset(), so a message-sized arena that is used again and again
- * touches malloc() once. Later blocks double up to BLOCK_MAX; what is larger gets a block of its own. The cap counts
+ * The first block is small; later ones double up to BLOCK_MAX. The newest is kept by arena_reset(), so an arena that is
+ * used for one message after the other soon touches malloc() no more; what is larger gets a block of its own. The cap counts
  * blocks as they are, with their overhead, so it bounds what the arena costs and not what was asked for. */
 #include "core/arena.h"
 
@@ -150,17 +150,20 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 	return text;
 }
 
+/* Keeps the newest block, which is the largest: an arena that is used again and again soon needs no other. */
 void arena_reset(struct arena *arena)
 {
-	struct block *first = arena->first;
+	struct block *keep = arena->current;
 
-	if (first != NULL) {
-		free_blocks(first->next);
-		first->next = NULL;
-		first->used = 0;
-		arena->taken = sizeof(*first) + first->size;
+	while (arena->first != keep) {
+		struct block *next = arena->first->next;
+
+		arena->taken -= sizeof(*next) + arena->first->size;
+		free(arena->first);
+		arena->first = next;
 	}
-	arena->current = first;
+	if (keep != NULL)
+		keep->used = 0;
 	arena->used = 0;
 	arena->is_exhausted = false;
 	arena->left_to_fail = SIZE_MAX;

@@ -20,7 +20,7 @@ struct span arena_dup(struct arena *arena, struct span bytes);
 char *arena_strdup(struct arena *arena, struct span bytes);
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Drops all allocations and keeps the first block for reuse; clears "exhausted". */
+/* Drops all allocations and keeps the largest block for reuse; clears "exhausted". */
 void arena_reset(struct arena *arena);
 bool arena_is_exhausted(const struct arena *arena);
 size_t arena_used(const struct arena *arena);

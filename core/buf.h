@@ -7,6 +7,13 @@
 
 #include "core/span.h"
 
+/* For large memory on the stack that is written before it is read: spares it the zeroing that the build asks for. */
+#if defined(__has_attribute) && __has_attribute(uninitialized)
+#define SCRATCH __attribute__((uninitialized))
+#else
+#define SCRATCH
+#endif
+
 struct buf {
 	char *data;
 	size_t len;

@@ -243,7 +243,7 @@ static bool write_line(struct span line)
 static bool write_loss_report(void)
 {
 	const struct log_field count = LF_UINT("count", n_unreported);
-	char line[LINE_BYTES];
+	SCRATCH char line[LINE_BYTES];
 
 	return write_line(format_line(line, LOG_WARN, "log", "lines lost", &count, 1));
 }
@@ -251,7 +251,7 @@ static bool write_loss_report(void)
 void log_write(enum log_level level, const char *subsystem, const char *message, const struct log_field *fields,
 	       unsigned n_fields)
 {
-	char bytes[LINE_BYTES];
+	SCRATCH char bytes[LINE_BYTES];
 	struct span line;
 	int saved_errno = errno;
 

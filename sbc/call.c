@@ -185,7 +185,8 @@ static void publish(struct call *call, enum bus_type type, uint32_t duration_ms)
 static enum call_event_type progress(struct call *call, const struct call_event *event)
 {
 	const struct sip_msg *msg = event->msg;
-	char contact[ADDR_TEXT_MAX + 8], lines[CALL_HEADERS_MAX];
+	char contact[ADDR_TEXT_MAX + 8];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf headers = buf_of(lines, sizeof(lines));
 	struct sip_reply out = call_reply(call, MEDIA_A, msg->status, contact);
 	struct dialog *dialog = &call->leg[MEDIA_B].dialog;
@@ -227,7 +228,8 @@ static void confirm_b(struct call *call, const struct sip_msg *response)
 static enum call_event_type answer(struct call *call, const struct call_event *event)
 {
 	const struct sip_msg *msg = event->msg;
-	char contact[ADDR_TEXT_MAX + 8], lines[CALL_HEADERS_MAX];
+	char contact[ADDR_TEXT_MAX + 8];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf headers = buf_of(lines, sizeof(lines));
 	struct sip_reply out = call_reply(call, MEDIA_A, msg->status, contact);
 	struct body_out body = { 0 };
@@ -259,7 +261,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 
 static enum call_event_type reject(struct call *call, const struct call_event *event)
 {
-	char lines[CALL_HEADERS_MAX];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf headers = buf_of(lines, sizeof(lines));
 	bool is_silent = event->msg == NULL;
 
@@ -334,7 +336,7 @@ static enum call_event_type refuse_sdp(struct call *call, const struct call_even
 
 static enum call_event_type cancel_b(struct call *call, const struct call_event *event)
 {
-	char lines[CALL_HEADERS_MAX];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf headers = buf_of(lines, sizeof(lines));
 
 	if (event->msg != NULL)
@@ -404,7 +406,7 @@ static enum call_event_type bye_b(struct call *call, const struct call_event *ev
 static enum call_event_type bye_other(struct call *call, const struct call_event *event)
 {
 	enum media_side to = event->side == MEDIA_A ? MEDIA_B : MEDIA_A;
-	char lines[CALL_HEADERS_MAX];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf headers = buf_of(lines, sizeof(lines));
 	const struct sip_header *reason = sip_msg_header(event->msg, SIP_H_REASON);
 

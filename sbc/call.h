@@ -170,6 +170,7 @@ struct b2bua {
 	struct list live, history;
 	unsigned n_live, n_history;
 	struct limit *realm_cps;
+	char body[OFFER_BYTES_MAX * 2]; /* the session description being written */
 	struct b2bua_stats stats;
 	void (*drained)(void *arg);
 	void *drained_arg;
@@ -204,9 +205,8 @@ int call_try_next(struct call *call);
 bool call_has_target(const struct call *call);
 
 /* ---- call_media.c: 0, or the SIP status to refuse with ---- */
-struct body_out { /* what goes to the other leg */
-	struct span type, bytes;  /* bytes point into `text` or into the message */
-	char text[OFFER_BYTES_MAX * 2];
+struct body_out { /* what goes to the other leg; valid until the next description is written or the message ends */
+	struct span type, bytes;
 };
 /* The session description in msg, from side `from`, is an offer: opens streams, and writes what the other side gets. No body: 0 and
  * an empty out. */

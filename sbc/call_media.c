@@ -84,7 +84,7 @@ static int emit(struct call *call, enum media_side side, const struct offer *in,
 		struct body_out *ret)
 {
 	struct leg *leg = &call->leg[side];
-	struct buf out = buf_of(ret->text, sizeof(ret->text));
+	struct buf out = buf_of(call->b2bua->body, sizeof(call->b2bua->body));
 	struct offer_patch patch;
 	struct span sdp;
 	int err;

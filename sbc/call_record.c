@@ -93,10 +93,11 @@ static void fill_leg(const struct leg *leg, struct cdr_leg *out, char *text)
 
 void call_record(struct call *call, store_done_fn *done)
 {
-	char decision[DECISION_BYTES], signalling[2][ADDR_TEXT_MAX];
+	SCRATCH char decision[DECISION_BYTES];
+	char signalling[2][ADDR_TEXT_MAX];
 	struct buf steps = buf_of(decision, sizeof(decision));
-	struct cdr_stream streams[MEDIA_STREAMS_MAX * 2];
-	struct stream_text text[MEDIA_STREAMS_MAX * 2];
+	SCRATCH struct cdr_stream streams[MEDIA_STREAMS_MAX * 2];
+	SCRATCH struct stream_text text[MEDIA_STREAMS_MAX * 2];
 	struct cdr cdr = {
 		.id = span_of(call->group.id),
 		.node = span_of(call->config->node),
@@ -162,7 +163,7 @@ static void write_leg(const struct leg *leg, struct buf *out)
 
 void call_save_live(struct call *call)
 {
-	char text[LIVE_BYTES];
+	SCRATCH char text[LIVE_BYTES];
 	struct buf out = buf_of(text, sizeof(text));
 
 	if (call->b2bua->deps.store == NULL)

@@ -120,7 +120,7 @@ static void note_request(struct call *call, const struct sip_msg *invite)
 /* The lines that every attempt carries: what topology.c lets through, and the caller's identity at our address. */
 static bool keep_headers(struct call *call, const struct sip_msg *invite)
 {
-	char lines[CALL_HEADERS_MAX];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf out = buf_of(lines, sizeof(lines));
 
 	topology_headers(invite, call->leg[MEDIA_A].realm, call->leg[MEDIA_B].realm, &out);

@@ -25,7 +25,7 @@ static bool is_loose(const struct sip_name_addr *route)
 static int set_routes(struct dialog *dialog, const struct sip_msg *msg, bool reverse)
 {
 	unsigned n = msg->n_record_routes;
-	char text[ROUTES_TEXT_MAX];
+	SCRATCH char text[ROUTES_TEXT_MAX];
 	struct buf out = buf_of(text, sizeof(text));
 	struct span strict = SPAN_NONE;
 

@@ -155,7 +155,8 @@ static enum call_event_type forward_success(struct exchange *x, const struct sip
 	struct call *call = x->call;
 	enum media_side far = far_of(x);
 	struct body_out body = { .type = response->content_type, .bytes = response->body };
-	char lines[CALL_HEADERS_MAX], contact[ADDR_TEXT_MAX + 8];
+	SCRATCH char lines[CALL_HEADERS_MAX];
+	char contact[ADDR_TEXT_MAX + 8];
 	struct buf headers = buf_of(lines, sizeof(lines));
 	struct sip_reply out;
 	int status = 0;
@@ -189,7 +190,7 @@ static enum call_event_type forward_success(struct exchange *x, const struct sip
 static enum call_event_type forward_failure(struct exchange *x, const struct sip_msg *response)
 {
 	struct call *call = x->call;
-	char lines[CALL_HEADERS_MAX];
+	SCRATCH char lines[CALL_HEADERS_MAX];
 	struct buf headers = buf_of(lines, sizeof(lines));
 
 	call_offer_failed(x);
@@ -279,7 +280,8 @@ static int send_far(struct exchange *x, const struct sip_msg *request, const str
 {
 	struct call *call = x->call;
 	struct leg *far = &call->leg[far_of(x)];
-	char lines[CALL_HEADERS_MAX], contact_text[ADDR_TEXT_MAX + 8];
+	SCRATCH char lines[CALL_HEADERS_MAX];
+	char contact_text[ADDR_TEXT_MAX + 8];
 	struct buf headers = buf_of(lines, sizeof(lines)), contact = buf_of(contact_text, sizeof(contact_text));
 	struct dialog_text text;
 	struct sip_request out;
