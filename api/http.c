@@ -24,7 +24,8 @@
 #include "core/metrics.h"
 
 enum { THREADS = 2, PER_SOURCE_MAX = 32, CONNECTION_MEMORY = 32 * 1024, THREAD_STACK = 512 * 1024,
-       REQUEST_MEMORY = 16 * 1024 * 1024, LISTENERS_MAX = 2 };
+       REQUEST_MEMORY = 16 * 1024 * 1024, LISTENERS_MAX = 2,
+       DRAIN_MAX = 1024 * 1024 /* of a body that is too large: many clients read the answer only after sending it all */ };
 
 struct listener {
 	struct http *http;
@@ -46,6 +47,7 @@ struct exchange { /* one request on a connection */
 	char *target;
 	char id[72];
 	bool is_open;  /* framing was checked, the body may come */
+	bool is_too_large;
 	size_t body_len;
 	char *body;
 };
@@ -101,6 +103,13 @@ static void choose_id(struct MHD_Connection *connection, const struct loop *loop
 	exchange->id[given.len] = '\0';
 }
 
+static void set_too_large(const struct exchange *exchange, struct route_reply *reply)
+{
+	struct route_request request = { .id = exchange->id };
+
+	problem_set(reply, &request, PROBLEM_TOO_LARGE, "A body may have %d octets.", ROUTER_BODY_MAX);
+}
+
 /* What must be right before any body is read. Sets a problem in *reply, or leaves it empty. */
 static void check_framing(struct MHD_Connection *connection, struct exchange *exchange, struct route_reply *reply)
 {
@@ -120,15 +129,18 @@ static void check_framing(struct MHD_Connection *connection, struct exchange *ex
 	}
 	if (header(connection, "Content-Length").n == 0)
 		return;
-	if (span_to_u32(span_of(header(connection, "Content-Length").value), UINT32_MAX, &length) != 0 ||
-	    length > ROUTER_BODY_MAX)
-		problem_set(reply, &request, PROBLEM_TOO_LARGE, "A body may have %d octets.", ROUTER_BODY_MAX);
+	if (span_to_u32(span_of(header(connection, "Content-Length").value), DRAIN_MAX, &length) != 0)
+		set_too_large(exchange, reply);
+	else
+		exchange->is_too_large = length > ROUTER_BODY_MAX;
 }
 
 static int collect(struct exchange *exchange, const char *data, size_t len)
 {
 	char *grown;
 
+	if (exchange->is_too_large)
+		return 0;
 	if (len > ROUTER_BODY_MAX - exchange->body_len)
 		return -EMSGSIZE;
 	grown = realloc(exchange->body, exchange->body_len + len);
@@ -266,29 +278,42 @@ static void *on_target(void *arg, const char *target, struct MHD_Connection *con
 	return exchange;
 }
 
+static enum MHD_Result send_and_drop(struct MHD_Connection *connection, const struct exchange *exchange,
+				     struct route_reply *reply)
+{
+	enum MHD_Result result = send_reply(connection, exchange, reply);
+
+	route_reply_fini(reply);
+	return result;
+}
+
+/* The head is there. An answer at this point ends the connection. */
+static enum MHD_Result open_exchange(struct MHD_Connection *connection, struct exchange *exchange)
+{
+	struct route_reply reply = { 0 };
+
+	exchange->is_open = true;
+	check_framing(connection, exchange, &reply);
+	if (reply.status == 0)
+		return MHD_YES;
+	http_conn_replying(conn_of(connection));
+	route_reply_header(&reply, "Connection", "close");
+	return send_and_drop(connection, exchange, &reply);
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
 				  const char *version, const char *data, size_t *data_len, void **exchange_slot)
 {
 	const struct listener *listener = arg;
 	struct exchange *exchange = *exchange_slot;
-	struct route_reply reply = { 0 };
-	enum MHD_Result result;
 
 	(void)url;
 	(void)version;
 	if (exchange == NULL)
 		return MHD_NO;
 	if (!exchange->is_open) {
-		exchange->is_open = true;
 		choose_id(connection, listener->http->options.loop, exchange);
-		check_framing(connection, exchange, &reply);
-		if (reply.status == 0)
-			return MHD_YES;
-		http_conn_replying(conn_of(connection));
-		route_reply_header(&reply, "Connection", "close");
-		result = send_reply(connection, exchange, &reply);
-		route_reply_fini(&reply);
-		return result;
+		return open_exchange(connection, exchange);
 	}
 	if (*data_len > 0) {
 		if (collect(exchange, data, *data_len) != 0)
@@ -297,6 +322,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		return MHD_YES;
 	}
 	http_conn_replying(conn_of(connection));
+	if (exchange->is_too_large) {
+		struct route_reply reply = { 0 };
+
+		set_too_large(exchange, &reply);
+		return send_and_drop(connection, exchange, &reply);
+	}
 	return answer(connection, listener, method, exchange);
 }
 

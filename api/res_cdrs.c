@@ -11,11 +11,25 @@ struct rows {
 	bool is_bad;
 };
 
+/* Steps are stored with their time as a number; the API shows times as text. */
+static void show_step(json_t *step)
+{
+	const json_t *at_ms = json_object_get(step, "at_ms");
+
+	if (!json_is_integer(at_ms))
+		return;
+	res_set(step, "at", res_time(json_integer_value(at_ms)));
+	json_object_del(step, "at_ms");
+}
+
 static void add_row(void *arg, struct span json)
 {
 	struct rows *rows = arg;
-	json_t *record = json_loadb(json.ptr, json.len, 0, NULL);
+	json_t *record = json_loadb(json.ptr, json.len, 0, NULL), *step;
+	size_t i;
 
+	json_array_foreach(json_object_get(record, "decision"), i, step)
+		show_step(step);
 	if (record == NULL || json_array_append_new(rows->items, record) != 0)
 		rows->is_bad = true;
 }

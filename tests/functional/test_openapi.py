@@ -75,7 +75,7 @@ def test_live_and_ended_call(ask, gateway, alice, bob):
     assert call["messages"] and call["decision"] and call["streams"]
     for query in ("realm=outer", "peer=pbx", "state=answered", "q=alice"):
         assert [item["id"] for item in ask(f"/v1/calls?{query}")["items"]] == [call["id"]], query
-    assert not ask("/v1/calls?peer=carrier")["items"]
+    assert not ask("/v1/calls?peer=pair")["items"]
     assert ask("/v1/peers/pbx")["calls_total"] == 1
     assert ask("/v1/realms/outer")["calls_active"] == 1
     hang_up(a, b)

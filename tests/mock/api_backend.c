@@ -227,7 +227,7 @@ static const char cdr_text[] =
 	"\"user_agent\":null}},\"streams\":[{\"index\":0,\"side\":\"a\",\"kind\":\"audio\",\"local\":\"192.0.2.10:20000\","
 	"\"signalled\":\"\",\"latched\":\"\",\"path\":\"relay\",\"packets\":3000,\"bytes\":516000,\"lost\":1,\"dropped\":0,"
 	"\"rtcp_packets\":12,\"jitter_us\":900}],"
-	"\"decision\":[{\"at\":\"2026-03-01T11:00:00.000Z\",\"rule\":\"route-1\",\"text\":\"takes peer softswitch\"}]}";
+	"\"decision\":[{\"at_ms\":1772362800000,\"rule\":\"route-1\",\"text\":\"takes peer softswitch\"}]}";
 
 int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
 	     size_t next_cursor_size)

@@ -134,6 +134,8 @@ static void lists_records(void)
 	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?since=now"), 400);
 	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs/" BACKEND_CDR), 200);
 	CU_ASSERT_EQUAL(json_integer_value(at("duration_ms")), 60000);
+	CU_ASSERT_STRING_EQUAL(text_at("decision.0.at"), "2026-03-01T11:00:00.000Z");
+	CU_ASSERT_PTR_NULL(at("decision.0.at_ms"));
 	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs/other"), 404);
 	stop();
 }

@@ -169,7 +169,12 @@ static void limits_bodies(void)
 	close(fd);
 	fd = client_tcp(http_tcp_port(http));
 	snprintf(head, sizeof(head), "POST /hello HTTP/1.1\r\nContent-Length: %d\r\n" END, ROUTER_BODY_MAX + 1);
-	client_send(fd, head);
+	client_send_filler(fd, head, ROUTER_BODY_MAX + 1);
+	client_read(fd, false, &reply);
+	CU_ASSERT_EQUAL(reply.status, 413);
+	close(fd);
+	fd = client_tcp(http_tcp_port(http));
+	client_send(fd, "POST /hello HTTP/1.1\r\nContent-Length: 10000000\r\n" END); /* refused before it comes */
 	client_read(fd, false, &reply);
 	CU_ASSERT_EQUAL(reply.status, 413);
 	CU_ASSERT_TRUE(reply.is_closed);
