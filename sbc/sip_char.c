@@ -1,3 +1,4 @@
+/* Character classes of the SIP grammar (RFC 3261 25.1), one table of bits per octet. Pure; any thread. */
 #include "sbc/sip_char.h"
 
 #define VISIBLE (CHAR_VISIBLE | CHAR_VALUE)

@@ -1,3 +1,5 @@
+/* libosip2 as a second opinion on a message, see sip_osip.h. The only file that includes it. While a parse runs its allocations
+ * come from the message's arena, so a refusal leaks nothing. Control thread. */
 #include "sbc/sip_osip.h"
 
 #include <osipparser2/osip_message.h>

@@ -1,3 +1,4 @@
+/* What the media tests share, see media_rig.h. */
 #include "tests/unit/media_rig.h"
 
 #include <dirent.h>

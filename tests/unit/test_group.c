@@ -1,3 +1,4 @@
+/* Session groups: members close in reverse order, once. */
 #include "media-relay/group.h"
 #include "tests/unit/unit.h"
 

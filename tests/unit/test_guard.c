@@ -1,3 +1,4 @@
+/* The guard: framing, limits and mandatory headers, each at its edge. */
 #include "sbc/guard.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Latching: every row of the rule in latch.h. */
 #include <stdio.h>
 
 #include "media-relay/latch.h"

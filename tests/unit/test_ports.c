@@ -1,3 +1,4 @@
+/* Port pools: pairs, quarantine, exhaustion, overlaps that are refused. */
 #include "media-relay/ports.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* RTCP: compound packets, malformed ones, telling it from RTP on one port. */
 #include <stdint.h>
 #include <stdio.h>
 

@@ -1,3 +1,4 @@
+/* RTP headers and the bookkeeping of RFC 3550: sequence, loss, jitter. */
 #include <stdio.h>
 
 #include "core/err.h"

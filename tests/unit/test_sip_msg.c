@@ -1,3 +1,4 @@
+/* Messages: what the parser takes from them, what it refuses, and every allocation failing in turn. */
 #include "sbc/sip_msg.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Method and header names: every name, compact forms, near misses. */
 #include "sbc/sip_name.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* URIs, name-addr values and lists: good, bad and hostile. */
 #include "sbc/sip_uri.h"
 
 #include "core/err.h"

@@ -1,3 +1,4 @@
+/* Which addresses media may be sent to. */
 #include <stdio.h>
 
 #include "media-relay/target.h"

@@ -1,3 +1,4 @@
+/* Runs a CUnit suite and reports it as TAP. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
