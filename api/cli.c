@@ -240,9 +240,16 @@ static int run(struct cli *cli, const struct cli_verb *verb)
 	return code;
 }
 
+static const char *default_socket(void)
+{
+	const char *named = getenv("POSTERN_SOCKET");
+
+	return named != NULL && named[0] != '\0' ? named : "/run/postern/api.sock";
+}
+
 int cli_main(int argc, char **argv, FILE *out, FILE *err)
 {
-	struct cli cli = { .out = out, .err = err, .socket = POSTERN_RUNDIR "/api.sock" };
+	struct cli cli = { .out = out, .err = err, .socket = default_socket() };
 	struct reading reading = { .cli = &cli, .done = -1 };
 	const struct cli_verb *verb;
 	int n_words = 0, n_left, code;
