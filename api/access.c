@@ -47,7 +47,7 @@ struct access {
 
 bool access_peer_is_local(const struct access_peer *peer)
 {
-	return !addr_is_set(&peer->addr) || addr_kind(&peer->addr) == ADDR_LOOPBACK;
+	return !addr_is_set(&peer->addr) || (addr_kind(&peer->addr) == ADDR_LOOPBACK && !peer->is_relayed);
 }
 
 struct access *access_new(const char *token_file)

@@ -15,8 +15,9 @@ struct access_peer {
 	struct addr addr;   /* of a TCP client; family 0: it came over the UNIX socket */
 	uid_t uid;          /* UNIX socket only */
 	bool is_in_group;   /* of a group that may do everything; UNIX socket only */
+	bool is_relayed;    /* TCP only: somebody else may be behind it, a proxy's client or a web page */
 };
-bool access_peer_is_local(const struct access_peer *peer); /* UNIX socket or a loopback address */
+bool access_peer_is_local(const struct access_peer *peer); /* UNIX socket, or a loopback address for itself */
 
 enum access_verdict {
 	ACCESS_GRANTED,

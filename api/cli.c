@@ -89,7 +89,7 @@ static void print_help(FILE *out, const struct cli_verb *verb)
 	}
 	fputs("\nOptions for all verbs:\n", out);
 	print_options(out, CLI_OPT_ALL_VERBS);
-	fputs("  --help, --version\n\n"
+	fputs("  -h, --help; -V, --version\n\n"
 	      "Exit codes: 0 done, 1 the gateway refused or a check failed, 2 usage, 3 no gateway answers.\n", out);
 }
 
@@ -122,6 +122,7 @@ static void fill_getopt(struct option *longs, char *shorts)
 	longs[cli_n_options + 1] = (struct option){ "version", no_argument, NULL, OPT_VERSION };
 	longs[cli_n_options + 2] = (struct option){ 0 };
 	*shorts++ = 'h';
+	*shorts++ = 'V';
 	*shorts = '\0';
 }
 
@@ -150,7 +151,7 @@ static void take_option(struct reading *reading, int code, int argc, char **argv
 
 	if (code == OPT_HELP || code == 'h') {
 		reading->wants_help = true;
-	} else if (code == OPT_VERSION) {
+	} else if (code == OPT_VERSION || code == 'V') {
 		fputs("postern " PACKAGE_VERSION "\n", reading->cli->out);
 		reading->done = CLI_OK;
 	} else if (option == NULL) {
@@ -167,7 +168,7 @@ static void take_option(struct reading *reading, int code, int argc, char **argv
 static void read_options(struct reading *reading, int argc, char **argv)
 {
 	struct option longs[OPTIONS_MAX + 3];
-	char shorts[3 * OPTIONS_MAX + 4];
+	char shorts[3 * OPTIONS_MAX + 5];
 	int code;
 
 	_Static_assert(sizeof(cli_options) / sizeof(cli_options[0]) <= OPTIONS_MAX, "longs[] is too small");

@@ -25,7 +25,7 @@
 
 enum { THREADS = 2, PER_SOURCE_MAX = 32, CONNECTION_MEMORY = 32 * 1024, THREAD_STACK = 512 * 1024,
        REQUEST_MEMORY = 16 * 1024 * 1024, LISTENERS_MAX = 2,
-       DRAIN_MAX = 1024 * 1024 /* of a body that is too large: many clients read the answer only after sending it all */ };
+       DRAIN_MAX = 1024 * 1024 /* of a body that is too large: many clients read only after sending it all */ };
 
 struct listener {
 	struct http *http;
@@ -152,6 +152,22 @@ static int collect(struct exchange *exchange, const char *data, size_t len)
 	return 0;
 }
 
+/* A proxy on this machine says whom it speaks for; a web page whose name was made to resolve to a loopback address (DNS
+ * rebinding) has that name in Host. Neither gets what is open to this machine. */
+static bool is_relayed(struct MHD_Connection *connection)
+{
+	struct span rest = span_of(header(connection, "Host").value), host = rest;
+	struct addr addr;
+
+	if (header(connection, "Forwarded").n > 0 || header(connection, "X-Forwarded-For").n > 0)
+		return true;
+	if (addr_parse(host, &addr) == 0)
+		return false;
+	if (host.len == 0 || host.ptr[0] != '[')
+		host = span_cut(&rest, ':');
+	return !span_ieq(host, SPAN_LIT("localhost")) && addr_parse_ip(host, &addr) != 0;
+}
+
 static int peer_of(struct MHD_Connection *connection, const struct listener *listener, struct access_peer *ret)
 {
 	const union MHD_ConnectionInfo *info;
@@ -164,6 +180,7 @@ static int peer_of(struct MHD_Connection *connection, const struct listener *lis
 	if (info == NULL || info->client_addr == NULL)
 		return -ENOTCONN;
 	*ret = (struct access_peer){ .addr = addr_from_sockaddr(info->client_addr) };
+	ret->is_relayed = is_relayed(connection);
 	return addr_is_set(&ret->addr) ? 0 : -EAFNOSUPPORT;
 }
 

@@ -1,5 +1,5 @@
-/* Requests to the REST router on a made-up gateway. Input: "METHOD target\nauthorization\nbody". Whatever comes, there is a
- * complete reply: a status that the API knows, JSON that can be written, problems with a type. */
+/* Requests to the REST router on a made-up gateway. Input: "METHOD target\nauthorization\nbody". Whatever comes, there
+ * is a complete reply: a status that the API knows, JSON that can be written, problems with a type. */
 #include "api/res.h"
 
 #include <stdlib.h>

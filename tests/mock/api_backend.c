@@ -37,14 +37,15 @@ int64_t loop_wall_ms(const struct loop *loop)
 
 static const struct call_summary summaries[] = {
 	{
-		.id = BACKEND_CALL, .state = "answered", .from_realm = "access", .to_realm = "core", .to_peer = "softswitch",
-		.from_uri = "sip:alice@192.0.2.77", .to_uri = "sip:+4930123@192.0.2.10", .call_id = "a-call-id",
+		.id = BACKEND_CALL, .state = "answered", .from_realm = "access", .to_realm = "core",
+		.to_peer = "softswitch", .from_uri = "sip:alice@192.0.2.77",
+		.to_uri = "sip:+4930123@192.0.2.10", .call_id = "a-call-id",
 		.started_ms = 1772366300000, .answered_ms = 1772366303250, .status = 200,
 	},
 	{
 		.id = BACKEND_ENDED, .state = "ended", .from_realm = "access", .from_uri = "sip:\x1b[31mmallory\xff@h",
-		.to_uri = "sip:x@h", .call_id = "b", .started_ms = 1772366200000, .ended_ms = 1772366200100, .status = 404,
-		.cause = "no-route",
+		.to_uri = "sip:x@h", .call_id = "b", .started_ms = 1772366200000, .ended_ms = 1772366200100,
+		.status = 404, .cause = "no-route",
 	},
 };
 enum { N_SUMMARIES = sizeof(summaries) / sizeof(summaries[0]) };
@@ -119,7 +120,8 @@ static struct call_message *make_messages(struct arena *arena)
 
 	for (unsigned i = 0; messages != NULL && i < 4; i++) {
 		messages[i] = (struct call_message){
-			.at_ms = 1772366300000 + i * 10, .leg = flow[i].leg, .is_out = flow[i].is_out, .text = flow[i].text,
+			.at_ms = 1772366300000 + i * 10, .leg = flow[i].leg, .is_out = flow[i].is_out,
+			.text = flow[i].text,
 			.local = address(flow[i].leg == 'a' ? "192.0.2.10:5060" : "10.0.0.10:5060"),
 			.remote = address(flow[i].leg == 'a' ? "192.0.2.77:5060" : "10.0.0.20:5060"),
 		};
@@ -136,8 +138,9 @@ int b2bua_call(struct b2bua *b2bua, struct span id, struct arena *arena, struct 
 		return ERR_NOT_FOUND;
 	*ret = (struct call_view){ .summary = summaries[0], .messages_lost = 2 };
 	ret->leg[0] = (struct call_leg_view){
-		.realm = "access", .call_id = "a-call-id", .local_tag = "l1", .remote_tag = "r1", .from = "<sip:alice@192.0.2.77>",
-		.to = "<sip:+4930123@192.0.2.10>", .request_uri = "sip:+4930123@192.0.2.10", .user_agent = "phone/1",
+		.realm = "access", .call_id = "a-call-id", .local_tag = "l1", .remote_tag = "r1",
+		.from = "<sip:alice@192.0.2.77>", .to = "<sip:+4930123@192.0.2.10>",
+		.request_uri = "sip:+4930123@192.0.2.10", .user_agent = "phone/1",
 		.local = address("192.0.2.10:5060"), .remote = address("192.0.2.77:5060"),
 		.sdp_received = "v=0\r\nc=IN IP4 10.9.9.9\r\n", .sdp_sent = "v=0\r\nc=IN IP4 192.0.2.10\r\n",
 	};
@@ -182,7 +185,8 @@ unsigned media_pool_stats(const struct media_engine *engine, const struct realm_
 	(void)engine;
 	if (max == 0)
 		return 0;
-	out[0] = (struct media_pool_stats){ realm->addresses[0], realm->media_port_min, realm->media_port_max, 5000, 2, 1 };
+	out[0] = (struct media_pool_stats){ realm->addresses[0], realm->media_port_min, realm->media_port_max,
+					    5000, 2, 1 };
 	return 1;
 }
 
@@ -217,16 +221,20 @@ void store_reader_close(struct store_reader *reader)
 }
 
 static const char cdr_text[] =
-	"{\"id\":\"" BACKEND_CDR "\",\"node\":\"edge-1\",\"config_revision\":1,\"started_at\":\"2026-03-01T11:00:00.000Z\","
-	"\"ringing_at\":null,\"answered_at\":\"2026-03-01T11:00:02.000Z\",\"ended_at\":\"2026-03-01T11:01:02.000Z\","
-	"\"duration_ms\":60000,\"setup_ms\":2000,\"status\":200,\"ended_by\":\"caller\",\"cause\":\"normal\",\"reason\":null,"
-	"\"legs\":{\"a\":{\"realm\":\"access\",\"peer\":null,\"call_id\":\"a\",\"local_tag\":\"l\",\"remote_tag\":\"r\","
-	"\"from_uri\":\"sip:alice@h\",\"to_uri\":\"sip:bob@h\",\"request_uri\":\"sip:bob@h\",\"signalling\":\"192.0.2.77:5060\","
-	"\"user_agent\":null},\"b\":{\"realm\":\"core\",\"peer\":\"softswitch\",\"call_id\":\"b\",\"local_tag\":\"l\","
-	"\"remote_tag\":\"r\",\"from_uri\":null,\"to_uri\":null,\"request_uri\":null,\"signalling\":\"10.0.0.20:5060\","
-	"\"user_agent\":null}},\"streams\":[{\"index\":0,\"side\":\"a\",\"kind\":\"audio\",\"local\":\"192.0.2.10:20000\","
-	"\"signalled\":\"\",\"latched\":\"\",\"path\":\"relay\",\"packets\":3000,\"bytes\":516000,\"lost\":1,\"dropped\":0,"
-	"\"rtcp_packets\":12,\"jitter_us\":900}],"
+	"{\"id\":\"" BACKEND_CDR "\",\"node\":\"edge-1\",\"config_revision\":1,"
+	"\"started_at\":\"2026-03-01T11:00:00.000Z\",\"ringing_at\":null,"
+	"\"answered_at\":\"2026-03-01T11:00:02.000Z\",\"ended_at\":\"2026-03-01T11:01:02.000Z\","
+	"\"duration_ms\":60000,\"setup_ms\":2000,\"status\":200,"
+	"\"ended_by\":\"caller\",\"cause\":\"normal\",\"reason\":null,\"legs\":{"
+	"\"a\":{\"realm\":\"access\",\"peer\":null,\"call_id\":\"a\",\"local_tag\":\"l\",\"remote_tag\":\"r\","
+	"\"from_uri\":\"sip:alice@h\",\"to_uri\":\"sip:bob@h\",\"request_uri\":\"sip:bob@h\","
+	"\"signalling\":\"192.0.2.77:5060\",\"user_agent\":null},"
+	"\"b\":{\"realm\":\"core\",\"peer\":\"softswitch\",\"call_id\":\"b\",\"local_tag\":\"l\",\"remote_tag\":\"r\","
+	"\"from_uri\":null,\"to_uri\":null,\"request_uri\":null,"
+	"\"signalling\":\"10.0.0.20:5060\",\"user_agent\":null}},"
+	"\"streams\":[{\"index\":0,\"side\":\"a\",\"kind\":\"audio\",\"local\":\"192.0.2.10:20000\","
+	"\"signalled\":\"\",\"latched\":\"\",\"path\":\"relay\",\"packets\":3000,\"bytes\":516000,\"lost\":1,"
+	"\"dropped\":0,\"rtcp_packets\":12,\"jitter_us\":900}],"
 	"\"decision\":[{\"at_ms\":1772362800000,\"rule\":\"route-1\",\"text\":\"takes peer softswitch\"}]}";
 
 int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
@@ -259,7 +267,9 @@ static const struct config *get_config(void *arg)
 
 const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, const char *token_file)
 {
-	static struct api_deps deps = { .config = get_config, .store = (struct store *)&backend, .store_path = "made up" };
+	static struct api_deps deps = {
+		.config = get_config, .store = (struct store *)&backend, .store_path = "made up",
+	};
 	static const char *const yaml =
 		"node: edge-1\n"
 		"database: /tmp/unused.db\n"
@@ -267,7 +277,8 @@ const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, 
 		"  connections: 64\n"
 		"%s%s%s"
 		"realms:\n"
-		"  access: { addresses: [192.0.2.10], sip: [\"udp:5060\"], media_ports: 20000-29999, trust: untrusted, nat: latch }\n"
+		"  access: { addresses: [192.0.2.10], sip: [\"udp:5060\"], media_ports: 20000-29999, trust: untrusted, "
+		"nat: latch }\n"
 		"  core: { addresses: [10.0.0.10], sip: [\"udp:5060\"], media_ports: 20000-29999, trust: trusted }\n"
 		"peers:\n"
 		"  backup: { realm: core, uri: \"sip:10.0.0.21:5060\" }\n"

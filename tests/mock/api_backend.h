@@ -1,5 +1,5 @@
-/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools. Defines the symbols
- * of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links neither of them. */
+/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools. Defines the
+ * symbols of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links neither of them. */
 #ifndef TESTS_MOCK_API_BACKEND_H
 #define TESTS_MOCK_API_BACKEND_H
 

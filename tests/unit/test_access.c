@@ -220,6 +220,8 @@ static void knows_local(void)
 	CU_ASSERT_TRUE(access_peer_is_local(&peer));
 	peer = tcp_peer("::1");
 	CU_ASSERT_TRUE(access_peer_is_local(&peer));
+	peer.is_relayed = true;
+	CU_ASSERT_FALSE(access_peer_is_local(&peer));
 	peer = tcp_peer("192.0.2.1");
 	CU_ASSERT_FALSE(access_peer_is_local(&peer));
 }

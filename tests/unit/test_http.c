@@ -37,6 +37,7 @@ static void say_done(struct api *api, const struct route_request *request, struc
 static const struct route routes[] = {
 	{ "GET", "/hello", ROUTE_OPEN, 0, NULL, say_hello, "hello" },
 	{ "GET", "/secret", ROUTE_SCOPED, TOKEN_OPERATE, NULL, say_hello, "secret" },
+	{ "GET", "/local", ROUTE_LOCAL_OPEN, TOKEN_READ_METRICS, NULL, say_hello, "local" },
 	{ "DELETE", "/hello", ROUTE_OPEN, 0, NULL, say_done, "done" },
 };
 
@@ -123,6 +124,34 @@ static void asks_for_tokens(void)
 	client_read(fd, false, &reply);
 	CU_ASSERT_EQUAL(reply.status, 200);
 	close(fd);
+	http_free(http);
+}
+
+static void knows_who_is_local(void)
+{
+	static const struct {
+		const char *headers;
+		int status;
+	} cases[] = {
+		{ "Host: localhost\r\n", 200 },
+		{ "Host: LOCALHOST:8480\r\n", 200 },
+		{ "Host: 127.0.0.1\r\n", 200 },
+		{ "Host: 127.0.0.1:8480\r\n", 200 },
+		{ "Host: [::1]\r\n", 200 },
+		{ "Host: [::1]:8480\r\n", 200 },
+		{ "Host: gateway.example\r\n", 401 },
+		{ "Host: localhost.example:8480\r\n", 401 },
+		{ "Host: \r\n", 401 },
+		{ "Host: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n", 401 },
+		{ "Host: localhost\r\nForwarded: for=192.0.2.1\r\n", 401 },
+	};
+	struct http *http = serve(64, 10);
+	char request[256];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(request, sizeof(request), "GET /local HTTP/1.1\r\n%s\r\n", cases[i].headers);
+		CU_ASSERT_EQUAL(ask(http, request), cases[i].status);
+	}
 	http_free(http);
 }
 
@@ -269,6 +298,7 @@ static const struct unit_test tests[] = {
 	{ "replies and their headers", answers },
 	{ "several requests on a connection", keeps_connections },
 	{ "tokens over TCP, credentials over UNIX", asks_for_tokens },
+	{ "proxies and web pages are not local", knows_who_is_local },
 	{ "ambiguous framing is refused", refuses_bad_framing },
 	{ "bodies and heads have limits", limits_bodies },
 	{ "slow clients are ended", ends_slow_clients },
