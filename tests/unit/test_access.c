@@ -21,10 +21,11 @@ static int64_t now_ms = 1000000;
 static void write_file(const char *text)
 {
 	static time_t stamp = 1000;
-	struct timespec times[2] = { { ++stamp, 0 }, { stamp, 0 } };
+	struct timespec times[2] = { { stamp + 1, 0 }, { stamp + 1, 0 } };
 	FILE *f = fopen(path, "w");
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	stamp++;
 	fputs(text, f);
 	fclose(f);
 	CU_ASSERT_EQUAL(utimensat(AT_FDCWD, path, times, 0), 0);

@@ -207,7 +207,7 @@ static void survives_a_stalled_loop(void)
 
 static void survives_small_memory(void)
 {
-	static const char *const targets[] = { "/v1/calls", "/v1/calls/" BACKEND_CALL, "/v1/realms", "/v1/peers" };
+	static const char *const targets[] = { "/v1/calls", ("/v1/calls/" BACKEND_CALL), "/v1/realms", "/v1/peers" };
 
 	start();
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
