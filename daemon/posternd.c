@@ -153,9 +153,9 @@ static int start(struct gateway *g, char *text, size_t size)
 static void stop(struct gateway *g)
 {
 	api_stop(g->api);
+	store_close(g->store); /* answers calls about their records, so those must still be there */
 	b2bua_free(g->b2bua);
 	media_engine_free(g->media);
-	store_close(g->store);
 	bus_free(g->bus);
 	if (g->loop != NULL) {
 		loop_timer_stop(&g->drain_limit);
