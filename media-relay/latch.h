@@ -40,10 +40,10 @@ struct latch_rule {
 
 struct latch {
 	enum latch_state state;
+	struct addr locked; /* in state LATCH_LOCKED */
 	struct latch_rule rule;
 	struct addr signalled;
 	struct addr also;   /* for RTCP: where RTP locked to; its IP counts as signalled */
-	struct addr locked; /* in state LATCH_LOCKED */
 	uint64_t window_end_ms;
 	uint64_t grace_start_ms;
 	bool has_grace;

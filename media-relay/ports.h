@@ -25,7 +25,7 @@ struct ports_pair {
 	bool is_recycled;  /* the sockets may hold packets from before */
 };
 
-enum { PORTS_RECEIVE_BUFFER = 64 * 1024 }; /* SO_RCVBUF; the kernel doubles it: some 170 audio packets */
+enum { PORTS_RECEIVE_BUFFER = 32 * 1024 }; /* SO_RCVBUF; the kernel doubles it: some 80 audio packets */
 
 /* 0, ERR_CONFIG when the range holds no pair, a negative errno when the address cannot be bound, or -ENOMEM. */
 int ports_new(const struct ports_conf *conf, struct ports **ret);

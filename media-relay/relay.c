@@ -299,9 +299,13 @@ static void run_turn(struct relay_thread *thread)
 	/* Before the packets: one that somebody sends because of what signalling said finds it in force. */
 	if (atomic_load_explicit(&thread->is_woken, memory_order_acquire))
 		run_commands(thread);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		if (i + 1 < n)
+			__builtin_prefetch(events[i + 1].data.ptr);
 		if (events[i].data.ptr != thread)
 			packets += relay_forward(thread->batch, events[i].data.ptr, thread->turn);
+	}
+	relay_flush(thread->batch);
 	drop_closing(thread);
 	measure_rate(thread, packets);
 	if (thread->is_coalescing && n < EVENTS_MAX)

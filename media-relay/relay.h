@@ -56,8 +56,8 @@ struct relay_counts { /* written by the relay thread */
 };
 
 struct relay_target { /* where to send */
-	struct sockaddr_storage sa;
 	socklen_t len; /* 0: nowhere */
+	struct sockaddr_storage sa;
 };
 
 struct relay_socket {
@@ -120,8 +120,10 @@ uint64_t relay_now_ms(void); /* the relay's clock; any thread */
 struct relay_batch;
 struct relay_batch *relay_batch_new(void);
 void relay_batch_free(struct relay_batch *batch);
-/* Receives what is waiting on one socket, up to a bound, and forwards it. Returns the number of packets read. */
+/* Receives what is waiting on one socket, up to a bound, and sends it on, at the latest with relay_flush(). Returns the
+ * number of packets read. */
 unsigned relay_forward(struct relay_batch *batch, struct relay_socket *socket, uint32_t turn);
+void relay_flush(struct relay_batch *batch); /* before anything about a stream changes */
 /* Packets that the kernel dropped because the socket's buffer was full, since the socket exists. */
 uint32_t relay_queue_drops(int fd);
 /* Recomputes what follows from a changed setup or latch. */

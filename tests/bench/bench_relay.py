@@ -233,6 +233,7 @@ def offer_load(network, relay, build, streams, pps, seconds):
         sent = json.loads(sender.communicate()[0])
         got = json.loads(receiver.communicate()[0])
         cpu = cpu_seconds(relay.process.pid) - before
+        time.sleep(1)
     return measure(sent, got, cpu, seconds)
 
 
