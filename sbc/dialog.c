@@ -17,8 +17,9 @@ static struct span without_tag(struct arena *arena, const struct sip_name_addr *
 static bool is_loose(const struct sip_name_addr *route)
 {
 	struct sip_uri uri;
+	struct span value; /* some write ;lr=on */
 
-	return sip_uri_parse(route->uri, &uri) == 0 && sip_param(uri.params, "lr", NULL);
+	return sip_uri_parse(route->uri, &uri) == 0 && sip_param(uri.params, "lr", &value);
 }
 
 /* The route set as ready header lines. A strict first hop takes the Request-URI and the target moves to the end. */
