@@ -379,7 +379,7 @@ void call_incoming(struct b2bua *b2bua, struct server_txn *txn, const struct sip
 	server_txn_bind(txn, call_server_event, call);
 	note_request(call, invite);
 	if (dialog_init_uas(&a->dialog, call->arena, invite, a->realm->nat == NAT_LATCH) != 0 ||
-	    b2bua_index(b2bua, a, call) != 0)
+	    b2bua_index(b2bua, a, call) != 0 || server_txn_set_tag(txn, span_of(a->dialog.local_tag)) != 0)
 		r = overload("dialog-limit");
 	else
 		r = set_up(call, invite, &unsupported);

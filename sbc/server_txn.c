@@ -302,18 +302,27 @@ struct span server_txn_to_tag(struct server_txn *txn)
 	return span_of(txn->to_tag);
 }
 
+int server_txn_set_tag(struct server_txn *txn, struct span to_tag)
+{
+	if (to_tag.len >= sizeof(txn->to_tag))
+		return ERR_LIMIT;
+	snprintf(txn->to_tag, sizeof(txn->to_tag), "%.*s", SPAN_ARG(to_tag));
+	return 0;
+}
+
 static int choose_to_tag(struct server_txn *txn, const struct sip_reply *reply, struct span *ret)
 {
+	int err = 0;
+
 	if (reply->status == 100) {
 		*ret = SPAN_NONE;
 		return 0;
 	}
-	if (reply->to_tag.len >= sizeof(txn->to_tag))
-		return ERR_LIMIT;
 	if (!span_is_empty(reply->to_tag))
-		snprintf(txn->to_tag, sizeof(txn->to_tag), "%.*s", SPAN_ARG(reply->to_tag));
-	*ret = server_txn_to_tag(txn);
-	return 0;
+		err = server_txn_set_tag(txn, reply->to_tag);
+	if (err == 0)
+		*ret = server_txn_to_tag(txn);
+	return err;
 }
 
 int server_txn_reply(struct server_txn *txn, const struct sip_reply *reply)

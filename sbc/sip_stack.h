@@ -67,6 +67,9 @@ struct sip_reply {
  * server_txn_acked(). ERR_STATE after a final, ERR_LIMIT when it does not fit, ERR_PARSE when it fails our own guard. */
 int server_txn_reply(struct server_txn *txn, const struct sip_reply *reply);
 int server_txn_reply_simple(struct server_txn *txn, int status);
+/* The To tag of every reply over 100 that names none, and of the answer to a CANCEL (RFC 3261 9.2: the same). Without this call
+ * one is minted. 0 or ERR_LIMIT. */
+int server_txn_set_tag(struct server_txn *txn, struct span to_tag);
 /* The user saw the ACK of its 2xx. */
 void server_txn_acked(struct server_txn *txn);
 const struct sip_flow *server_txn_flow(const struct server_txn *txn);
