@@ -182,6 +182,15 @@ static void publish(struct call *call, enum bus_type type, uint32_t duration_ms)
 
 /* ---- setting up ------------------------------------------------------------------------------------------------------------ */
 
+/* A branch answers for itself: what another branch of the fork previewed is not its answer. */
+static void follow_branch(struct call *call, const struct sip_msg *response)
+{
+	struct span tag = call->leg[MEDIA_B].dialog.remote_tag;
+
+	if (!span_is_empty(tag) && !span_eq(tag, response->to.tag) && call->invite.offer_phase == OFFER_SETTLED)
+		call->invite.offer_phase = OFFER_FORWARDED;
+}
+
 static enum call_event_type progress(struct call *call, const struct call_event *event)
 {
 	const struct sip_msg *msg = event->msg;
@@ -195,6 +204,7 @@ static enum call_event_type progress(struct call *call, const struct call_event 
 	if (!span_is_empty(msg->to.tag) && !span_eq(msg->to.tag, dialog->remote_tag)) {
 		if (++call->n_early > CALL_EARLY_DIALOGS_MAX)
 			return CALL_NOTHING; /* a fork bomb: those branches stay unheard */
+		follow_branch(call, msg);
 		if (dialog_learn(dialog, msg) != 0)
 			return CALL_NOTHING;
 	}
@@ -235,6 +245,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	struct body_out body = { 0 };
 	int status;
 
+	follow_branch(call, msg);
 	confirm_b(call, msg);
 	if (call->invite.offer_phase == OFFER_IDLE)
 		status = call_offer(&call->invite, MEDIA_B, msg, &body);
@@ -276,19 +287,11 @@ static enum call_event_type reject(struct call *call, const struct call_event *e
 
 static enum call_event_type retry(struct call *call, const struct call_event *event)
 {
-	int status;
-
 	call_step(call, call->route->to->name, "target failed with %d, trying the next", event->status);
 	if (call->invite.uac != NULL)
 		client_txn_unbind(call->invite.uac);
 	call->invite.uac = NULL;
-	status = call_try_next(call);
-	if (status == 0)
-		return CALL_NOTHING;
-	call->state = CALL_ENDING;
-	refuse_a(call, topology_status(status), SPAN_NONE);
-	call_finish(call, CDR_END_GATEWAY, "unreachable");
-	return CALL_NOTHING;
+	return call_try_next(call) == 0 ? CALL_NOTHING : CALL_REJECT;
 }
 
 static enum call_event_type up(struct call *call, const struct call_event *event)
@@ -377,6 +380,7 @@ static void send_bye(struct call *call, enum media_side side, struct span header
 
 	if (!leg->is_confirmed || leg->is_over || leg->bye != NULL || is_bye_early(call, side))
 		return;
+	exchange_ack_waiting(call, side);
 	if (dialog_request(&leg->dialog, SIP_BYE, 0, &text, &bye) != 0) {
 		leg->is_over = true;
 		return;

@@ -232,6 +232,8 @@ bool exchange_ack(struct exchange *x, const struct sip_msg *ack);
 /* ACK for the far side's 2xx, also for copies of it. After a reversed offer it carries the answer, so the first one waits for the near
  * side's ACK. */
 void exchange_ack_far(struct exchange *x);
+/* Before a BYE to `side`: its 2xx whose ACK waits for an answer that will not come any more are acknowledged without one. */
+void exchange_ack_waiting(struct call *call, enum media_side side);
 void exchange_abort_all(struct call *call); /* 487 to whoever waits; the call is ending */
 void exchange_clear(struct exchange *x);    /* frees what it holds */
 

@@ -180,7 +180,8 @@ int call_offer(struct exchange *x, enum media_side from, const struct sip_msg *m
 		close_opened(x);
 		return status;
 	}
-	describe(call, &offer);
+	if (x == &call->invite)
+		describe(call, &offer); /* a later one may be refused, and then changes nothing */
 	x->is_reversed = from != x->near;
 	x->offer_phase = x->is_reversed ? OFFER_REVERSED : OFFER_FORWARDED;
 	return 0;
@@ -238,6 +239,17 @@ static void apply(struct call *call, enum media_side from, const struct offer *a
 	media_hold(call->media, call->is_held);
 }
 
+/* A final answer must have come by now. When that was in an unreliable provisional response, which may have been lost on the other
+ * leg, the 2xx has to have it again (RFC 3261 13.2.1). */
+static int repeat_preview(const struct exchange *x, enum media_side to, struct body_out *out)
+{
+	if (x->offer_phase != OFFER_SETTLED)
+		return 488;
+	out->type = SPAN_LIT("application/sdp");
+	out->bytes = x->call->leg[to].sdp_sent;
+	return 0;
+}
+
 int call_answer(struct exchange *x, enum media_side from, const struct sip_msg *msg, bool is_preview, struct body_out *out)
 {
 	struct call *call = x->call;
@@ -249,8 +261,11 @@ int call_answer(struct exchange *x, enum media_side from, const struct sip_msg *
 	out->bytes = SPAN_NONE;
 	if (status != 0)
 		return status;
-	if (part.sdp.ptr == NULL) /* a final answer must have come by now, here or in a provisional response */
-		return is_preview || x->offer_phase == OFFER_SETTLED || x->offer_phase == OFFER_IDLE ? 0 : 488;
+	if (part.sdp.ptr == NULL) {
+		if (is_preview || x->offer_phase == OFFER_IDLE)
+			return 0;
+		return repeat_preview(x, other(from), out);
+	}
 	if (x->offer.ptr == NULL || parse(call, x->offer, &offer) != 0)
 		return 488;
 	status = parse(call, part.sdp, &answer);
@@ -264,8 +279,10 @@ int call_answer(struct exchange *x, enum media_side from, const struct sip_msg *
 	status = emit(call, other(from), &answer, &part, out);
 	if (status != 0 || keep(&call->leg[from].sdp_received, part.sdp) != 0)
 		return status != 0 ? status : 500;
-	if (!is_preview)
+	if (!is_preview) {
 		x->opened = 0;
+		describe(call, &offer);
+	}
 	x->offer_phase = OFFER_SETTLED;
 	return 0;
 }

@@ -76,8 +76,11 @@ static void refuse_later(struct server_txn *txn) /* RFC 3261 14.2, RFC 3311 5.2 
 /* An offer is open on the near leg already: 491 when it is ours, 500 when the peer is ahead of itself. True when refused. */
 static bool refuse_glare(struct call *call, enum media_side near, struct server_txn *txn)
 {
-	if (call->state != CALL_UP) {
-		refuse(txn, 491, "");
+	if (call->state != CALL_UP) { /* the first INVITE is still open */
+		if (near == MEDIA_A && call->state != CALL_CONNECTING)
+			refuse_later(txn);
+		else
+			refuse(txn, 491, "");
 		return true;
 	}
 	LIST_EACH(&call->exchanges, node) {
@@ -141,6 +144,21 @@ void exchange_ack_far(struct exchange *x)
 	}
 	sip_stack_ack(x->call->b2bua->stack, &ack);
 	x->is_acked_far = true;
+}
+
+static void ack_unanswered(struct exchange *x, enum media_side far)
+{
+	if (far_of(x) != far || !x->is_reversed || x->is_acked_far)
+		return;
+	x->is_reversed = false;
+	exchange_ack_far(x);
+}
+
+void exchange_ack_waiting(struct call *call, enum media_side side)
+{
+	ack_unanswered(&call->invite, side);
+	LIST_EACH(&call->exchanges, node)
+		ack_unanswered(LIST_ENTRY(node, struct exchange, node), side);
 }
 
 /* Only INVITE and UPDATE carry offers; a description elsewhere would show addresses of the other side. */
@@ -349,7 +367,7 @@ bool exchange_ack(struct exchange *x, const struct sip_msg *ack)
 	if (!x->awaits_ack)
 		return true;
 	x->awaits_ack = false;
-	if (x->offer_phase == OFFER_REVERSED) {
+	if (x->offer_phase == OFFER_REVERSED && x->call->media != NULL) { /* else the call is ending already */
 		result.status = call_answer(x, x->near, ack, false, &body);
 		result.type = result.status != 0 ? CALL_BAD_SDP : CALL_NOTHING;
 		exchange_ack_far(x);
