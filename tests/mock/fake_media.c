@@ -31,7 +31,7 @@ struct media {
 	void *arg;
 };
 
-static void report(struct media_engine *engine, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) report(struct media_engine *engine, const char *format, ...)
 {
 	char text[160];
 	va_list args;

@@ -59,8 +59,9 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 {
 	char text[256];
 
-	snprintf(text, sizeof(text), "cdr status=%d by=%s cause=%.*s streams=%u peer=%.*s", cdr->sip_status,
-		 cdr_end_text(cdr->ended_by), SPAN_ARG(cdr->cause), cdr->n_streams, SPAN_ARG(cdr->b.peer));
+	snprintf(text, sizeof(text), "cdr status=%d by=%s cause=%.*s streams=%u peer=%.*s%s%.*s", cdr->sip_status,
+		 cdr_end_text(cdr->ended_by), SPAN_ARG(cdr->cause), cdr->n_streams, SPAN_ARG(cdr->b.peer),
+		 span_is_empty(cdr->reason) ? "" : " reason=", SPAN_ARG(cdr->reason));
 	store->report(store->arg, text);
 	if (store->is_holding && store->n_waiting < WAITING_MAX) {
 		store->waiting[store->n_waiting].done = done;

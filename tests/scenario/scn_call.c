@@ -116,11 +116,23 @@ static int hook_store(struct scenario *s, void *arg, struct span args, struct sp
 	return 0;
 }
 
-/* The newest call, live or else ended; its id goes into {id}. */
+/* What a script cannot see on the wire: our tags before a response showed them. */
+static int set_tags(struct scenario *s, struct state *state, struct arena *arena, const char *id)
+{
+	struct call_view view;
+	int err = b2bua_call(state->b2bua, span_of(id), arena, &view);
+
+	if (err != 0)
+		return scenario_fail(s, "%s", err_str(err));
+	err = scenario_set(s, SPAN_LIT("id"), span_of(id));
+	return err != 0 ? err : scenario_set(s, SPAN_LIT("atag"), span_of(view.leg[MEDIA_A].local_tag));
+}
+
+/* The newest call, live or else ended; its id goes into {id}, its tag on leg A into {atag}. */
 static int hook_call(struct scenario *s, void *arg, struct span args, struct span body)
 {
 	struct state *state = arg;
-	struct arena *arena = arena_new(1 << 20);
+	struct arena *arena = arena_new(1 << 22);
 	struct call_summary *calls;
 	struct call_filter filter = { .limit = 1 };
 	struct span want = scenario_word(&args);
@@ -136,7 +148,7 @@ static int hook_call(struct scenario *s, void *arg, struct span args, struct spa
 	if (err == 0 && !span_eq(want, span_of(calls->state)))
 		err = scenario_fail(s, "the call is %s", calls->state);
 	if (err == 0)
-		err = scenario_set(s, SPAN_LIT("id"), span_of(calls->id));
+		err = set_tags(s, state, arena, calls->id);
 	arena_free(arena);
 	return err;
 }
@@ -169,13 +181,19 @@ static int hook_drain(struct scenario *s, void *arg, struct span args, struct sp
 static int hook_idle(struct scenario *s, void *arg, struct span args, struct span body)
 {
 	struct state *state = arg;
+	struct arena *arena = arena_new(1 << 20);
+	struct call_filter filter = { .limit = 100 };
+	struct call_summary *calls;
 	struct b2bua_stats stats;
+	bool more;
+	unsigned live = b2bua_calls(state->b2bua, &filter, arena, &calls, &more);
 
 	(void)args, (void)body;
+	arena_free(arena);
 	b2bua_stats(state->b2bua, &stats);
-	if (stats.calls_active != 0 || media_sessions(state->media) != 0 || stats.transactions != 0)
-		return scenario_fail(s, "%u calls, %u media sessions, %u transactions are left", stats.calls_active,
-				     media_sessions(state->media), stats.transactions);
+	if (live != 0 || stats.calls_active != 0 || media_sessions(state->media) != 0 || stats.transactions != 0)
+		return scenario_fail(s, "%u calls (%u counted), %u media sessions, %u transactions are left", live,
+				     stats.calls_active, media_sessions(state->media), stats.transactions);
 	return 0;
 }
 
@@ -183,7 +201,7 @@ static const struct scenario_hook hooks[] = {
 	{ "quiet", "quiet: media and live rows make no events", hook_quiet },
 	{ "media", "media refuse|timeout", hook_media },
 	{ "store", "store hold|release|fail: answers to call records", hook_store },
-	{ "call", "call STATE: the newest call is in this state; sets {id}", hook_call },
+	{ "call", "call STATE: the newest call is in this state; sets {id} and {atag}", hook_call },
 	{ "hangup", "hangup ID", hook_hangup },
 	{ "drain", "drain: end all calls, then event \"drained\"", hook_drain },
 	{ "idle", "idle: no call, media session or transaction is left", hook_idle },
