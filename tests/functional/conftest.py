@@ -36,20 +36,21 @@ def network():
 
 
 @pytest.fixture
-def start_gateway(network, tmp_path):
+def start_gateway(network):
     """Starts the gateway with changes to the usual configuration; checks at the end that it stops well."""
     if not (harness.BUILD / "posternd").exists():
         pytest.skip("posternd is not built")
     started = []
 
     def start(changes=None):
-        gateway = harness.Gateway(network, tmp_path, changes)
+        gateway = harness.Gateway(network, directory, changes)
         started.append(gateway)
         return gateway.start()
 
-    yield start
-    for gateway in started:
-        gateway.finish()
+    with harness.run_directory() as directory:
+        yield start
+        for gateway in started:
+            gateway.finish()
 
 
 @pytest.fixture
@@ -136,11 +137,12 @@ def capture(network, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def shared_gateway(network, tmp_path_factory):
+def shared_gateway(network):
     """One gateway for a whole module, so that its messages add up. Replies to errors are not limited."""
     if not (harness.BUILD / "posternd").exists():
         pytest.skip("posternd is not built")
-    one = harness.Gateway(network, tmp_path_factory.mktemp("gateway"), {"limits": {"sip_replies_per_s": 100000}})
-    one.start()
-    yield one
-    one.finish()
+    with harness.run_directory() as directory:
+        one = harness.Gateway(network, directory, {"limits": {"sip_replies_per_s": 100000}})
+        one.start()
+        yield one
+        one.finish()

@@ -1,13 +1,16 @@
 """What the functional tests run: the gateway, SIPp, RTP endpoints and captures, each inside a namespace and each ended by the
 fixture that started it. Nothing here knows a call flow."""
+import contextlib
 import csv
 import http.client
 import json
 import os
+import pwd
 import re
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import yaml
 
 SOURCE = Path(os.environ.get("POSTERN_SRCDIR", Path(__file__).resolve().parents[2]))
 BUILD = Path(os.environ.get("POSTERN_BUILDDIR", SOURCE / "build"))
+ACCOUNT = "nobody"
 SCENARIOS = Path(__file__).parent / "sipp"
 
 
@@ -28,6 +32,15 @@ def eventually(check, timeout=5, what="the condition"):
             return found
         assert time.monotonic() < end, f"{what} did not come true in {timeout} s"
         time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def run_directory():
+    """A folder that the gateway's own account may use, whoever runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="postern-") as name:
+        account = pwd.getpwnam(ACCOUNT)
+        os.chown(name, account.pw_uid, account.pw_gid)
+        yield Path(name)
 
 
 def stop(process, timeout=5):
@@ -131,7 +144,7 @@ class Gateway:
         path.write_text(yaml.safe_dump(self.config, sort_keys=False))
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                self.network.gateway.command(BUILD / "posternd", "--config", path), stdout=log,
+                self.network.gateway.command(BUILD / "posternd", "--user", ACCOUNT, "--config", path), stdout=log,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1"})
         try:

@@ -76,7 +76,7 @@ class Phone:
 
 @pytest.mark.skipif(shutil.which("baresip") is None, reason="needs baresip")
 def test_two_phones(gateway, network, tmp_path):
-    bob = Phone(network.callee, network.CALLEE, "bob", 600, tmp_path / "bob")
+    bob = Phone(network.callee, network.CALLEE, "1000", 600, tmp_path / "bob")
     alice = Phone(network.caller, network.CALLER, "alice", 440, tmp_path / "alice")
     try:
         alice.tell("dial", f"sip:1000@{network.OUTER}")

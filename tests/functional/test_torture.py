@@ -31,22 +31,28 @@ def still_alive(alice, network):
     assert alice.wait_response(request).status == 200
 
 
-def answers(alice, seconds=0.3):
+def answers(alice, data, seconds=0.3):
+    """Final responses to that message; those to earlier ones, which nobody acknowledges, may still be repeated."""
     alice.expect_silence(seconds, lambda m: False)
     found, alice.inbox = alice.inbox, []
-    return [m.status for m in found if m.status >= 200]
+    call_ids = {value.strip() for value in re.findall(rb"(?im)^(?:call-id|i)[ \t]*:\s*([^\r\n]+)", data)}
+    return [m.status for m in found if m.status >= 200 and (not call_ids or m.get("Call-ID").encode() in call_ids)]
 
 
 @pytest.mark.skipif(not ARCHIVE.is_dir(), reason="no copy of the torture messages")
 @pytest.mark.parametrize("path,expected", archived())
 def test_archive(shared_gateway, alice, network, path, expected):
-    alice.send_raw(path.read_bytes(), (network.OUTER, 5060))
-    got = answers(alice)
+    data = path.read_bytes()
+    alice.send_raw(data, (network.OUTER, 5060))
+    got = answers(alice, data)
     allowed = {int(code) for code in re.findall(r"\b[2-6]\d\d\b", expected)}
     if expected.startswith("drop") or expected.startswith("match or drop"):
         assert not got
     elif allowed and "process" not in expected and got:
-        assert got[0] in allowed | {404}, f"{got}, expected {expected}"
+        # No registrar, not everybody's host, and OPTIONS that came to its end is answered here (RFC 3261 11).
+        own = {404, 405} if b"REGISTER" in data.split(b"\r\n")[0] else {404}
+        own |= {200} if path.stem == "zeromf" else set()
+        assert got[0] in allowed | own, f"{got}, expected {expected}"
     still_alive(alice, network)
 
 
@@ -61,7 +67,7 @@ HOSTILE = {
     "only-start-line": (INVITE, None),
     "no-headers": (INVITE + "\r\n", None),
     "nul-in-header": (INVITE + HEAD + "CSeq: 1 INVITE\r\nSubject: a\0b\r\nContent-Length: 0\r\n\r\n", {400}),
-    "no-cseq": (INVITE + HEAD + "Content-Length: 0\r\n\r\n", {400}),
+    "no-cseq": (INVITE + HEAD + "Content-Length: 0\r\n\r\n", {400, None}),  # or silence: no reply can be built
     "cseq-huge": (INVITE + HEAD + "CSeq: 99999999999 INVITE\r\nContent-Length: 0\r\n\r\n", {400}),
     "cseq-other-method": (INVITE + HEAD + "CSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n", {400}),
     "length-too-long": (INVITE + HEAD + "CSeq: 1 INVITE\r\nContent-Length: 9999\r\n\r\nx", {400}),
@@ -83,17 +89,18 @@ HOSTILE = {
     "response-to-nothing": ("SIP/2.0 200 OK\r\n" + HEAD + "CSeq: 1 INVITE\r\n\r\n", set()),
     "response-code-huge": ("SIP/2.0 4294967496 OK\r\n" + HEAD + "CSeq: 1 INVITE\r\n\r\n", set()),
     "multipart-without-end": (INVITE + HEAD + "CSeq: 1 INVITE\r\nContent-Type: multipart/mixed;boundary=b\r\n"
-                              "Content-Length: 42\r\n\r\n--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n", {400, 488}),
+                              "Content-Length: 42\r\n\r\n--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n", {400, 415, 488}),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile(shared_gateway, alice, bob, network, name):
     text, allowed = HOSTILE[name]
-    alice.send_raw(text.replace("{0}", "h" + name).encode(), (network.OUTER, 5060))
-    got = answers(alice)
+    data = text.replace("{0}", "h" + name).encode()
+    alice.send_raw(data, (network.OUTER, 5060))
+    got = answers(alice, data)
     if allowed is not None:
-        assert set(got[:1]) <= allowed and bool(got) == bool(allowed), got
+        assert set(got[:1]) <= allowed and (got or not allowed or None in allowed), got
     bob.expect_silence(0.05)
     still_alive(alice, network)
 
@@ -104,7 +111,7 @@ def test_own_messages_cut_anywhere(shared_gateway, alice, bob, network):
              f"Content-Length: {len(offer_of(alice))}\r\n\r\n" + offer_of(alice)).encode()
     for end in range(0, len(whole), 7):
         alice.send_raw(whole[:end], (network.OUTER, 5060))
-    answers(alice, 0.5)
+    answers(alice, whole, 0.5)
     bob.expect_silence(0.2)
     still_alive(alice, network)
 

@@ -193,8 +193,8 @@ class Endpoint:
     def wait_request(self, method, timeout=5):
         return self.wait_for(lambda m: m.is_request and m.method == method, timeout, method)
 
-    def expect_silence(self, seconds, predicate=lambda m: True):
-        """Fails when a message for which the predicate holds is there or comes in that time."""
+    def expect_silence(self, seconds, predicate=lambda m: m.status != 100):
+        """Fails when a message for which the predicate holds is there or comes in that time; 100 is nothing new."""
         end = time.monotonic() + seconds
         while self._receive(end - time.monotonic()) or time.monotonic() < end:
             pass
