@@ -1,4 +1,4 @@
-/* Media sessions, control side: realms' port pools, sessions and their streams, what signalling says about far ends,
+/* Media sessions, control side: sessions and their streams, what signalling says about far ends,
  * the time-out sweep, statistics. Packets are the relay threads' (relay.c, forward.c).
  *
  * Closing is immediate for the caller; a stream's memory and ports live on until its relay thread has let go of them
@@ -7,31 +7,20 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
-#include "core/conf.h"
 #include "core/err.h"
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/metrics.h"
-#include "media-relay/ports.h"
+#include "media-relay/pools.h"
 #include "media-relay/relay.h"
 
-enum { SWEEP_MS = 1000, IDLE_PAIRS_MAX = 2048, IDLE_SHARE_OF_FILES = 8, REALM_NAME_MAX = 64 };
-
-struct media_realm { /* the engine's view of a realm */
-	char name[REALM_NAME_MAX];
-	struct ports *pools[CONFIG_REALM_ADDRESSES_MAX];
-	unsigned n_pools;
-};
+enum { SWEEP_MS = 1000 };
 
 struct media_engine {
 	struct loop *loop;
 	struct relay *relay;
-	struct media_realm *realms;
-	unsigned n_realms;
-	struct target_own *own;
-	unsigned n_own;
+	struct pools pools;
 	struct list sessions;
 	struct list *sweep_next; /* moved on when that session closes inside a callback */
 	unsigned n_sessions;
@@ -39,7 +28,7 @@ struct media_engine {
 };
 
 struct side_policy { /* of the realm, as it was when the session began */
-	const struct media_realm *realm;
+	const struct pools_realm *realm;
 	unsigned index;
 	enum realm_trust trust;
 	enum realm_nat nat;
@@ -132,160 +121,6 @@ static uint64_t collect(struct stream *stream)
 	return now[TOTAL_PACKETS] + now[TOTAL_RTCP];
 }
 
-/* The engine: pools */
-
-static bool pools_overlap(const struct realm_conf *a, const struct realm_conf *b)
-{
-	if (a->media_port_max < b->media_port_min || b->media_port_max < a->media_port_min)
-		return false;
-	for (unsigned i = 0; i < a->n_addresses; i++)
-		for (unsigned j = 0; j < b->n_addresses; j++)
-			if (addr_eq_ip(&a->addresses[i], &b->addresses[j]))
-				return true;
-	return false;
-}
-
-static void report(struct conf_errors *errors, const struct realm_conf *realm, const char *member, const char *hint,
-		   const char *text)
-{
-	char pointer[128];
-
-	snprintf(pointer, sizeof(pointer), "/realms/%s/%s", realm->name, member);
-	conf_errors_add(errors, pointer, 0, 0, hint, "%s", text);
-}
-
-static int check_ephemeral(const struct realm_conf *realm, const struct ports_ephemeral *ephemeral,
-			   struct conf_errors *errors)
-{
-	uint16_t port = ports_ephemeral_collision(ephemeral, realm->media_port_min, realm->media_port_max);
-	char text[200], hint[200];
-
-	if (port == 0)
-		return 0;
-	snprintf(text, sizeof(text), "media_ports %u-%u overlaps the kernel's ephemeral ports %u-%u (first at %u)",
-		 realm->media_port_min, realm->media_port_max, ephemeral->min, ephemeral->max, port);
-	snprintf(hint, sizeof(hint),
-		 "choose other ports, or reserve them: sysctl net.ipv4.ip_local_reserved_ports=%u-%u (added to what is there), "
-		 "or move net.ipv4.ip_local_port_range", realm->media_port_min, realm->media_port_max);
-	report(errors, realm, "media_ports", hint, text);
-	return ERR_CONFIG;
-}
-
-static int check_realms(const struct config *config, struct conf_errors *errors)
-{
-	struct ports_ephemeral ephemeral;
-	int err = ports_ephemeral_read(&ephemeral);
-	int result = 0;
-	char text[200];
-
-	if (err < 0) {
-		log_warn("media", "ephemeral port range not readable; overlap with media ports is not checked",
-			 LF_TEXT("error", err_str(err)));
-		ephemeral = (struct ports_ephemeral){ .min = 1 };
-	}
-	for (unsigned i = 0; i < config->n_realms; i++) {
-		const struct realm_conf *realm = &config->realms[i];
-
-		if (check_ephemeral(realm, &ephemeral, errors) < 0)
-			result = ERR_CONFIG;
-		for (unsigned j = 0; j < i; j++) {
-			if (!pools_overlap(realm, &config->realms[j]))
-				continue;
-			snprintf(text, sizeof(text), "media_ports %u-%u overlaps %u-%u of realm %s on the same address",
-				 realm->media_port_min, realm->media_port_max, config->realms[j].media_port_min,
-				 config->realms[j].media_port_max, config->realms[j].name);
-			report(errors, realm, "media_ports", "give each realm its own ports or its own address", text);
-			result = ERR_CONFIG;
-		}
-	}
-	return result;
-}
-
-/* Sockets that wait for reuse take descriptors: never more than a share of what the process may have. */
-static unsigned idle_pairs_per_pool(unsigned n_pools)
-{
-	struct rlimit limit;
-	unsigned pairs = IDLE_PAIRS_MAX;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / IDLE_SHARE_OF_FILES / 2 < pairs)
-		pairs = (unsigned)(limit.rlim_cur / IDLE_SHARE_OF_FILES / 2);
-	return n_pools > 0 ? pairs / n_pools : 0;
-}
-
-static int open_pools(struct media_engine *engine, const struct config *config, struct conf_errors *errors)
-{
-	unsigned n_pools = 0;
-	int result = 0;
-
-	for (unsigned i = 0; i < config->n_realms; i++)
-		n_pools += config->realms[i].n_addresses;
-	for (unsigned i = 0; i < config->n_realms; i++) {
-		const struct realm_conf *realm = &config->realms[i];
-		struct media_realm *mine = &engine->realms[i];
-
-		snprintf(mine->name, sizeof(mine->name), "%s", realm->name);
-		for (unsigned j = 0; j < realm->n_addresses; j++) {
-			struct ports_conf conf = {
-				.address = realm->addresses[j], .port_min = realm->media_port_min,
-				.port_max = realm->media_port_max, .quarantine_ms = config->limits.port_quarantine_ms,
-				.dscp = realm->dscp_media, .idle_max = idle_pairs_per_pool(n_pools),
-			};
-			char member[32], text[160], address[ADDR_TEXT_MAX];
-			int err = ports_new(&conf, &mine->pools[mine->n_pools]);
-
-			if (err == 0) {
-				mine->n_pools++;
-				continue;
-			}
-			snprintf(member, sizeof(member), "addresses/%u", j);
-			snprintf(text, sizeof(text), "media ports of %s cannot be used: %s",
-				 addr_ip_text(&realm->addresses[j], address), err_str(err));
-			report(errors, realm, member, "the address must be configured on this host, and hold an even "
-			       "port and the odd one above it", text);
-			result = ERR_CONFIG;
-		}
-	}
-	return result;
-}
-
-static int note_own(struct media_engine *engine, const struct config *config)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < config->n_realms; i++)
-		n += config->realms[i].n_addresses + config->realms[i].n_listens;
-	engine->own = calloc(n > 0 ? n : 1, sizeof(*engine->own));
-	if (engine->own == NULL)
-		return -ENOMEM;
-	for (unsigned i = 0; i < config->n_realms; i++) {
-		const struct realm_conf *realm = &config->realms[i];
-
-		for (unsigned j = 0; j < realm->n_addresses; j++)
-			engine->own[engine->n_own++] = (struct target_own){
-				realm->addresses[j], realm->media_port_min, realm->media_port_max, i, true,
-			};
-		for (unsigned j = 0; j < realm->n_listens; j++)
-			engine->own[engine->n_own++] = (struct target_own){
-				realm->listens[j].addr, realm->listens[j].addr.port, realm->listens[j].addr.port, i, false,
-			};
-	}
-	return 0;
-}
-
-static size_t streams_max(const struct media_engine *engine)
-{
-	struct ports_stats stats;
-	size_t pairs = 0;
-
-	for (unsigned i = 0; i < engine->n_realms; i++) {
-		for (unsigned j = 0; j < engine->realms[i].n_pools; j++) {
-			ports_stats(engine->realms[i].pools[j], &stats);
-			pairs += stats.total;
-		}
-	}
-	return pairs / 2 + 1;
-}
-
 static void register_metrics(void)
 {
 	static bool is_done;
@@ -303,24 +138,16 @@ int media_engine_new(struct loop *loop, const struct config *config, struct conf
 {
 	unsigned threads = config->limits.relay_threads > 0 ? config->limits.relay_threads : 1;
 	struct media_engine *engine = calloc(1, sizeof(*engine));
-	int err = -ENOMEM;
+	int err;
 
 	if (engine == NULL)
-		return err;
+		return -ENOMEM;
 	engine->loop = loop;
 	list_init(&engine->sessions);
 	loop_timer_init(&engine->sweep, loop, on_sweep, engine);
-	engine->n_realms = config->n_realms;
-	engine->realms = calloc(config->n_realms + 1, sizeof(*engine->realms));
-	if (engine->realms == NULL)
-		goto out;
-	err = check_realms(config, errors);
+	err = pools_init(&engine->pools, config, errors);
 	if (err == 0)
-		err = open_pools(engine, config, errors);
-	if (err == 0)
-		err = note_own(engine, config);
-	if (err == 0)
-		err = relay_new(loop, threads, streams_max(engine), on_relay_event, engine, &engine->relay);
+		err = relay_new(loop, threads, pools_pairs(&engine->pools) / 2 + 1, on_relay_event, engine, &engine->relay);
 	if (err < 0)
 		goto out;
 	register_metrics();
@@ -338,33 +165,20 @@ void media_engine_free(struct media_engine *engine)
 		return;
 	loop_timer_stop(&engine->sweep);
 	relay_free(engine->relay);
-	for (unsigned i = 0; engine->realms != NULL && i < engine->n_realms; i++)
-		for (unsigned j = 0; j < engine->realms[i].n_pools; j++)
-			ports_free(engine->realms[i].pools[j]);
-	free(engine->realms);
-	free(engine->own);
+	pools_fini(&engine->pools);
 	free(engine);
-}
-
-static const struct media_realm *find_realm(const struct media_engine *engine, const struct realm_conf *realm)
-{
-	/* By name: after a reload the caller's snapshot may number its realms differently. */
-	for (unsigned i = 0; i < engine->n_realms; i++)
-		if (strcmp(engine->realms[i].name, realm->name) == 0)
-			return &engine->realms[i];
-	return NULL;
 }
 
 /* Sessions */
 
 static int set_side(struct media *media, enum media_side side, const struct realm_conf *realm)
 {
-	const struct media_realm *mine = find_realm(media->engine, realm);
+	const struct pools_realm *mine = pools_find(&media->engine->pools, realm);
 
 	if (mine == NULL)
 		return ERR_NOT_FOUND;
 	media->sides[side] = (struct side_policy){
-		.realm = mine, .index = (unsigned)(mine - media->engine->realms), .trust = realm->trust,
+		.realm = mine, .index = (unsigned)(mine - media->engine->pools.realms), .trust = realm->trust,
 		.nat = realm->nat, .window_ms = realm->latch_window_ms,
 	};
 	return 0;
@@ -434,28 +248,6 @@ unsigned media_sessions(const struct media_engine *engine)
 
 /* Streams */
 
-/* The realm's first pool of the family; its others of that family when the first is empty. */
-static int take_pair(const struct media_realm *realm, uint8_t family, uint64_t now_ms, struct ports **ret_pool,
-		     struct ports_pair *ret)
-{
-	int err = -EAFNOSUPPORT;
-
-	for (unsigned i = 0; i < realm->n_pools; i++) {
-		struct ports *pool = realm->pools[i];
-
-		if (family == 0)
-			family = ports_conf(pool)->address.family;
-		if (ports_conf(pool)->address.family != family)
-			continue;
-		err = ports_take(pool, now_ms, ret);
-		if (err == 0)
-			*ret_pool = pool;
-		if (err != ERR_LIMIT)
-			break;
-	}
-	return err;
-}
-
 static struct stream *new_stream(struct media *media, unsigned index)
 {
 	struct stream *stream = calloc(1, sizeof(*stream));
@@ -489,7 +281,8 @@ static void hand_over(struct media *media, struct stream *stream)
 		}
 		side->scope = (struct target_scope){
 			.local = local_addr(stream, i), .realm = media->sides[i].index, .trust = media->sides[i].trust,
-			.nat = media->sides[i].nat, .own = media->engine->own, .n_own = media->engine->n_own,
+			.nat = media->sides[i].nat, .own = media->engine->pools.own,
+			.n_own = media->engine->pools.n_own,
 		};
 	}
 	relay_open(media->engine->relay, &stream->relay, &stream->setup);
@@ -508,10 +301,10 @@ int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uin
 	stream = new_stream(media, index);
 	if (stream == NULL)
 		return -ENOMEM;
-	err = take_pair(media->sides[MEDIA_A].realm, family_a, now_ms, &stream->pools[0], &stream->pairs[0]);
+	err = pools_take(media->sides[MEDIA_A].realm, family_a, now_ms, &stream->pools[0], &stream->pairs[0]);
 	if (err < 0)
 		goto fail;
-	err = take_pair(media->sides[MEDIA_B].realm, family_b, now_ms, &stream->pools[1], &stream->pairs[1]);
+	err = pools_take(media->sides[MEDIA_B].realm, family_b, now_ms, &stream->pools[1], &stream->pairs[1]);
 	if (err < 0) {
 		ports_give(stream->pools[0], &stream->pairs[0], now_ms);
 		goto fail;
@@ -595,7 +388,7 @@ static void fill_in_rtcp(struct media_remote *remote)
 		remote->rtcp.port++; /* from 65535: 0, which is refused below */
 }
 
-static void log_refused(const struct media_realm *realm, const struct addr *addr, enum target target)
+static void log_refused(const struct pools_realm *realm, const struct addr *addr, enum target target)
 {
 	char text[ADDR_TEXT_MAX];
 
@@ -703,9 +496,7 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 		check_timeout(LIST_ENTRY(node, struct media, node), now_ms);
 	}
 	engine->sweep_next = NULL;
-	for (unsigned i = 0; i < engine->n_realms; i++)
-		for (unsigned j = 0; j < engine->realms[i].n_pools; j++)
-			ports_tick(engine->realms[i].pools[j], now_ms);
+	pools_tick(&engine->pools, now_ms);
 }
 
 /* Statistics */
@@ -762,7 +553,7 @@ int media_stats(const struct media *media, unsigned index, enum media_side side,
 unsigned media_pool_stats(const struct media_engine *engine, const struct realm_conf *realm, struct media_pool_stats *out,
 			  unsigned max)
 {
-	const struct media_realm *mine = find_realm(engine, realm);
+	const struct pools_realm *mine = pools_find(&engine->pools, realm);
 	unsigned n = 0;
 
 	for (; mine != NULL && n < mine->n_pools && n < max; n++) {
