@@ -17,8 +17,16 @@ is_installed() {
 	[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+# A fresh machine or container may have no package lists yet, or old ones.
+apt_install() {
+	local install=(apt-get install -y -q --no-install-recommends "$@")
+
+	export DEBIAN_FRONTEND=noninteractive
+	"${install[@]}" || { apt-get update -q && "${install[@]}"; }
+}
+
 install_packages() {
-	local list=$1 name reason missing=()
+	local list=$1 name reason log missing=()
 	shift
 	if ! command -v dpkg-query >/dev/null; then
 		echo "This is not a Debian system: the packages of $list must be there under their names here."
@@ -35,11 +43,12 @@ install_packages() {
 		return 2
 	fi
 	echo "installing ${#missing[@]} packages with apt-get"
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null ||
-		{ apt-get update -q </dev/null &&
-			apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null; } || {
+	log=$(mktemp)
+	if ! apt_install "${missing[@]}" >"$log" 2>&1 </dev/null; then
+		tail -n 15 "$log" >&2
+		rm -f "$log"
 		echo "apt-get could not install: ${missing[*]}" >&2
 		return 2
-	}
+	fi
+	rm -f "$log"
 }
