@@ -5,9 +5,10 @@
 #include "core/log.h"
 #include "core/metrics.h"
 
-enum { STARTED, ANSWERED, FAILED, SETUP_SECONDS, CONNECTED_SECONDS, METRICS };
+enum { ACTIVE, STARTED, ANSWERED, FAILED, SETUP_SECONDS, CONNECTED_SECONDS, METRICS };
 
 static struct metric metrics[METRICS] = {
+	[ACTIVE] = { "postern_calls_active", NULL, "Calls that are up or being set up.", METRIC_GAUGE, 1, 0 },
 	[STARTED] = { "postern_calls_total", "result=\"attempted\"", "Calls by result; attempted counts every INVITE outside a dialog.",
 		      METRIC_COUNTER, 1, 0 },
 	[ANSWERED] = { "postern_calls_total", "result=\"answered\"", "Calls by result; attempted counts every INVITE outside a dialog.",
@@ -26,12 +27,14 @@ static void on_call(void *arg, const struct bus_event *event)
 	switch (event->type) {
 	case BUS_CALL_STARTED:
 		metric_add(&metrics[STARTED], 1);
+		metric_add(&metrics[ACTIVE], 1);
 		break;
 	case BUS_CALL_ANSWERED:
 		metric_add(&metrics[ANSWERED], 1);
 		metric_add(&metrics[SETUP_SECONDS], event->duration_ms);
 		break;
 	default:
+		metric_add(&metrics[ACTIVE], -1);
 		if (event->code < 200 || event->code >= 300)
 			metric_add(&metrics[FAILED], 1);
 		metric_add(&metrics[CONNECTED_SECONDS], event->duration_ms);

@@ -170,8 +170,16 @@ static void in_dialog(struct b2bua *b, struct server_txn *txn, const struct sip_
 	}
 }
 
-static void reply_options(struct server_txn *txn)
+static void reply_options(struct server_txn *txn, const struct sip_msg *request)
 {
+	char text[512];
+	struct buf unsupported = buf_of(text, sizeof(text));
+
+	topology_unsupported(request, &unsupported);
+	if (unsupported.len > 0) {
+		server_txn_reply(txn, &(struct sip_reply){ .status = 420, .headers = buf_span(&unsupported) });
+		return;
+	}
 	server_txn_reply(txn, &(struct sip_reply){ .status = 200,
 						    .headers = SPAN_LIT("Allow: " TOPOLOGY_ALLOW "\r\n"
 									"Accept: application/sdp, multipart/mixed\r\n") });
@@ -190,7 +198,7 @@ static void on_request(void *arg, struct server_txn *txn, const struct sip_msg *
 		call_incoming(b, txn, request);
 		break;
 	case SIP_OPTIONS:
-		reply_options(txn);
+		reply_options(txn, request);
 		break;
 	case SIP_BYE:
 	case SIP_UPDATE:

@@ -390,19 +390,43 @@ static void send_bye(struct call *call, enum media_side side, struct span header
 		leg->is_over = true;
 }
 
+/* What the BYEs of a call that the gateway ends say about it (RFC 3326). */
+static struct span reason_line(enum call_event_type event)
+{
+	switch (event) {
+	case CALL_MEDIA_TIMEOUT:
+		return SPAN_LIT("Reason: Q.850;cause=102;text=\"Media timeout\"\r\n");
+	case CALL_MAX_DURATION:
+		return SPAN_LIT("Reason: Q.850;cause=102;text=\"Maximum duration\"\r\n");
+	case CALL_HANGUP:
+		return SPAN_LIT("Reason: Q.850;cause=31;text=\"Ended by the operator\"\r\n");
+	case CALL_NO_ACK:
+		return SPAN_LIT("Reason: SIP;cause=408;text=\"No ACK\"\r\n");
+	case CALL_BAD_SDP:
+		return SPAN_LIT("Reason: SIP;cause=488;text=\"Session description refused\"\r\n");
+	case CALL_LOST:
+		return SPAN_LIT("Reason: SIP;cause=481;text=\"Dialog lost\"\r\n");
+	default:
+		return SPAN_NONE;
+	}
+}
+
+static void bye_leg(struct call *call, enum media_side side, const struct call_event *event)
+{
+	if (event->type == CALL_LOST && event->side == side)
+		call->leg[side].is_over = true;
+	send_bye(call, side, reason_line(event->type));
+}
+
 static enum call_event_type bye_a(struct call *call, const struct call_event *event)
 {
-	if (event->type == CALL_LOST && event->side == MEDIA_A)
-		call->leg[MEDIA_A].is_over = true;
-	send_bye(call, MEDIA_A, SPAN_NONE);
+	bye_leg(call, MEDIA_A, event);
 	return CALL_NOTHING;
 }
 
 static enum call_event_type bye_b(struct call *call, const struct call_event *event)
 {
-	if (event->type == CALL_LOST && event->side == MEDIA_B)
-		call->leg[MEDIA_B].is_over = true;
-	send_bye(call, MEDIA_B, SPAN_NONE);
+	bye_leg(call, MEDIA_B, event);
 	return CALL_NOTHING;
 }
 

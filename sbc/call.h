@@ -215,6 +215,7 @@ int call_offer(struct exchange *x, enum media_side from, const struct sip_msg *m
 int call_answer(struct exchange *x, enum media_side from, const struct sip_msg *msg, bool is_preview, struct body_out *out);
 void call_offer_failed(struct exchange *x); /* back to what was before */
 bool call_has_sdp(const struct sip_msg *msg);
+bool call_is_body_whole(const struct sip_msg *msg); /* false: a multipart that cannot be taken apart */
 
 /* ---- call_record.c ---- */
 void call_record(struct call *call, store_done_fn *done);

@@ -41,6 +41,13 @@ bool call_has_sdp(const struct sip_msg *msg)
 	return find_sdp(msg, &part) == 0 && part.sdp.ptr != NULL;
 }
 
+bool call_is_body_whole(const struct sip_msg *msg)
+{
+	struct mime_part part;
+
+	return find_sdp(msg, &part) == 0;
+}
+
 static int parse(struct call *call, struct span sdp, struct offer *ret)
 {
 	struct offer_error error = { "", 0 };

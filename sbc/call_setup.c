@@ -71,6 +71,8 @@ static struct refusal check_request(struct call *call, const struct sip_msg *inv
 		return (struct refusal){ 420, "unsupported-extension", buf_span(unsupported) };
 	if (span_is_empty(invite->contact.uri))
 		return refusal(400, "no-contact");
+	if (!call_is_body_whole(invite))
+		return refusal(400, "bad-body");
 	if (!span_is_empty(invite->body) && !call_has_sdp(invite))
 		return (struct refusal){ 415, "unsupported-body", SPAN_LIT("Accept: application/sdp, multipart/mixed\r\n") };
 	return accepted;
