@@ -1,0 +1,127 @@
+"""The programs that are measured. Each is a context manager: inside the block it runs and answers SIP on port 5060 of
+both addresses; `pids()` are all processes that belong to it."""
+import http.client
+import json
+import socket
+import sqlite3
+
+from calls import rig
+
+
+class System:
+    name = None
+
+    def __init__(self, bench):
+        self.rig, self.processes = bench, []
+        self.folder = bench.new_folder(self.name)
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.stop()
+
+    def spawn(self, *command):
+        log = self.folder / f"{len(self.processes)}.log"
+        process = rig.Process(self.rig.gateway, log, *command)
+        self.processes.append(process)
+        return process
+
+    def wait_ready(self, process, is_ready):
+        def check():
+            if not process.is_running():
+                raise rig.Failure(f"{process.name} did not start:\n{process.last_lines()}")
+            return is_ready()
+        rig.wait_until(check, 20, f"{process.name} is ready")
+
+    def pids(self):
+        return [pid for process in self.processes for pid in rig.process_tree(process.pid)]
+
+
+class Postern(System):
+    name = "postern"
+    programs = {}
+
+    def start(self):
+        # The gateway makes this folder itself, after which it belongs to the account that it runs as.
+        self.data = self.folder / "data"
+        config = self.folder / "postern.yaml"
+        template = (rig.HERE / "postern.yaml").read_text("utf-8")
+        config.write_text(template.replace("@DIRECTORY@", str(self.data)))
+        process = self.spawn(self.rig.build / "posternd", "--config", config)
+        self.wait_ready(process, self._answers)
+
+    def _answers(self):
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path):
+        """(status, body) of a GET on the REST interface; the body decoded when it is JSON."""
+        connection = http.client.HTTPConnection("localhost", timeout=10)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(10)
+        try:
+            connection.sock.connect(str(self.data / "api.sock"))
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+            return response.status, json.loads(body) if "json" in response.getheader("Content-Type", "") else body
+        finally:
+            connection.close()
+
+    def realms(self):
+        status, body = self.get("/v1/realms")
+        if status != 200:
+            raise rig.Failure(f"GET /v1/realms: {status} {body}")
+        return body["items"]
+
+    def database_bytes(self):
+        return sum(path.stat().st_size for path in self.data.glob("postern.db*"))
+
+    def stored_calls(self):
+        """Records of answered calls. Only after the gateway has ended, which stores the last ones."""
+        database = sqlite3.connect(self.data / "postern.db")
+        try:
+            return database.execute("SELECT count(*) FROM cdr WHERE status = 200").fetchone()[0]
+        finally:
+            database.close()
+
+
+class Kamailio(System):
+    programs = {"kamailio": "kamailio"}
+    config = None
+
+    def start(self):
+        process = self.spawn("kamailio", "-DD", "-E", "-f", rig.HERE / self.config, "-m", "512", "-M", "16",
+                             "-Y", self.folder, "-w", self.folder)
+        self.wait_ready(process, lambda: rig.has_udp_port(process.pid, 5060))
+        # The last of its processes are forked after the sockets are there.
+        rig.wait_until(lambda: len(rig.process_tree(process.pid)) >= 6, 10, "kamailio's processes")
+
+
+class KamailioPlain(Kamailio):
+    name = "kamailio_plain"
+    config = "kamailio-plain.cfg"
+
+
+class KamailioTopoh(Kamailio):
+    name = "kamailio_topoh_rtpengine"
+    config = "kamailio-topoh.cfg"
+    programs = {"kamailio": "kamailio", "rtpengine": "rtpengine-daemon"}
+
+    def start(self):
+        config = rig.HERE / "rtpengine.conf"
+        process = self.spawn("rtpengine", f"--config-file={config}", "--foreground", "--log-stderr")
+        self.wait_ready(process, lambda: rig.has_udp_port(process.pid, 2223))
+        super().start()
+
+
+PEERS = [KamailioPlain, KamailioTopoh]
