@@ -74,7 +74,7 @@ const char *latch_state_text(enum latch_state state);
 
 struct media_stats { /* of what was received on one side of one stream */
 	uint64_t packets, bytes;        /* accepted RTP (or plain datagrams); bytes of UDP payload */
-	uint64_t sent;                  /* of those, sent on through the other side */
+	uint64_t sent;                  /* of those, sent on through the other side; trails by the batch being sent */
 	uint64_t rtcp_packets;
 	uint64_t lost;                  /* RFC 3550 expected minus received, not below 0 */
 	uint64_t reordered;

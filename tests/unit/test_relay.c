@@ -119,7 +119,9 @@ static void test_early_packets(void)
 	rig_remotes(&rig, &phone_at, NULL);
 	rig_send(phone, &gate_a, rig_rtp(0, 2)); /* the answer is not known */
 	rig_send(trunk, &gate_b, rig_rtp(0, 2));
-	for (int i = 0; i < 2000 && rig_stats(&rig, MEDIA_A).dropped_early < 2; i++)
+	/* Both sides: a packet still waiting in its socket is judged by what is known when it is read. */
+	for (int i = 0; i < 2000 && (rig_stats(&rig, MEDIA_A).dropped_early < 2 ||
+				     rig_stats(&rig, MEDIA_B).dropped_early < 1); i++)
 		rig_pause_ms(1);
 	rig_remotes(&rig, NULL, &trunk_at);
 	CU_ASSERT(crosses(phone, &gate_a, trunk, 3));
@@ -127,6 +129,7 @@ static void test_early_packets(void)
 	stats = rig_stats(&rig, MEDIA_A);
 	CU_ASSERT_EQUAL(stats.dropped_early, 2);
 	CU_ASSERT_EQUAL(stats.packets, 1);
+	CU_ASSERT_EQUAL(rig_stats(&rig, MEDIA_B).dropped_early, 1);
 	end();
 }
 
@@ -388,6 +391,8 @@ static void test_burst_comes_through_in_order(void)
 		for (uint16_t i = 1; i <= 60; i++)
 			CU_ASSERT(rig_is_rtp(trunk, (uint16_t)(round * 60 + i), NULL));
 	}
+	for (int i = 0; i < 2000 && rig_stats(&rig, MEDIA_A).sent < 601; i++) /* counted after the send has returned */
+		rig_pause_ms(1);
 	CU_ASSERT_EQUAL(rig_stats(&rig, MEDIA_A).sent, 601);
 	CU_ASSERT_EQUAL(rig_stats(&rig, MEDIA_A).dropped_overload, 0);
 	end();
