@@ -19,6 +19,7 @@
 enum {
 	HISTORY_MAX = 1000,       /* ended calls that the API still shows */
 	CALLS_PAGE_MAX = 1000,
+	RELEASE_BYTES = 8192,     /* for one dialog, while it is being ended */
 };
 
 /* ---- tables ---------------------------------------------------------------------------------------------------------------- */
@@ -235,7 +236,26 @@ static void on_ack(void *arg, const struct sip_msg *ack)
 	}
 }
 
-/* A copy of a 2xx whose transaction is gone. When the call is still there its ACK is repeated. */
+void b2bua_release(struct b2bua *b, const struct sip_msg *response)
+{
+	struct arena *arena = arena_new(RELEASE_BYTES);
+	struct dialog dialog;
+	struct dialog_text text;
+	struct sip_request request;
+	struct client_txn *txn;
+
+	if (arena == NULL || dialog_init_unwanted(&dialog, arena, response) != 0)
+		goto out;
+	if (dialog_request(&dialog, SIP_ACK, response->cseq, &text, &request) == 0)
+		sip_stack_ack(b->stack, &request);
+	if (dialog_request(&dialog, SIP_BYE, 0, &text, &request) == 0)
+		client_txn_new(b->stack, &request, NULL, NULL, &txn);
+out:
+	arena_free(arena);
+}
+
+/* A 2xx whose transaction is gone. The call that is still there repeats its ACK. One that is nobody's, because its call ended or
+ * went on to another target, is released; only peers get initial INVITEs, so nobody else can make us send. */
 static void on_stray_2xx(void *arg, const struct sip_msg *response)
 {
 	struct b2bua *b = arg;
@@ -246,6 +266,8 @@ static void on_stray_2xx(void *arg, const struct sip_msg *response)
 	if (call != NULL && span_eq(dialog->call_id, response->call_id) && side_of(call, dialog) == MEDIA_B &&
 	    span_eq(dialog->remote_tag, response->to.tag) && response->cseq == call->invite.uac_cseq)
 		exchange_ack_far(&call->invite);
+	else if (call == NULL && config_peer_of(b->config, &b->config->realms[response->flow.realm], &response->flow.remote))
+		b2bua_release(b, response);
 }
 
 static void on_trace(void *arg, bool is_out, const struct sip_flow *flow, struct span call_id, struct span bytes)

@@ -178,6 +178,8 @@ struct b2bua {
 int b2bua_index(struct b2bua *b2bua, struct leg *leg, struct call *call); /* makes the dialog findable; 0 or ERR_LIMIT */
 void b2bua_unindex(struct b2bua *b2bua, struct leg *leg);
 void b2bua_retire(struct b2bua *b2bua, struct call *call); /* to history; may free older ones */
+/* A 2xx to an INVITE of ours that is no call's, or no longer: ACK and BYE (RFC 3261 13.2.2.4). */
+void b2bua_release(struct b2bua *b2bua, const struct sip_msg *response);
 struct call *b2bua_call_new(struct b2bua *b2bua);           /* NULL at the limit */
 void b2bua_call_free(struct call *call);
 

@@ -257,36 +257,18 @@ int call_try_next(struct call *call)
 
 /* ---- the INVITE of leg B -------------------------------------------------------------------------------------------------- */
 
-/* A 2xx of another branch of a fork: it is not the call's any more, so it gets its ACK and BYE (RFC 3261 13.2.2.4). */
-static void release_fork(struct call *call, const struct sip_msg *response)
-{
-	struct dialog fork = call->leg[MEDIA_B].dialog;
-	struct dialog_text text;
-	struct sip_request request;
-	struct client_txn *txn;
-
-	fork.remote_target = SPAN_NONE;
-	if (dialog_learn(&fork, response) != 0)
-		return;
-	if (dialog_request(&fork, SIP_ACK, call->invite.uac_cseq, &text, &request) == 0)
-		sip_stack_ack(call->b2bua->stack, &request);
-	fork.local_cseq = call->leg[MEDIA_B].dialog.local_cseq + 1;
-	if (dialog_request(&fork, SIP_BYE, 0, &text, &request) == 0 &&
-	    client_txn_new(call->b2bua->stack, &request, on_b_invite, call, &txn) == 0)
-		client_txn_unbind(txn);
-	call_step(call, "", "a second branch of the callee answered too and was released");
-}
-
 static void on_success(struct call *call, const struct sip_msg *response)
 {
 	const struct leg *leg = &call->leg[MEDIA_B];
 
-	if (!leg->is_confirmed)
+	if (!leg->is_confirmed) {
 		call_event(call, &(struct call_event){ .type = CALL_ANSWER, .side = MEDIA_B, .msg = response });
-	else if (span_eq(leg->dialog.remote_tag, response->to.tag))
+	} else if (span_eq(leg->dialog.remote_tag, response->to.tag)) {
 		exchange_ack_far(&call->invite);
-	else
-		release_fork(call, response);
+	} else {
+		call_step(call, "", "a second branch of the callee answered too and was released");
+		b2bua_release(call->b2bua, response);
+	}
 }
 
 /* RFC 3261 16.7, 21.5.4: another target may do better after 503, silence or an unreachable host. */

@@ -285,8 +285,9 @@ bool client_txn_receive(struct client_txn *txn, const struct sip_msg *response)
 	enum event event = response->status < 200 ? ON_1XX : response->status < 300 ? ON_2XX : ON_FAIL;
 	if (!machine[txn->state][event].action)
 		return false;
+	bool is_wanted = txn->fn || event != ON_2XX || response->method != SIP_INVITE;
 	run(txn, event, response);
-	return true;
+	return is_wanted;
 }
 
 const struct sip_flow *client_txn_flow(const struct client_txn *txn)

@@ -152,6 +152,21 @@ int dialog_init_uac(struct dialog *dialog, struct arena *arena, const struct sip
 	return set_target(dialog, parties->target);
 }
 
+int dialog_init_unwanted(struct dialog *dialog, struct arena *arena, const struct sip_msg *response)
+{
+	struct buf tag = buf_of(dialog->local_tag, sizeof(dialog->local_tag) - 1);
+
+	memset(dialog, 0, sizeof(*dialog));
+	buf_put(&tag, response->from.tag); /* ours, as we wrote it */
+	dialog->arena = arena;
+	dialog->flow = response->flow;
+	dialog->call_id = arena_dup(arena, response->call_id);
+	dialog->local = without_tag(arena, &response->from);
+	dialog->remote = without_tag(arena, &response->to);
+	dialog->local_cseq = response->cseq;
+	return tag.is_full || arena_is_exhausted(arena) ? ERR_LIMIT : dialog_learn(dialog, response);
+}
+
 int dialog_learn(struct dialog *dialog, const struct sip_msg *response)
 {
 	int err;

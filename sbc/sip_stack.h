@@ -26,7 +26,8 @@ struct sip_user {
 	void (*on_request)(void *arg, struct server_txn *txn, const struct sip_msg *request);
 	/* An ACK that matches no transaction's non-2xx final: for a 2xx, or stray. Never answer it. */
 	void (*on_ack)(void *arg, const struct sip_msg *ack);
-	/* A 2xx to INVITE that matches no transaction (late copy): ACK it by dialog. Other stray responses are dropped. */
+	/* A 2xx to INVITE that matches no transaction (late copy), or one that was unbound: ACK it by dialog. Other stray
+	 * responses are dropped. */
 	void (*on_stray_2xx)(void *arg, const struct sip_msg *response);
 	/* Every message in and out that belongs to a transaction or dialog, for the message ladder; may be NULL.
 	 * call_id as on the wire. */

@@ -104,7 +104,8 @@ void server_txn_free_all(struct sip_stack *stack);
 
 /* ---- client_txn.c ---- */
 struct client_txn *client_txn_find(const struct sip_stack *stack, const struct sip_msg *response);
-/* False when the response does not come from where the request went, or is a 2xx that the machine no longer takes. */
+/* False when the response does not come from where the request went, or is a 2xx to INVITE that the machine no
+ * longer takes, or that has no user any more. */
 bool client_txn_receive(struct client_txn *txn, const struct sip_msg *response);
 const struct sip_flow *client_txn_flow(const struct client_txn *txn);
 void client_txn_free_all(struct sip_stack *stack);
