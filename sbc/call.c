@@ -62,12 +62,10 @@ static const struct row table[] = {
 	{ CALL_CANCELLING, CALL_ANSWER, CALL_ENDING, { release_late } },
 	{ CALL_CANCELLING, CALL_REJECT, CALL_ENDING, { check } },
 	{ CALL_CANCELLING, CALL_BYE, CALL_CANCELLING, { refuse_bye } },
-	{ CALL_CANCELLING, CALL_CHECK, CALL_CANCELLING, { check } },
 
 	{ CALL_ENDING, CALL_ACK, CALL_ENDING, { ack_ended } },
 	{ CALL_ENDING, CALL_NO_ACK, CALL_ENDING, { ack_ended } },
 	{ CALL_ENDING, CALL_BYE, CALL_ENDING, { crossing_bye } },
-	{ CALL_ENDING, CALL_REJECT, CALL_ENDING, { check } },
 	{ CALL_ENDING, CALL_CHECK, CALL_ENDING, { check } },
 };
 
