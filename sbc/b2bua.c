@@ -240,7 +240,7 @@ void b2bua_release(struct b2bua *b, const struct sip_msg *response)
 {
 	struct arena *arena = arena_new(RELEASE_BYTES);
 	struct dialog dialog;
-	struct dialog_text text;
+	SCRATCH struct dialog_text text;
 	struct sip_request request;
 	struct client_txn *txn;
 

@@ -373,7 +373,7 @@ static bool is_bye_early(const struct call *call, enum media_side side)
 static void send_bye(struct call *call, enum media_side side, struct span headers)
 {
 	struct leg *leg = &call->leg[side];
-	struct dialog_text text;
+	SCRATCH struct dialog_text text;
 	struct sip_request bye;
 
 	if (!leg->is_confirmed || leg->is_over || leg->bye != NULL || is_bye_early(call, side))

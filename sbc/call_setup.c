@@ -214,7 +214,7 @@ static int send_invite(struct call *call)
 	struct leg *leg = &call->leg[MEDIA_B];
 	char contact_text[ADDR_TEXT_MAX + 8];
 	struct buf contact = buf_of(contact_text, sizeof(contact_text));
-	struct dialog_text text;
+	SCRATCH struct dialog_text text;
 	struct sip_request out;
 	int err = dialog_request(&leg->dialog, SIP_INVITE, 0, &text, &out);
 

@@ -5,8 +5,6 @@
 #include "core/err.h"
 #include "core/rnd.h"
 
-enum { ROUTES_TEXT_MAX = 4096 };
-
 /* From or To without its tag: what identifies the party, not the dialog. */
 static struct span without_tag(struct arena *arena, const struct sip_name_addr *party)
 {
@@ -22,11 +20,12 @@ static bool is_loose(const struct sip_name_addr *route)
 	return sip_uri_parse(route->uri, &uri) == 0 && sip_param(uri.params, "lr", &value);
 }
 
-/* The route set as ready header lines. A strict first hop takes the Request-URI and the target moves to the end. */
+/* The route set as ready header lines. A strict first hop takes the Request-URI; the target, which may still move, then goes to the end
+ * of each request's routes. */
 static int set_routes(struct dialog *dialog, const struct sip_msg *msg, bool reverse)
 {
 	unsigned n = msg->n_record_routes;
-	SCRATCH char text[ROUTES_TEXT_MAX];
+	SCRATCH char text[DIALOG_ROUTES_MAX];
 	struct buf out = buf_of(text, sizeof(text));
 	struct span strict = SPAN_NONE;
 
@@ -42,11 +41,6 @@ static int set_routes(struct dialog *dialog, const struct sip_msg *msg, bool rev
 		buf_puts(&out, "Route: ");
 		buf_put(&out, hop->text);
 		buf_puts(&out, "\r\n");
-	}
-	if (!span_is_empty(strict)) {
-		buf_puts(&out, "Route: <");
-		buf_put(&out, dialog->remote_target);
-		buf_puts(&out, ">\r\n");
 	}
 	if (out.is_full)
 		return ERR_LIMIT;
@@ -210,11 +204,21 @@ int dialog_accept_cseq(struct dialog *dialog, const struct sip_msg *request)
 	return 0;
 }
 
+/* Behind a strict router the target is the last route (RFC 3261 12.2.1.1). */
+static void end_routes(const struct dialog *dialog, struct buf *out)
+{
+	buf_put(out, dialog->routes);
+	buf_puts(out, "Route: <");
+	buf_put(out, dialog->remote_target);
+	buf_puts(out, ">\r\n");
+}
+
 int dialog_request(struct dialog *dialog, enum sip_method method, uint32_t cseq, struct dialog_text *text,
 		   struct sip_request *ret)
 {
 	struct buf from = buf_of(text->from, sizeof(text->from));
 	struct buf to = buf_of(text->to, sizeof(text->to));
+	struct buf routes = buf_of(text->routes, sizeof(text->routes));
 	struct span uri = span_is_empty(dialog->strict_target) ? dialog->remote_target : dialog->strict_target;
 
 	buf_put(&from, dialog->local);
@@ -225,7 +229,9 @@ int dialog_request(struct dialog *dialog, enum sip_method method, uint32_t cseq,
 		buf_puts(&to, ";tag=");
 		buf_put(&to, dialog->remote_tag);
 	}
-	if (from.is_full || to.is_full || span_is_empty(uri))
+	if (!span_is_empty(dialog->strict_target))
+		end_routes(dialog, &routes);
+	if (from.is_full || to.is_full || routes.is_full || span_is_empty(uri))
 		return ERR_LIMIT;
 	*ret = (struct sip_request){
 		.method = sip_method_name(method),
@@ -236,7 +242,7 @@ int dialog_request(struct dialog *dialog, enum sip_method method, uint32_t cseq,
 		.call_id = dialog->call_id,
 		.cseq = cseq != 0 ? cseq : ++dialog->local_cseq,
 		.max_forwards = 70,
-		.routes = dialog->routes,
+		.routes = span_is_empty(dialog->strict_target) ? dialog->routes : buf_span(&routes),
 	};
 	return 0;
 }

@@ -18,7 +18,7 @@ struct dialog {
 	struct span local, remote;   /* From/To values without tags, in the form we send: "<sip:alice@192.0.2.10>" */
 	struct span remote_target;   /* URI of the far end's Contact, in target_text */
 	char target_text[GUARD_URI_MAX]; /* a buffer of its own: refreshes must not eat the arena */
-	struct span routes;          /* ready Route lines, or empty */
+	struct span routes;          /* ready Route lines, without a strict first one and its end, or empty */
 	struct span strict_target;   /* Request-URI when the first route is a strict router (no ;lr), else empty */
 	uint32_t local_cseq;
 	uint32_t remote_cseq;
@@ -48,10 +48,13 @@ bool dialog_owns(const struct dialog *dialog, const struct sip_msg *request);
 /* Checks and takes the CSeq of a request from the far end. 0, or ERR_STATE when it is not above the last (500). */
 int dialog_accept_cseq(struct dialog *dialog, const struct sip_msg *request);
 
-/* Fills in what a request inside the dialog needs; CSeq is the next one, or `cseq` when not 0 (ACK). from_to gives room for the From and
- * To values with tags. 0 or ERR_LIMIT. */
+enum { DIALOG_ROUTES_MAX = 4096 };
+
+/* Fills in what a request inside the dialog needs; CSeq is the next one, or `cseq` when not 0 (ACK). text gives room for From and To with
+ * their tags, and for the routes behind a strict router. 0 or ERR_LIMIT. */
 struct dialog_text {
 	char from[512], to[512];
+	char routes[DIALOG_ROUTES_MAX + GUARD_URI_MAX + 16];
 };
 int dialog_request(struct dialog *dialog, enum sip_method method, uint32_t cseq, struct dialog_text *text,
 		   struct sip_request *ret);

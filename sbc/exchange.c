@@ -131,7 +131,7 @@ static bool may_cross(struct call *call, enum media_side near, struct server_txn
 void exchange_ack_far(struct exchange *x)
 {
 	struct leg *far = &x->call->leg[far_of(x)];
-	struct dialog_text text;
+	SCRATCH struct dialog_text text;
 	struct sip_request ack;
 
 	if (x->is_reversed && x->offer_phase != OFFER_SETTLED)
@@ -301,7 +301,7 @@ static int send_far(struct exchange *x, const struct sip_msg *request, const str
 	SCRATCH char lines[CALL_HEADERS_MAX];
 	char contact_text[ADDR_TEXT_MAX + 8];
 	struct buf headers = buf_of(lines, sizeof(lines)), contact = buf_of(contact_text, sizeof(contact_text));
-	struct dialog_text text;
+	SCRATCH struct dialog_text text;
 	struct sip_request out;
 	int err = dialog_request(&far->dialog, request->method, 0, &text, &out);
 
