@@ -32,7 +32,11 @@ def shared_folder():
 
 
 def say(text=""):
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:               # whoever read it has gone: then it is over
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        Interruption.is_wanted = True
 
 
 class Demo:
