@@ -76,10 +76,7 @@ def report(name, unit, values):
 def main():
     options = options_of(sys.argv[1:])
     systems = [gateways.Postern] + ([] if options.no_peers else gateways.PEERS)
-    programs = {"sipp": "sip-tester", "ip": "iproute2", "nsenter": "util-linux"}
-    for system in systems:
-        programs.update(system.programs)
-    rig.check_tools(options.build, programs)
+    rig.check_tools(options.build, {name: package for s in systems for name, package in s.programs.items()})
     is_clean = True
     with rig.Rig(options.build, options.directory) as bench:
         for rate in options.rates:

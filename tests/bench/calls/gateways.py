@@ -83,6 +83,13 @@ class Postern(System):
             raise rig.Failure(f"GET /v1/realms: {status} {body}")
         return body["items"]
 
+    def live_calls(self):
+        return sum(realm["calls_active"] for realm in self.realms())
+
+    def media_ports(self):
+        """Pairs of ports that no other call can have now: in use, or in quarantine behind a call."""
+        return sum(pool["pairs_used"] + pool["pairs_quarantined"] for realm in self.realms() for pool in realm["pools"])
+
     def database_bytes(self):
         return sum(path.stat().st_size for path in self.data.glob("postern.db*"))
 

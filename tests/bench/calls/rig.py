@@ -23,6 +23,8 @@ import netns  # noqa: E402
 GATEWAY_OUTER, GATEWAY_INNER = "192.0.2.1", "198.51.100.1"
 CALLER, CALLEE = "192.0.2.10", "198.51.100.20"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# What every benchmark here needs, and the Debian package that has it.
+PROGRAMS = {"sipp": "sip-tester", "ip": "iproute2", "nsenter": "util-linux"}
 
 
 class Failure(Exception):
@@ -48,8 +50,9 @@ def add_common_options(parser):
                              "temporary folder)")
 
 
-def check_tools(build, programs):
+def check_tools(build, programs=None):
     """Fails unless everything is there that the benchmark needs."""
+    programs = {**PROGRAMS, **(programs or {})}
     if os.geteuid() != 0:
         raise Failure("needs root, to make network namespaces")
     for program, package in programs.items():

@@ -54,7 +54,8 @@ class Traffic:
         try:
             self.uas = self._sipp("uas", self.rig.callee, rig.CALLEE)
             rig.wait_until(self._listens, 10, "SIPp as the callee is ready")
-            self.uac = self._sipp("uac", self.rig.caller, rig.CALLER, "-s", "1000", "-m", self.calls, "-l", self.calls,
+            at_a_time = min(self.calls, round(self.rate * (self.hold + 5)))  # that many only when it does not keep up
+            self.uac = self._sipp("uac", self.rig.caller, rig.CALLER, "-s", "1000", "-m", self.calls, "-l", at_a_time,
                                   "-r", self.rate, "-d", int(self.hold * 1000), f"{rig.GATEWAY_OUTER}:5060")
         except BaseException:
             self.__exit__()
