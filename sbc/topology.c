@@ -5,6 +5,8 @@
  * Contact, From, To, Call-ID, CSeq, Max-Forwards, Content-Length, Content-Type. */
 #include "sbc/topology.h"
 
+#include "sbc/sip_char.h"
+
 enum {
 	REQUEST = 1,
 	RESPONSE = 2,
@@ -118,18 +120,20 @@ static void carry_methods(const struct sip_header *header, struct buf *out)
 	carry_tokens(header, is_allowed_method, out);
 }
 
-/* Protocol and cause cross, the free text does not: it likes to name hosts. */
+/* Protocol and cause cross, the free text does not: it likes to name hosts. Nor does what is not a protocol's name. */
 static void carry_reason(const struct sip_header *header, struct buf *out)
 {
 	struct span list = header->value, element;
 
 	while (sip_list_next(&list, &element)) {
 		size_t end = span_find(element, ';');
-		struct span cause;
+		struct span protocol = span_trim(span_sub(element, 0, end)), cause;
 		uint32_t number;
 
+		if (protocol.len == 0 || sip_char_run(protocol, 0, CHAR_TOKEN) < protocol.len)
+			continue;
 		buf_puts(out, "Reason: ");
-		buf_put(out, span_trim(span_sub(element, 0, end)));
+		buf_put(out, protocol);
 		if (sip_param(span_sub(element, end + 1, element.len), "cause", &cause) &&
 		    span_to_u32(cause, 999, &number) == 0) {
 			buf_puts(out, ";cause=");
