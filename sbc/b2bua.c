@@ -141,6 +141,12 @@ static struct dialog *find_dialog(struct b2bua *b, const struct sip_msg *request
 	return dialog != NULL && dialog_owns(dialog, request) ? dialog : NULL;
 }
 
+/* With a callee that has not answered at all there is no dialog yet, though it may know our tag. */
+static bool has_begun(const struct leg *leg)
+{
+	return leg->is_confirmed || !span_is_empty(leg->dialog.remote_tag);
+}
+
 static enum media_side side_of(const struct call *call, const struct dialog *dialog)
 {
 	return dialog == &call->leg[MEDIA_A].dialog ? MEDIA_A : MEDIA_B;
@@ -152,11 +158,11 @@ static void in_dialog(struct b2bua *b, struct server_txn *txn, const struct sip_
 	struct call *call = dialog != NULL ? dialog->owner : NULL;
 	enum media_side side;
 
-	if (call == NULL) {
+	side = call != NULL ? side_of(call, dialog) : MEDIA_A;
+	if (call == NULL || (side == MEDIA_B && !has_begun(&call->leg[MEDIA_B]))) {
 		server_txn_reply_simple(txn, 481);
 		return;
 	}
-	side = side_of(call, dialog);
 	if (dialog_accept_cseq(dialog, request) != 0) {
 		server_txn_reply_simple(txn, 500);
 	} else if (request->method == SIP_BYE) {

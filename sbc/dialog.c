@@ -165,9 +165,7 @@ int dialog_learn(struct dialog *dialog, const struct sip_msg *response)
 {
 	int err;
 
-	if (span_is_empty(response->to.tag))
-		return 0;
-	if (!span_eq(dialog->remote_tag, response->to.tag)) {
+	if (!span_is_empty(response->to.tag) && !span_eq(dialog->remote_tag, response->to.tag)) {
 		dialog->remote_tag = arena_dup(dialog->arena, response->to.tag);
 		if (dialog->remote_tag.ptr == NULL)
 			return ERR_LIMIT;

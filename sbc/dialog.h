@@ -39,7 +39,7 @@ int dialog_init_uac(struct dialog *dialog, struct arena *arena, const struct sip
 		    const struct dialog_parties *parties);
 /* From a 2xx to an INVITE of ours that no call wants: enough of a dialog to acknowledge and end it. 0 or ERR_LIMIT. */
 int dialog_init_unwanted(struct dialog *dialog, struct arena *arena, const struct sip_msg *response);
-/* A response with a To tag came: sets remote tag, target and route set (RFC 3261 12.1.2, 13.2.2.4). 0 or ERR_LIMIT. */
+/* An 18x with a To tag or a 2xx came (without a tag it is of RFC 2543, 12.1.2): sets remote tag, target and route set (RFC 3261 12.1.2, 13.2.2.4). 0 or ERR_LIMIT. */
 int dialog_learn(struct dialog *dialog, const struct sip_msg *response);
 /* A target refresh (re-INVITE, UPDATE, or their 2xx) may bring a new Contact; routes stay (RFC 3261 12.2). */
 int dialog_refresh(struct dialog *dialog, const struct sip_msg *msg);

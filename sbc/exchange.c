@@ -256,8 +256,11 @@ static void on_client(void *arg, struct client_txn *txn, enum client_event event
 		result.type = on_response(x, msg);
 		result.status = msg->status;
 		break;
+	case CLIENT_TRANSPORT_ERROR: /* as a 503, which says nothing about the dialog (RFC 5057) */
+		call_offer_failed(x);
+		reply_status(x, topology_status(503));
+		break;
 	case CLIENT_TIMEOUT:
-	case CLIENT_TRANSPORT_ERROR:
 		call_offer_failed(x);
 		/* RFC 4320: a late 408 to a non-INVITE helps nobody. */
 		reply_status(x, x->method == SIP_INVITE ? 408 : 487);
