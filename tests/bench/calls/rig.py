@@ -84,7 +84,7 @@ class Rig:
     """The three namespaces and a folder for the files of one run."""
 
     def __init__(self, build, directory=None):
-        self.build, self.directory = build, directory
+        self.build, self.directory = build.resolve(), directory.resolve() if directory else None
         self.spaces, self.folder = [], None
 
     def __enter__(self):
