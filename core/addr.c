@@ -171,18 +171,31 @@ enum addr_kind addr_kind(const struct addr *a)
 	return a->ip[0] == 0xff ? ADDR_MULTICAST : ADDR_UNICAST;
 }
 
+/* inet_ntop() goes through printf, which every message would pay a dozen times. */
+static void put_ipv4(struct buf *b, const uint8_t *ip)
+{
+	for (int i = 0; i < 4; i++) {
+		if (i > 0)
+			buf_putc(b, '.');
+		buf_u64(b, ip[i]);
+	}
+}
+
 /* "-" for no address; a port of 0 is left out. */
 static const char *write_text(const struct addr *a, bool with_brackets, uint16_t port, char *out)
 {
 	bool is_bracketed_v6 = with_brackets && a->family == AF_INET6;
 	struct buf b = buf_of(out, ADDR_TEXT_MAX);
-	char ip[INET6_ADDRSTRLEN] = "-";
+	char ip[INET6_ADDRSTRLEN];
 
-	if (addr_is_set(a))
-		inet_ntop(a->family, a->ip, ip, sizeof(ip));
-	buf_puts(&b, is_bracketed_v6 ? "[" : "");
-	buf_puts(&b, ip);
-	buf_puts(&b, is_bracketed_v6 ? "]" : "");
+	if (is_bracketed_v6)
+		buf_putc(&b, '[');
+	if (a->family == AF_INET)
+		put_ipv4(&b, a->ip);
+	else
+		buf_puts(&b, addr_is_set(a) ? inet_ntop(a->family, a->ip, ip, sizeof(ip)) : "-");
+	if (is_bracketed_v6)
+		buf_putc(&b, ']');
 	if (port != 0) {
 		buf_putc(&b, ':');
 		buf_u64(&b, port);

@@ -21,66 +21,65 @@ void json_close(struct buf *b, char bracket)
 	buf_putc(b, bracket);
 }
 
-/* Length of the UTF-8 sequence at s, or 0 when it is none (RFC 3629: no overlong forms, no surrogates). */
-static size_t utf8_length(const unsigned char *s, size_t left)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
-		   s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-
-	if (n == 0 || n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
-	    (s[0] == 0xf4 && s[1] >= 0x90))
-		return 0;
-	return n;
-}
-
 static void put_escaped(struct buf *b, unsigned char c)
 {
-	static const char hex[] = "0123456789abcdef";
+	char hex = (char)c;
 
-	if (c == '"' || c == '\\') {
-		buf_putc(b, '\\');
+	buf_putc(b, '\\');
+	switch (c) {
+	case '"':
+	case '\\':
 		buf_putc(b, (char)c);
-	} else {
-		buf_puts(b, "\\u00");
-		buf_putc(b, hex[c >> 4]);
-		buf_putc(b, hex[c & 15]);
+		break;
+	case '\r':
+		buf_putc(b, 'r');
+		break;
+	case '\n':
+		buf_putc(b, 'n');
+		break;
+	default:
+		buf_puts(b, "u00");
+		buf_hex(b, &hex, 1);
 	}
 }
 
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* Runs that need no escape are copied whole: nearly all text is one. */
 static void put_quoted(struct buf *b, struct span text)
 {
 	const unsigned char *s = (const unsigned char *)text.ptr;
-	size_t plain = 0; /* start of the run that needs no escape */
+	size_t run = 0, i = 0;
 
 	buf_putc(b, '"');
-	for (size_t i = 0; i < text.len;) {
-		size_t n = utf8_length(s + i, text.len - i);
+	while (i < text.len) {
+		uint32_t code;
+		size_t n = is_plain(s[i]) ? 1 : s[i] < 0x80 ? 0 : span_utf8(span_sub(text, i, text.len), &code);
 
-		if (n > 1 || (n == 1 && s[i] >= 0x20 && s[i] != '"' && s[i] != '\\' && s[i] != 0x7f)) {
+		if (n > 0) {
 			i += n;
 			continue;
 		}
-		buf_put(b, span_sub(text, plain, i));
-		if (n == 0)
-			buf_puts(b, "\xef\xbf\xbd");
-		else
+		buf_put(b, span_sub(text, run, i));
+		if (s[i] < 0x80)
 			put_escaped(b, s[i]);
-		plain = ++i;
+		else
+			buf_puts(b, "\xef\xbf\xbd");
+		run = ++i;
 	}
-	buf_put(b, span_sub(text, plain, text.len));
+	buf_put(b, span_sub(text, run, text.len));
 	buf_putc(b, '"');
 }
 
 void json_key(struct buf *b, const char *name)
 {
 	separate(b);
-	put_quoted(b, span_of(name));
-	buf_putc(b, ':');
+	buf_putc(b, '"');
+	buf_puts(b, name);
+	buf_puts(b, "\":");
 }
 
 void json_text(struct buf *b, struct span text)

@@ -7,7 +7,7 @@
 
 void json_open(struct buf *b, char bracket);  /* '{' or '[' as a value */
 void json_close(struct buf *b, char bracket); /* '}' or ']' */
-void json_key(struct buf *b, const char *name);
+void json_key(struct buf *b, const char *name); /* a literal that needs no escape */
 void json_text(struct buf *b, struct span text);
 void json_int(struct buf *b, int64_t value);
 

@@ -213,7 +213,7 @@ void call_summarise(const struct call *call, struct arena *arena, struct call_su
 	};
 }
 
-static void view_leg(const struct leg *leg, struct arena *arena, struct call_leg_view *ret)
+static void view_leg(const struct leg *leg, bool is_caller, struct arena *arena, struct call_leg_view *ret)
 {
 	const struct dialog *d = &leg->dialog;
 
@@ -224,8 +224,8 @@ static void view_leg(const struct leg *leg, struct arena *arena, struct call_leg
 	ret->call_id = copy(arena, d->call_id);
 	ret->local_tag = copy(arena, span_of(d->local_tag));
 	ret->remote_tag = copy(arena, d->remote_tag);
-	ret->from = copy(arena, d->local);
-	ret->to = copy(arena, d->remote);
+	ret->from = copy(arena, is_caller ? d->remote : d->local);
+	ret->to = copy(arena, is_caller ? d->local : d->remote);
 	ret->request_uri = copy(arena, leg->request_uri);
 	ret->remote_target = copy(arena, d->remote_target);
 	ret->user_agent = copy(arena, leg->user_agent);
@@ -273,8 +273,8 @@ int call_view_fill(const struct call *call, struct arena *arena, struct call_vie
 		view.ended_by = cdr_end_text(call->ended_by);
 		view.reason = copy(arena, call->reason);
 	}
-	view_leg(&call->leg[MEDIA_A], arena, &view.leg[MEDIA_A]);
-	view_leg(&call->leg[MEDIA_B], arena, &view.leg[MEDIA_B]);
+	view_leg(&call->leg[MEDIA_A], true, arena, &view.leg[MEDIA_A]);
+	view_leg(&call->leg[MEDIA_B], false, arena, &view.leg[MEDIA_B]);
 	view_streams(call, arena, &view);
 	view_steps(call, arena, &view);
 	err = trace_collect(call->b2bua->trace, ids, span_is_empty(ids[1].call_id) ? 1 : 2, call->started_ms, arena,
