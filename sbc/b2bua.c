@@ -260,19 +260,21 @@ out:
 	arena_free(arena);
 }
 
-/* A 2xx whose transaction is gone. The call that is still there repeats its ACK. One that is nobody's, because its call ended or
- * went on to another target, is released; only peers get initial INVITEs, so nobody else can make us send. */
+/* A 2xx whose transaction is gone. The call that is still there repeats its ACK. One that is nobody's, because its call ended,
+ * went on to another target or took another branch, is released; only peers get initial INVITEs, so nobody else can make us
+ * send. */
 static void on_stray_2xx(void *arg, const struct sip_msg *response)
 {
 	struct b2bua *b = arg;
 	struct hash_node *node = hash_table_find(b->dialogs, hash_bytes(response->from.tag), is_local_tag, &response->from.tag);
 	struct dialog *dialog = node != NULL ? HASH_ENTRY(node, struct dialog, node) : NULL;
 	struct call *call = dialog != NULL ? dialog->owner : NULL;
+	bool is_dialogs = call != NULL && span_eq(dialog->call_id, response->call_id) &&
+			  span_eq(dialog->remote_tag, response->to.tag);
 
-	if (call != NULL && span_eq(dialog->call_id, response->call_id) && side_of(call, dialog) == MEDIA_B &&
-	    span_eq(dialog->remote_tag, response->to.tag) && response->cseq == call->invite.uac_cseq)
+	if (is_dialogs && side_of(call, dialog) == MEDIA_B && response->cseq == call->invite.uac_cseq)
 		exchange_ack_far(&call->invite);
-	else if (call == NULL && config_peer_of(b->config, &b->config->realms[response->flow.realm], &response->flow.remote))
+	else if (!is_dialogs && config_peer_of(b->config, &b->config->realms[response->flow.realm], &response->flow.remote))
 		b2bua_release(b, response);
 }
 

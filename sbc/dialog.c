@@ -20,8 +20,8 @@ static bool is_loose(const struct sip_name_addr *route)
 	return sip_uri_parse(route->uri, &uri) == 0 && sip_param(uri.params, "lr", &value);
 }
 
-/* The route set as ready header lines. A strict first hop takes the Request-URI; the target, which may still move, then goes to the end
- * of each request's routes. */
+/* The route set as ready header lines. A strict first hop takes the Request-URI; the target, which may still move, then goes
+ * to the end of each request's routes. */
 static int set_routes(struct dialog *dialog, const struct sip_msg *msg, bool reverse)
 {
 	unsigned n = msg->n_record_routes;

@@ -39,7 +39,8 @@ int dialog_init_uac(struct dialog *dialog, struct arena *arena, const struct sip
 		    const struct dialog_parties *parties);
 /* From a 2xx to an INVITE of ours that no call wants: enough of a dialog to acknowledge and end it. 0 or ERR_LIMIT. */
 int dialog_init_unwanted(struct dialog *dialog, struct arena *arena, const struct sip_msg *response);
-/* An 18x with a To tag or a 2xx came (without a tag it is of RFC 2543, 12.1.2): sets remote tag, target and route set (RFC 3261 12.1.2, 13.2.2.4). 0 or ERR_LIMIT. */
+/* An 18x with a To tag came, or a 2xx, without one from peers of RFC 2543: sets remote tag, target and route set (RFC 3261
+ * 12.1.2, 13.2.2.4). 0 or ERR_LIMIT. */
 int dialog_learn(struct dialog *dialog, const struct sip_msg *response);
 /* A target refresh (re-INVITE, UPDATE, or their 2xx) may bring a new Contact; routes stay (RFC 3261 12.2). */
 int dialog_refresh(struct dialog *dialog, const struct sip_msg *msg);
@@ -50,8 +51,8 @@ int dialog_accept_cseq(struct dialog *dialog, const struct sip_msg *request);
 
 enum { DIALOG_ROUTES_MAX = 4096 };
 
-/* Fills in what a request inside the dialog needs; CSeq is the next one, or `cseq` when not 0 (ACK). text gives room for From and To with
- * their tags, and for the routes behind a strict router. 0 or ERR_LIMIT. */
+/* Fills in what a request inside the dialog needs; CSeq is the next one, or `cseq` when not 0 (ACK). text gives room for From
+ * and To with their tags, and for the routes behind a strict router. 0 or ERR_LIMIT. */
 struct dialog_text {
 	char from[512], to[512];
 	char routes[DIALOG_ROUTES_MAX + GUARD_URI_MAX + 16];
