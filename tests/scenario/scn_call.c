@@ -197,12 +197,26 @@ static int hook_idle(struct scenario *s, void *arg, struct span args, struct spa
 	return 0;
 }
 
+static int hook_follows(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct span before = scenario_word(&args);
+	uint32_t a, b;
+
+	(void)arg, (void)body;
+	/* Versions begin as milliseconds since 1970: the last nine digits tell. */
+	if (span_to_u32(span_sub(before, before.len > 9 ? before.len - 9 : 0, before.len), UINT32_MAX, &a) != 0 ||
+	    span_to_u32(span_sub(args, args.len > 9 ? args.len - 9 : 0, args.len), UINT32_MAX, &b) != 0 || b != a + 1)
+		return scenario_fail(s, "%.*s does not follow %.*s", SPAN_ARG(args), SPAN_ARG(before));
+	return 0;
+}
+
 static const struct scenario_hook hooks[] = {
 	{ "quiet", "quiet: media and live rows make no events", hook_quiet },
 	{ "media", "media refuse|timeout", hook_media },
 	{ "store", "store hold|release|fail: answers to call records", hook_store },
 	{ "call", "call STATE: the newest call is in this state; sets {id} and {atag}", hook_call },
 	{ "hangup", "hangup ID", hook_hangup },
+	{ "follows", "follows N M: M is N + 1", hook_follows },
 	{ "drain", "drain: end all calls, then event \"drained\"", hook_drain },
 	{ "idle", "idle: no call, media session or transaction is left", hook_idle },
 };

@@ -11,13 +11,14 @@ struct sip_msg *sip_fixture(struct arena *arena, struct span bytes, const char *
 	struct guard_fault fault = { 0 };
 	struct sip_flow flow = { .realm = 0 };
 	static bool is_ready;
+	const char *own = source[0] == '[' ? "[2001:db8::10]:5060" : "10.0.0.10:5060";
 	struct sip_msg *msg = NULL;
 
 	if (!is_ready)
 		CU_ASSERT_EQUAL_FATAL(sip_msg_init(), 0);
 	is_ready = true;
 	CU_ASSERT_EQUAL_FATAL(addr_parse(span_of(source), &flow.remote), 0);
-	CU_ASSERT_EQUAL_FATAL(addr_parse(span_of(source[0] == '[' ? "[2001:db8::10]:5060" : "10.0.0.10:5060"), &flow.local), 0);
+	CU_ASSERT_EQUAL_FATAL(addr_parse(span_of(own), &flow.local), 0);
 	CU_ASSERT_EQUAL_FATAL(guard_scan(bytes, &guarded, &fault), GUARD_OK);
 	if (sip_msg_parse(arena, &guarded, &flow, &msg, &fault) != 0)
 		printf("# %d %s in:\n# %.*s\n", fault.code, fault.counter, SPAN_ARG(bytes));

@@ -241,7 +241,8 @@ static void overflow_is_told(void)
 	struct buf out = buf_of(got, sizeof(got));
 
 	arena_reset(arena);
-	topology_headers(sip_fixture(arena, SPAN_LIT(REQUEST "Subject: long enough\r\n\r\n"), "10.0.0.50:5060"), &plain, &plain, &out);
+	topology_headers(sip_fixture(arena, SPAN_LIT(REQUEST "Subject: long enough\r\n\r\n"), "10.0.0.50:5060"), &plain, &plain,
+			 &out);
 	CU_ASSERT(out.is_full);
 }
 
