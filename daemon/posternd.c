@@ -22,7 +22,12 @@
 #include "media-relay/media.h"
 #include "sbc/b2bua.h"
 
-enum { DRAIN_MS = 5000, FILES_PER_CALL = 4, FILES_BASE = 1024 };
+enum {
+	DRAIN_MS = 5000,
+	FILES_PER_CALL = 4,
+	FILES_WARM = 4, /* per call too: sockets kept bound for calls to come */
+	FILES_BASE = 1024,
+};
 
 struct gateway {
 	const struct config *config;
@@ -164,6 +169,17 @@ static void stop(struct gateway *g)
 	config_unref(g->config);
 }
 
+static void raise_files(const struct config *config)
+{
+	unsigned calls = config->limits.max_calls;
+	unsigned files = privileges_raise_files(calls * (FILES_PER_CALL + FILES_WARM) + FILES_BASE);
+
+	if (files < calls * FILES_PER_CALL + FILES_BASE)
+		log_warn("posternd", "too few descriptors for limits.max_calls", LF_UINT("descriptors", files),
+			 LF_UINT("max_calls", calls), LF_UINT("enough_for", (files - files / 8) / FILES_PER_CALL),
+			 LF_TEXT("hint", "raise LimitNOFILE or lower limits.max_calls"));
+}
+
 static int give_up_root(const struct gateway *g, const char *user, char *text, size_t size)
 {
 	const char *paths[] = { g->config->database, g->config->api.socket };
@@ -189,7 +205,7 @@ int main(int argc, char **argv)
 	}
 	set_up_log(gateway.config);
 	signal(SIGPIPE, SIG_IGN);
-	privileges_raise_files(gateway.config->limits.max_calls * FILES_PER_CALL + FILES_BASE);
+	raise_files(gateway.config);
 	err = give_up_root(&gateway, options.user, text, sizeof(text));
 	if (err == 0)
 		err = start(&gateway, text, sizeof(text));
