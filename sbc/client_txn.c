@@ -364,9 +364,11 @@ void client_txn_cancel(struct client_txn *txn, struct span headers)
 	run(txn, DO_CANCEL, NULL);
 }
 
+/* An INVITE that is ringing has no timer of its own (17.1.1.2): without a user it must be cancelled to end. */
 void client_txn_unbind(struct client_txn *txn)
 {
 	txn->fn = NULL;
+	client_txn_cancel(txn, SPAN_NONE);
 }
 
 static void free_node(struct hash_node *node, void *arg)

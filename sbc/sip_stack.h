@@ -52,7 +52,8 @@ enum server_event {
 	SERVER_ENDED,     /* the transaction is gone after this call; msg is NULL */
 };
 typedef void server_event_fn(void *arg, struct server_txn *txn, enum server_event event, const struct sip_msg *msg);
-void server_txn_bind(struct server_txn *txn, server_event_fn *fn, void *arg); /* fn NULL unbinds */
+/* fn NULL unbinds: no further events, no further replies; the machine runs to its end. */
+void server_txn_bind(struct server_txn *txn, server_event_fn *fn, void *arg);
 
 struct sip_reply {
 	int status;
@@ -108,7 +109,8 @@ int client_txn_new(struct sip_stack *stack, const struct sip_request *request, c
 /* Cancels a pending INVITE (RFC 3261 9.1): at once when a provisional came, else as soon as one comes. headers: ready lines
  * such as Reason, or empty. The final response still arrives; when none does within 64*T1 the user gets CLIENT_TIMEOUT. */
 void client_txn_cancel(struct client_txn *txn, struct span headers);
-void client_txn_unbind(struct client_txn *txn); /* no further events; the machine runs to its end */
+/* No further events; the machine runs to its end, which for an INVITE without a final response begins with CANCEL. */
+void client_txn_unbind(struct client_txn *txn);
 /* ACK for a 2xx, outside any transaction (a new branch each time). */
 int sip_stack_ack(struct sip_stack *stack, const struct sip_request *ack);
 
