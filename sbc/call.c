@@ -151,17 +151,25 @@ struct sip_reply call_reply(const struct call *call, enum media_side side, int s
 	return (struct sip_reply){ .status = status, .to_tag = span_of(leg->dialog.local_tag), .contact = buf_span(&contact) };
 }
 
-/* Only dialog-forming responses of the first INVITE carry Record-Route back (RFC 3261 12.1.1). */
-static void reply_a(struct call *call, struct sip_reply *reply)
+/* Only dialog-forming responses of the first INVITE carry Record-Route back (RFC 3261 12.1.1). What the callee adds may be more than fits
+ * beside what must be repeated to the caller: then it goes without. */
+static int reply_a(struct call *call, struct sip_reply *reply)
 {
+	int err;
+
 	if (call->invite.uas == NULL || call->invite.is_answered)
-		return;
+		return ERR_STATE;
 	reply->echo_record_route = reply->status > 100 && reply->status < 300;
-	server_txn_reply(call->invite.uas, reply);
-	if (reply->status >= 200) {
+	err = server_txn_reply(call->invite.uas, reply);
+	if (err != 0 && !span_is_empty(reply->headers)) {
+		reply->headers = SPAN_NONE;
+		err = server_txn_reply(call->invite.uas, reply);
+	}
+	if (err == 0 && reply->status >= 200) {
 		call->invite.is_answered = true;
 		call->status = reply->status;
 	}
+	return err;
 }
 
 static void refuse_a(struct call *call, int status, struct span headers)
@@ -220,17 +228,18 @@ static enum call_event_type progress(struct call *call, const struct call_event 
 	return CALL_NOTHING;
 }
 
-static void confirm_b(struct call *call, const struct sip_msg *response)
+static int confirm_b(struct call *call, const struct sip_msg *response)
 {
 	struct leg *leg = &call->leg[MEDIA_B];
 	const struct sip_header *agent = sip_msg_header(response, SIP_H_SERVER);
+	int err = dialog_learn(&leg->dialog, response);
 
-	dialog_learn(&leg->dialog, response);
 	leg->is_confirmed = true;
 	if (agent == NULL)
 		agent = sip_msg_header(response, SIP_H_USER_AGENT);
 	if (agent != NULL)
 		leg->user_agent = arena_dup(call->arena, agent->value);
+	return err;
 }
 
 static enum call_event_type answer(struct call *call, const struct call_event *event)
@@ -241,25 +250,26 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	struct buf headers = buf_of(lines, sizeof(lines));
 	struct sip_reply out = call_reply(call, MEDIA_A, msg->status, contact);
 	struct body_out body = { 0 };
-	int status;
+	int status, err;
 
 	follow_branch(call, msg);
-	confirm_b(call, msg);
+	err = confirm_b(call, msg);
 	if (call->invite.offer_phase == OFFER_IDLE)
 		status = call_offer(&call->invite, MEDIA_B, msg, &body);
 	else
 		status = call_answer(&call->invite, MEDIA_B, msg, false, &body);
 	exchange_ack_far(&call->invite);
-	if (status != 0)
+	if (status != 0 || err != 0)
 		return CALL_BAD_SDP;
 	topology_headers(msg, call->leg[MEDIA_B].realm, call->leg[MEDIA_A].realm, &headers);
 	out.headers = headers.is_full ? SPAN_NONE : buf_span(&headers);
 	out.content_type = body.type;
 	out.body = body.bytes;
+	if (reply_a(call, &out) != 0)
+		return CALL_BAD_SDP;
 	call->answered_ms = loop_wall_ms(call->b2bua->deps.loop);
 	call->invite.awaits_ack = true;
 	call->leg[MEDIA_A].is_confirmed = true;
-	reply_a(call, &out);
 	loop_timer_stop(&call->timer);
 	free((char *)call->offer_body.ptr);
 	call->offer_body = SPAN_NONE;

@@ -44,12 +44,21 @@ static bool is_over(const struct exchange *x)
 	return x->is_answered && !x->awaits_ack && (x->uac == NULL || x->method != SIP_INVITE);
 }
 
-static void reply(struct exchange *x, const struct sip_reply *what)
+/* What the far side adds may be more than fits beside what must be repeated to the near side: then it goes without. A failure counts as
+ * told even when it could not be sent. */
+static int reply(struct exchange *x, struct sip_reply *what)
 {
+	int err;
+
 	if (x->uas == NULL || x->is_answered)
-		return;
-	server_txn_reply(x->uas, what);
-	x->is_answered = what->status >= 200;
+		return ERR_STATE;
+	err = server_txn_reply(x->uas, what);
+	if (err != 0 && !span_is_empty(what->headers)) {
+		what->headers = SPAN_NONE;
+		err = server_txn_reply(x->uas, what);
+	}
+	x->is_answered = what->status >= 300 || (what->status >= 200 && err == 0);
+	return err;
 }
 
 static void reply_status(struct exchange *x, int status)
@@ -198,8 +207,11 @@ static enum call_event_type forward_success(struct exchange *x, const struct sip
 	out.headers = headers.is_full ? SPAN_NONE : buf_span(&headers);
 	out.content_type = body.type;
 	out.body = body.bytes;
-	x->awaits_ack = x->method == SIP_INVITE && x->uas != NULL;
-	reply(x, &out);
+	if (reply(x, &out) != 0) {
+		reply_status(x, 500);
+		return may_carry_sdp(x) ? CALL_BAD_SDP : CALL_NOTHING;
+	}
+	x->awaits_ack = x->method == SIP_INVITE;
 	if (may_carry_sdp(x))
 		call_save_live(call);
 	return CALL_NOTHING;

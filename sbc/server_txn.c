@@ -157,6 +157,13 @@ static void do_send(struct server_txn *txn, const struct sip_msg *msg)
 	send_reply(txn);
 }
 
+/* Nobody is left who could answer: no final reply comes any more, and copies of the request are still absorbed for a while. */
+static void abandon(struct server_txn *txn)
+{
+	if (txn->state == INVITE_PROCEEDING)
+		txn_clock_start(&txn->clock, 0, 64 * t1(txn));
+}
+
 /* Timers G and H. The next try of a caller whose request failed may carry the same CSeq: that is not a merge. */
 static void do_refuse_invite(struct server_txn *txn, const struct sip_msg *msg)
 {
@@ -222,6 +229,7 @@ static const struct row {
 		[SEND_1XX] = { do_send, STAY },
 		[SEND_2XX] = { do_accept, INVITE_ACCEPTED },
 		[SEND_FAIL] = { do_refuse_invite, INVITE_COMPLETED },
+		[ON_OVER] = { NULL, GONE }, /* runs only when abandoned */
 	},
 	[INVITE_COMPLETED] = {
 		[ON_COPY] = { do_repeat, STAY },
@@ -359,14 +367,14 @@ void server_txn_acked(struct server_txn *txn)
 }
 
 /* RFC 3261 8.2.6.1: the 100 repeats Timestamp. */
-static void send_trying(struct server_txn *txn, const struct sip_msg *request)
+static int send_trying(struct server_txn *txn, const struct sip_msg *request)
 {
 	const struct sip_header *h = sip_msg_header(request, SIP_H_TIMESTAMP);
 	char line[64];
 	int len = h ? snprintf(line, sizeof(line), "Timestamp: %.*s\r\n", SPAN_ARG(h->value)) : 0;
 	if (len < 0 || len >= (int)sizeof(line))
 		len = 0;
-	server_txn_reply(txn, &(struct sip_reply){ .status = 100, .headers = { line, (size_t)len } });
+	return server_txn_reply(txn, &(struct sip_reply){ .status = 100, .headers = { line, (size_t)len } });
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------ */
@@ -394,14 +402,16 @@ struct server_txn *server_txn_new(struct sip_stack *stack, const struct sip_msg 
 	txn->state = request->method == SIP_INVITE ? INVITE_PROCEEDING : OTHER_TRYING;
 	loop_timer_init(&txn->clock.timer, stack->loop, on_timer, txn);
 	txn->echo = sip_echo_new(request, NULL);
-	if (!txn->echo || add_to_tables(txn, request) < 0) {
+	int err = txn->echo ? add_to_tables(txn, request) : ERR_LIMIT;
+	/* What does not fit a 100, such as a Via that our parameters make too long, fits no answer at all. */
+	if (err == 0 && request->method == SIP_INVITE)
+		err = send_trying(txn, request);
+	else if (err == 0)
+		txn_clock_start(&txn->clock, 0, 128 * t1(txn));
+	if (err < 0) {
 		server_txn_free(txn);
 		return NULL;
 	}
-	if (request->method == SIP_INVITE)
-		send_trying(txn, request);
-	else
-		txn_clock_start(&txn->clock, 0, 128 * t1(txn));
 	return txn;
 }
 
@@ -433,6 +443,8 @@ void server_txn_bind(struct server_txn *txn, server_event_fn *fn, void *arg)
 {
 	txn->fn = fn;
 	txn->arg = arg;
+	if (!fn)
+		abandon(txn);
 }
 
 const struct sip_flow *server_txn_flow(const struct server_txn *txn)

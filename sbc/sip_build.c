@@ -15,44 +15,10 @@ static void put_line(struct buf *out, const char *name, struct span value)
 	buf_puts(out, "\r\n");
 }
 
-/* One parameter of the topmost Via. received and rport are ours to say: what came in their place is left out. */
-static void put_via_param(struct buf *out, struct span param)
-{
-	struct span value = param;
-	struct span name = span_trim(span_cut(&value, '='));
-	if (span_ieq(name, SPAN_LIT("received")) || span_ieq(name, SPAN_LIT("rport")))
-		return;
-	buf_putc(out, ';');
-	buf_put(out, param);
-}
-
-static bool is_host_of(struct span host, const struct addr *source)
-{
-	struct addr named;
-	return addr_parse_ip(host, &named) == 0 && addr_eq_ip(&named, source);
-}
-
 static void put_top_via(struct buf *out, const struct sip_msg *msg, struct span value)
 {
-	const struct addr *source = &msg->flow.remote;
-	struct span rest = value;
-	struct span element = rest;
-	char ip[ADDR_TEXT_MAX];
-
-	sip_list_next(&rest, &element);
 	buf_puts(out, "Via: ");
-	buf_put(out, span_trim(span_cut(&element, ';')));
-	while (element.ptr)
-		put_via_param(out, span_cut(&element, ';'));
-	if (msg->via.has_rport || !is_host_of(msg->via.host, source))
-		buf_printf(out, ";received=%s", addr_ip_text(source, ip));
-	if (msg->via.has_rport)
-		buf_printf(out, ";rport=%u", source->port);
-	rest = span_trim(rest);
-	if (rest.len > 0) {
-		buf_puts(out, ", ");
-		buf_put(out, rest);
-	}
+	guard_put_via(out, value, &msg->flow.remote);
 	buf_puts(out, "\r\n");
 }
 

@@ -91,7 +91,7 @@ bool stack_has_room(const struct sip_stack *stack, bool is_new_dialog);
 void stack_branch(char out[SIP_BRANCH_MAX]);
 
 /* ---- server_txn.c ---- */
-/* Answers an INVITE with 100. NULL when memory is short. */
+/* Answers an INVITE with 100. NULL when memory is short, or when no answer to it could be written. */
 struct server_txn *server_txn_new(struct sip_stack *stack, const struct sip_msg *request);
 void server_txn_free(struct server_txn *txn);
 struct server_txn *server_txn_find(const struct sip_stack *stack, const struct sip_msg *request);

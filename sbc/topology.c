@@ -13,6 +13,8 @@ enum {
 	BOTH = REQUEST | RESPONSE,
 };
 
+enum { OPTION_MAX = 64 }; /* of an option tag that is told to be unknown */
+
 typedef void carry_fn(const struct sip_header *header, struct buf *out);
 
 struct rule {
@@ -216,6 +218,7 @@ void topology_to(struct span user, const struct addr *target, struct buf *out)
 	buf_putc(out, '>');
 }
 
+/* As many as fit, and at least one when there is one: the peer learns of the rest when it tries again. */
 void topology_unsupported(const struct sip_msg *request, struct buf *out)
 {
 	const char *before = "Unsupported: ";
@@ -229,6 +232,9 @@ void topology_unsupported(const struct sip_msg *request, struct buf *out)
 			struct span token = span_trim(span_cut(&list, ','));
 
 			if (span_is_empty(token) || is_known_option(token))
+				continue;
+			token = span_sub(token, 0, OPTION_MAX);
+			if (strlen(before) + token.len + strlen("\r\n") > out->cap - out->len)
 				continue;
 			buf_puts(out, before);
 			buf_put(out, token);
