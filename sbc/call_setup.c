@@ -86,10 +86,11 @@ static void route_step(void *arg, const struct route_conf *route, const char *wh
 static struct refusal choose_route(struct call *call, const struct sip_msg *invite)
 {
 	const struct route_conf *route;
-	char text[GUARD_URI_MAX];
-	struct buf user = buf_of(text, sizeof(text));
+	char plain_text[GUARD_URI_MAX], text[GUARD_URI_MAX];
+	struct buf plain = buf_of(plain_text, sizeof(plain_text)), user = buf_of(text, sizeof(text));
 
-	route = router_select(call->b2bua->router, call->leg[MEDIA_A].realm, invite->request_uri.user, route_step, call);
+	sip_uri_put_user(&invite->request_uri, &plain);
+	route = router_select(call->b2bua->router, call->leg[MEDIA_A].realm, buf_span(&plain), route_step, call);
 	if (route == NULL) {
 		call_step(call, "", "no route from realm %s matches", call->leg[MEDIA_A].realm->name);
 		return refusal(404, "no-route");
@@ -99,7 +100,7 @@ static struct refusal choose_route(struct call *call, const struct sip_msg *invi
 		call_step(call, route->name, "refuses with %u", route->code);
 		return refusal((int)route->code, "denied");
 	}
-	route_user(route, invite->request_uri.user, &user);
+	route_user(route, buf_span(&plain), &user);
 	call->user = arena_dup(call->arena, buf_span(&user));
 	call->leg[MEDIA_B].peer = route->to;
 	call->leg[MEDIA_B].realm = route->to->realm;

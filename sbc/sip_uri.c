@@ -268,6 +268,44 @@ bool sip_uri_user_is_safe(const struct sip_uri *uri)
 	return true;
 }
 
+/* "+" is reserved and so not the same as its escape, but the next reader may not be as exact. */
+static bool is_needless_escape(int octet)
+{
+	return octet > 0 && octet < 128 && octet != '%' && (sip_char_is((char)octet, CHAR_TOKEN) || octet == '(' || octet == ')') &&
+	       sip_char_is((char)octet, CHAR_USER);
+}
+
+static bool is_phone(const struct sip_uri *uri)
+{
+	struct span value;
+
+	return uri->scheme == SIP_SCHEME_TEL || (sip_param(uri->params, "user", &value) && span_ieq(value, SPAN_LIT("phone")));
+}
+
+static void put_escape(struct span escape, struct buf *out)
+{
+	for (size_t i = 0; i < escape.len; i++)
+		buf_putc(out, escape.ptr[i] >= 'a' && escape.ptr[i] <= 'f' ? (char)(escape.ptr[i] - 'a' + 'A') : escape.ptr[i]);
+}
+
+void sip_uri_put_user(const struct sip_uri *uri, struct buf *out)
+{
+	bool is_number = is_phone(uri);
+	struct span user = uri->user;
+
+	for (size_t i = 0; i < user.len; i++) {
+		bool is_escape = user.ptr[i] == '%' && user.len - i >= 3;
+		int octet = is_escape ? escaped_octet(user, i) : user.ptr[i];
+
+		is_number = is_number && octet != ';'; /* its parameters follow */
+		if (is_escape && !is_needless_escape(octet))
+			put_escape(span_sub(user, i, i + 3), out);
+		else if (!is_number || memchr("-.()", octet, 4) == NULL)
+			buf_putc(out, (char)octet);
+		i += is_escape ? 2 : 0;
+	}
+}
+
 /* Offset behind the quoted string that begins at `at`, or 0 when it does not end. */
 static size_t quoted_end(struct span s, size_t at)
 {

@@ -4,6 +4,7 @@
 #define SBC_SIP_URI_H
 
 #include "core/addr.h"
+#include "core/buf.h"
 
 enum sip_scheme { SIP_SCHEME_OTHER, SIP_SCHEME_SIP, SIP_SCHEME_SIPS, SIP_SCHEME_TEL };
 
@@ -34,6 +35,9 @@ int sip_host_next(struct span *text, struct span *ret_host, struct addr *ret_add
 int sip_port_parse(struct span text, uint16_t *ret);
 /* Escaped NUL, CR or LF, or a bad %-escape, in the user part: never good for routing or identity. */
 bool sip_uri_user_is_safe(const struct sip_uri *uri);
+/* The user of a safe URI in the one form that rules are compared with: "%30900" and "0900" are the same (RFC 3261 19.1.4), and so are
+ * "tel:09-00" and "tel:0900" (RFC 3966 4). Needs as much room as the user. */
+void sip_uri_put_user(const struct sip_uri *uri, struct buf *out);
 
 struct sip_name_addr { /* From, To, Contact, Route, Record-Route, Refer-To, P-Asserted-Identity elements */
 	struct span text;    /* the whole element */

@@ -125,6 +125,28 @@ static void unsafe_users(void)
 	}
 }
 
+static void plain_users(void)
+{
+	static const struct {
+		const char *uri, *user;
+	} rows[] = {
+		{ "sip:0900@h", "0900" }, { "sip:%30900@h", "0900" }, { "sip:%2B4930@h", "+4930" }, { "sip:a%20b%3f%3B@h", "a%20b%3F%3B" },
+		{ "sip:%23%2a1@h", "%23*1" }, { "sip:%2530@h", "%2530" }, { "sip:09-00@h", "09-00" }, { "sip:h", "" }, { "sip:%e4@h", "%E4" },
+		{ "sip:0(9)-0.0@h;user=phone", "0900" }, { "sip:0%2D900@h;user=phone", "0900" },
+		{ "sip:1-1;phone-context=a-b.c@h;user=phone", "11;phone-context=a-b.c" }, { "tel:+49-(30).1", "+49301" },
+	};
+
+	for (size_t i = 0; i < LEN(rows); i++) {
+		char text[64];
+		struct buf out = buf_of(text, sizeof(text));
+		struct sip_uri uri;
+
+		CU_ASSERT_EQUAL_FATAL(sip_uri_parse(span_of(rows[i].uri), &uri), 0);
+		sip_uri_put_user(&uri, &out);
+		CU_ASSERT(span_eq(buf_span(&out), span_of(rows[i].user)));
+	}
+}
+
 static void params(void)
 {
 	struct span list = SPAN_LIT("transport=TCP;lr;q = 0.5 ; note=\"a;lr2=b\\\"\";x=[::1]");
@@ -231,6 +253,7 @@ static const struct unit_test tests[] = {
 	{ "other schemes are told apart", uri_of_other_scheme },
 	{ "address literals", uri_literals },
 	{ "escapes in the user part", unsafe_users },
+	{ "users in their plain form", plain_users },
 	{ "parameters", params },
 	{ "name-addr", name_addrs },
 	{ "name-addr that are refused", name_addrs_refused },
