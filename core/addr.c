@@ -171,6 +171,18 @@ enum addr_kind addr_kind(const struct addr *a)
 	return a->ip[0] == 0xff ? ADDR_MULTICAST : ADDR_UNICAST;
 }
 
+bool addr_is_private(const struct addr *a)
+{
+	const uint8_t *ip = a->ip;
+
+	if (addr_kind(a) == ADDR_LINK_LOCAL)
+		return true;
+	if (a->family == AF_INET6)
+		return (ip[0] & 0xfe) == 0xfc;
+	return ip[0] == 10 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) || (ip[0] == 192 && ip[1] == 168) ||
+	       (ip[0] == 100 && (ip[1] & 0xc0) == 64);
+}
+
 /* inet_ntop() goes through printf, which every message would pay a dozen times. */
 static void put_ipv4(struct buf *b, const uint8_t *ip)
 {

@@ -47,6 +47,7 @@ bool addr_eq(const struct addr *a, const struct addr *b);    /* address and port
 bool addr_eq_ip(const struct addr *a, const struct addr *b); /* address only */
 bool prefix_has(const struct prefix *p, const struct addr *a);
 enum addr_kind addr_kind(const struct addr *a);
+bool addr_is_private(const struct addr *a); /* RFC 1918, RFC 6598 (carrier NAT), RFC 4193, and link-local */
 
 /* Write into out (ADDR_TEXT_MAX bytes) and return it. No address is "-"; a port of 0 is left out. */
 const char *addr_text(const struct addr *a, char *out);     /* "192.0.2.1:5060", "[2001:db8::1]:5060" */

@@ -1,18 +1,6 @@
 /* The guard against media being aimed at the wrong host; its rule is in target.h. */
 #include "media-relay/target.h"
 
-static bool is_private(const struct addr *a)
-{
-	const uint8_t *ip = a->ip;
-
-	if (addr_kind(a) == ADDR_LINK_LOCAL)
-		return true;
-	if (a->family == AF_INET6)
-		return (ip[0] & 0xfe) == 0xfc;
-	return ip[0] == 10 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) || (ip[0] == 192 && ip[1] == 168) ||
-	       (ip[0] == 100 && (ip[1] & 0xc0) == 64);
-}
-
 static bool is_own(const struct target_scope *scope, const struct addr *remote)
 {
 	for (unsigned i = 0; i < scope->n_own; i++) {
@@ -51,7 +39,7 @@ enum target target_check(const struct target_scope *scope, const struct addr *re
 	}
 	if (is_own(scope, remote))
 		return TARGET_OWN;
-	if (is_private(remote) && scope->trust == TRUST_UNTRUSTED && !is_private(&scope->local))
+	if (addr_is_private(remote) && scope->trust == TRUST_UNTRUSTED && !addr_is_private(&scope->local))
 		return scope->nat == NAT_LATCH ? TARGET_LEARN : TARGET_PRIVATE;
 	return TARGET_OK;
 }

@@ -151,11 +151,32 @@ static void socket_addresses(void)
 	CU_ASSERT_EQUAL(addr_to_sockaddr(&a, &ss), 0);
 }
 
+static void private_ones(void)
+{
+	static const struct {
+		const char *text;
+		bool is_private;
+	} rows[] = {
+		{ "9.255.255.255", false }, { "10.0.0.0", true }, { "11.0.0.0", false }, { "172.15.0.1", false }, { "172.16.0.1", true },
+		{ "172.31.255.255", true }, { "172.32.0.1", false }, { "192.167.0.1", false }, { "192.168.0.1", true },
+		{ "100.63.0.1", false }, { "100.64.0.1", true }, { "100.127.255.255", true }, { "100.128.0.1", false },
+		{ "169.254.1.1", true }, { "192.0.2.1", false }, { "fd00::1", true }, { "fc00::1", true }, { "fe80::1", true },
+		{ "2001:db8::1", false }, { "::ffff:10.0.0.1", true },
+	};
+	struct addr a;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		CU_ASSERT_EQUAL_FATAL(addr_parse_ip(span_of(rows[i].text), &a), 0);
+		CU_ASSERT_EQUAL(addr_is_private(&a), rows[i].is_private);
+	}
+}
+
 static const struct unit_test tests[] = {
 	{ "addresses without port", addresses_without_port },
 	{ "addresses with port", addresses_with_port },
 	{ "prefixes", prefixes },
 	{ "kinds", kinds },
+	{ "private addresses", private_ones },
 	{ "texts", texts },
 	{ "socket addresses", socket_addresses },
 };
