@@ -20,6 +20,7 @@ enum {
 	HISTORY_MAX = 1000,       /* ended calls that the API still shows */
 	CALLS_PAGE_MAX = 1000,
 	RELEASE_BYTES = 8192,     /* for one dialog, while it is being ended */
+	RELEASES_PER_S = 100,     /* each makes a BYE and its copies: copies of one 2xx must not make a flood of them */
 };
 
 /* ---- tables ---------------------------------------------------------------------------------------------------------------- */
@@ -132,13 +133,25 @@ void b2bua_retire(struct b2bua *b, struct call *call)
 
 /* ---- messages ---------------------------------------------------------------------------------------------------------------- */
 
+/* Tags can be overheard. In a realm that is not trusted they are good only from the addresses of the dialog and of configured peers. */
+static bool is_from_far_end(const struct b2bua *b, const struct dialog *dialog, const struct sip_flow *flow)
+{
+	const struct realm_conf *realm = &b->config->realms[flow->realm];
+	char source[ADDR_TEXT_MAX];
+
+	if (realm->trust == TRUST_TRUSTED || dialog_knows(dialog, &flow->remote) || config_peer_of(b->config, realm, &flow->remote) != NULL)
+		return true;
+	LOG_GATED(5, LOG_INFO, "call", "request in a dialog from a foreign address", LF_TEXT("source", addr_text(&flow->remote, source)));
+	return false;
+}
+
 /* The dialog of a message whose To tag is ours; NULL when it is none of ours or somebody else's guess. */
 static struct dialog *find_dialog(struct b2bua *b, const struct sip_msg *request)
 {
 	struct hash_node *node = hash_table_find(b->dialogs, hash_bytes(request->to.tag), is_local_tag, &request->to.tag);
 	struct dialog *dialog = node != NULL ? HASH_ENTRY(node, struct dialog, node) : NULL;
 
-	return dialog != NULL && dialog_owns(dialog, request) ? dialog : NULL;
+	return dialog != NULL && dialog_owns(dialog, request) && is_from_far_end(b, dialog, &request->flow) ? dialog : NULL;
 }
 
 /* With a callee that has not answered at all there is no dialog yet, though it may know our tag. */
@@ -250,7 +263,7 @@ void b2bua_release(struct b2bua *b, const struct sip_msg *response)
 	struct sip_request request;
 	struct client_txn *txn;
 
-	if (arena == NULL || dialog_init_unwanted(&dialog, arena, response) != 0)
+	if (!limit_take(&b->releases, loop_now_ms(b->deps.loop)) || arena == NULL || dialog_init_unwanted(&dialog, arena, response) != 0)
 		goto out;
 	if (dialog_request(&dialog, SIP_ACK, response->cseq, &text, &request) == 0)
 		sip_stack_ack(b->stack, &request);
@@ -310,6 +323,7 @@ static int make_tables(struct b2bua *b)
 	b->realm_cps = calloc(b->config->n_realms + 1, sizeof(*b->realm_cps));
 	if (b->calls == NULL || b->dialogs == NULL || b->trace == NULL || b->realm_cps == NULL)
 		return -ENOMEM;
+	limit_init(&b->releases, RELEASES_PER_S, RELEASES_PER_S, now);
 	for (unsigned i = 0; i < b->config->n_realms; i++)
 		limit_init(&b->realm_cps[i], b->config->realms[i].cps, b->config->realms[i].cps, now);
 	return 0;

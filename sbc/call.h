@@ -11,6 +11,7 @@
 #define SBC_CALL_H
 
 #include "core/arena.h"
+#include "core/limit.h"
 #include "core/loop.h"
 #include "db/store.h"
 #include "sbc/b2bua.h"
@@ -170,6 +171,7 @@ struct b2bua {
 	struct list live, history;
 	unsigned n_live, n_history;
 	struct limit *realm_cps;
+	struct limit releases;
 	char body[OFFER_BYTES_MAX * 2]; /* the session description being written */
 	struct b2bua_stats stats;
 	void (*drained)(void *arg);

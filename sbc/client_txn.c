@@ -7,6 +7,7 @@
 #include "core/err.h"
 #include "core/log.h"
 #include "sbc/sip_stack_private.h"
+#include "sbc/transport.h"
 
 enum state {
 	STAY, /* in the table: no change */
@@ -342,6 +343,10 @@ int client_txn_new(struct sip_stack *stack, const struct sip_request *request, c
 				    .state = is_invite ? INVITE_CALLING : OTHER_TRYING };
 	char branch[SIP_BRANCH_MAX];
 
+	if (transport_is_own(stack->transport, &request->flow.remote)) {
+		stack_count(STACK_UNSENDABLE);
+		return ERR_DENIED; /* a Contact or Route of ours: it would come back to us */
+	}
 	if (!stack_has_room(stack, is_invite)) {
 		stack_count(STACK_FULL);
 		return ERR_LIMIT;
@@ -388,6 +393,10 @@ int sip_stack_ack(struct sip_stack *stack, const struct sip_request *ack)
 	struct sip_layout layout;
 	char branch[SIP_BRANCH_MAX];
 
+	if (transport_is_own(stack->transport, &ack->flow.remote)) {
+		stack_count(STACK_UNSENDABLE);
+		return ERR_DENIED;
+	}
 	stack_branch(branch);
 	sip_build_request(ack, span_of(branch), &out, &layout);
 	int err = stack_check(stack, &out);

@@ -49,11 +49,13 @@ static int set_routes(struct dialog *dialog, const struct sip_msg *msg, bool rev
 	return out.len > 0 && dialog->routes.ptr == NULL ? ERR_LIMIT : 0;
 }
 
-static bool may_send_to(const struct addr *addr, const struct addr *own)
+/* A private address is somebody else's when the far end is not at one, or is behind a NAT: from outside it would reach into our own
+ * networks. */
+static bool may_send_to(const struct addr *addr, const struct addr *own, const struct addr *seen)
 {
 	switch (addr_kind(addr)) {
 	case ADDR_UNICAST:
-		return true;
+		return !addr_is_private(addr) || addr_is_private(own) || addr_is_private(seen);
 	case ADDR_LOOPBACK: /* only where the gateway itself lives on loopback */
 		return addr_kind(own) == ADDR_LOOPBACK;
 	default:
@@ -80,17 +82,28 @@ static void choose_next_hop(struct dialog *dialog, const struct addr *seen)
 		hop = route.uri;
 	}
 	if (sip_uri_parse(hop, &uri) != 0 || uri.addr.family != dialog->flow.local.family ||
-	    !may_send_to(&uri.addr, &dialog->flow.local))
+	    !may_send_to(&uri.addr, &dialog->flow.local, seen))
 		return;
 	dialog->flow.remote = uri.addr;
 	if (uri.port == 0)
 		dialog->flow.remote.port = 5060;
 }
 
+/* "?name=value" in a Contact asks for headers in the requests to it; a Request-URI has none (RFC 3261 19.1.1, table 1). */
+static struct span without_headers(struct span text)
+{
+	struct sip_uri uri;
+
+	if (sip_uri_parse(text, &uri) == 0 && uri.headers.ptr != NULL)
+		text.len = (size_t)(uri.headers.ptr - text.ptr) - 1;
+	return text;
+}
+
 static int set_target(struct dialog *dialog, struct span uri)
 {
 	if (span_is_empty(uri))
 		return 0;
+	uri = without_headers(uri);
 	if (uri.len > sizeof(dialog->target_text))
 		return ERR_LIMIT;
 	memcpy(dialog->target_text, uri.ptr, uri.len);
@@ -105,6 +118,7 @@ int dialog_init_uas(struct dialog *dialog, struct arena *arena, const struct sip
 	dialog->arena = arena;
 	dialog->is_symmetric = is_symmetric;
 	dialog->flow = invite->flow;
+	dialog->source = invite->flow.remote;
 	id_mint(0, dialog->local_tag);
 	dialog->call_id = arena_dup(arena, invite->call_id);
 	dialog->remote_tag = arena_dup(arena, invite->from.tag);
@@ -132,6 +146,7 @@ int dialog_init_uac(struct dialog *dialog, struct arena *arena, const struct sip
 	dialog->arena = arena;
 	dialog->is_symmetric = parties->is_symmetric;
 	dialog->flow = *flow;
+	dialog->source = flow->remote;
 	id_mint(0, dialog->local_tag);
 	dialog->call_id = arena_dup(arena, span_of(id_mint(0, call_id)));
 	dialog->remote_tag = SPAN_NONE;
@@ -170,6 +185,7 @@ int dialog_learn(struct dialog *dialog, const struct sip_msg *response)
 		if (dialog->remote_tag.ptr == NULL)
 			return ERR_LIMIT;
 	}
+	dialog->source = response->flow.remote;
 	err = set_target(dialog, response->contact.uri);
 	if (err == 0)
 		err = set_routes(dialog, response, true);
@@ -191,6 +207,11 @@ bool dialog_owns(const struct dialog *dialog, const struct sip_msg *request)
 {
 	return span_eq(dialog->call_id, request->call_id) && span_eq(dialog->remote_tag, request->from.tag) &&
 	       dialog->flow.realm == request->flow.realm;
+}
+
+bool dialog_knows(const struct dialog *dialog, const struct addr *source)
+{
+	return addr_eq_ip(source, &dialog->source) || addr_eq_ip(source, &dialog->flow.remote);
 }
 
 int dialog_accept_cseq(struct dialog *dialog, const struct sip_msg *request)

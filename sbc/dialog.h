@@ -25,6 +25,7 @@ struct dialog {
 	bool has_remote_cseq;
 	bool is_symmetric;           /* always answer to where requests come from (NAT) */
 	struct sip_flow flow;        /* remote: where the next request goes */
+	struct addr source;          /* where the message came from that made the dialog */
 };
 
 /* As UAS, from the INVITE: our tag is minted; Contact and Record-Route are taken. 0 or ERR_LIMIT. */
@@ -46,6 +47,8 @@ int dialog_learn(struct dialog *dialog, const struct sip_msg *response);
 int dialog_refresh(struct dialog *dialog, const struct sip_msg *msg);
 /* True when the request is of this dialog: Call-ID and remote tag agree. */
 bool dialog_owns(const struct dialog *dialog, const struct sip_msg *request);
+/* True when messages of this dialog may come from that address: it began there, or our requests go there. */
+bool dialog_knows(const struct dialog *dialog, const struct addr *source);
 /* Checks and takes the CSeq of a request from the far end. 0, or ERR_STATE when it is not above the last (500). */
 int dialog_accept_cseq(struct dialog *dialog, const struct sip_msg *request);
 

@@ -357,7 +357,8 @@ static void receive_request(struct sip_stack *stack, const struct sip_msg *reque
 static void receive_response(struct sip_stack *stack, const struct sip_msg *response)
 {
 	struct client_txn *txn = response->n_vias == 1 ? client_txn_find(stack, response) : NULL;
-	if (txn && !addr_eq_ip(&client_txn_flow(txn)->remote, &response->flow.remote)) {
+	const struct sip_flow *sent = txn ? client_txn_flow(txn) : NULL;
+	if (sent && (sent->realm != response->flow.realm || !addr_eq_ip(&sent->remote, &response->flow.remote))) {
 		stack_count(STACK_FOREIGN);
 		log_refused(&response->flow, "response from another address than the request's", response->status);
 		return;
