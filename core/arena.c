@@ -88,7 +88,7 @@ static struct block *add_block(struct arena *arena, size_t size)
 	return block;
 }
 
-void *arena_alloc(struct arena *arena, size_t size)
+void *arena_alloc_raw(struct arena *arena, size_t size)
 {
 	const size_t align = _Alignof(max_align_t);
 	struct block *block = arena->current;
@@ -106,20 +106,28 @@ void *arena_alloc(struct arena *arena, size_t size)
 	at = block->data + block->used;
 	block->used += rounded;
 	arena->used += rounded;
-	return memset(at, 0, rounded);
+	return at;
 fail:
 	arena->is_exhausted = true;
 	return NULL;
 }
 
+void *arena_alloc(struct arena *arena, size_t size)
+{
+	void *at = arena_alloc_raw(arena, size);
+
+	return at != NULL ? memset(at, 0, size) : NULL;
+}
+
 struct span arena_dup(struct arena *arena, struct span bytes)
 {
-	char *copy = bytes.len < SIZE_MAX ? arena_alloc(arena, bytes.len + 1) : NULL;
+	char *copy = bytes.len < SIZE_MAX ? arena_alloc_raw(arena, bytes.len + 1) : NULL;
 
 	if (copy == NULL)
 		return SPAN_NONE;
 	if (bytes.len > 0)
 		memcpy(copy, bytes.ptr, bytes.len);
+	copy[bytes.len] = '\0';
 	return (struct span){ copy, bytes.len };
 }
 
@@ -141,7 +149,7 @@ char *arena_printf(struct arena *arena, const char *format, ...)
 		arena->is_exhausted = true;
 		return NULL;
 	}
-	text = arena_alloc(arena, (size_t)len + 1);
+	text = arena_alloc_raw(arena, (size_t)len + 1);
 	if (text == NULL)
 		return NULL;
 	va_start(args, format);

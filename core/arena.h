@@ -15,6 +15,7 @@ void arena_free(struct arena *arena); /* NULL is fine */
 
 /* Zeroed memory aligned for any type, or NULL. */
 void *arena_alloc(struct arena *arena, size_t size);
+void *arena_alloc_raw(struct arena *arena, size_t size); /* not zeroed */
 /* A copy; with a NUL behind it that the span does not count. ptr is NULL on failure. */
 struct span arena_dup(struct arena *arena, struct span bytes);
 char *arena_strdup(struct arena *arena, struct span bytes);

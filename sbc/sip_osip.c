@@ -26,7 +26,7 @@ static void *serve_malloc(size_t size)
 		return malloc(size);
 	if (size > SIZE_MAX - sizeof(*head))
 		return NULL;
-	head = arena_alloc(serving, sizeof(*head) + size);
+	head = arena_alloc_raw(serving, sizeof(*head) + size);
 	if (head == NULL)
 		return NULL;
 	head->size = size;
