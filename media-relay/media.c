@@ -238,6 +238,7 @@ int media_set_realm_b(struct media *media, const struct realm_conf *realm_b)
 void media_hold(struct media *media, bool is_held)
 {
 	media->is_held = is_held;
+	media->has_timed_out = false;
 	media->quiet_since_ms = loop_now_ms(media->engine->loop);
 }
 

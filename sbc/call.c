@@ -271,6 +271,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	call->invite.awaits_ack = true;
 	call->leg[MEDIA_A].is_confirmed = true;
 	loop_timer_stop(&call->timer);
+	media_hold(call->media, call->is_held); /* silence while it rang does not count */
 	free((char *)call->offer_body.ptr);
 	call->offer_body = SPAN_NONE;
 	publish(call, BUS_CALL_ANSWERED, (uint32_t)(loop_now_ms(call->b2bua->deps.loop) - call->started_mono_ms));

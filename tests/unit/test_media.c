@@ -336,6 +336,11 @@ static void test_timeout(void)
 	CU_ASSERT_EQUAL(rig.timeouts, 1);
 	fake_loop_advance(rig.loop, 4000);
 	CU_ASSERT_EQUAL(rig.timeouts, 2);
+	media_hold(rig.media, false); /* starts afresh, also when it has been said */
+	fake_loop_advance(rig.loop, 4000);
+	CU_ASSERT_EQUAL(rig.timeouts, 2);
+	fake_loop_advance(rig.loop, 3000);
+	CU_ASSERT_EQUAL(rig.timeouts, 3);
 	close(phone);
 	close(trunk);
 	end();
