@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "sbc/sip_char.h"
 
 /* ---- lines ---- */
 
@@ -507,6 +508,39 @@ static bool names_host(struct span text)
 	return false;
 }
 
+/* A run of hexadecimal digits, dots and colons, perhaps behind the end of a name and its colon. Not every end of it is tried as IPv6: that of
+ * a fingerprint reads like one. */
+static bool is_address_word(struct span word)
+{
+	struct addr addr;
+
+	if (addr_parse_ip(word, &addr) == 0 || addr_parse_ip(span_sub(word, span_find(word, ':') + 1, word.len), &addr) == 0)
+		return true;
+	for (; word.len > 0; word = span_sub(word, span_find(word, ':') + 1, word.len))
+		if (addr_parse_ip(span_sub(word, 0, span_find(word, ':')), &addr) == 0)
+			return true;
+	return false;
+}
+
+/* "a=ssrc:1 cname:x@10.0.0.5", "a=ccap:1 IN IP4 pbx.local". Host names alone do not count here, or URNs would. */
+static bool names_address(struct span text)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i <= text.len; i++) {
+		struct span rest = span_sub(text, i, text.len);
+
+		if (span_istarts(rest, SPAN_LIT("IN IP4 ")) || span_istarts(rest, SPAN_LIT("IN IP6 ")))
+			return true;
+		if (i < text.len && (sip_char_is(text.ptr[i], CHAR_HEX) || text.ptr[i] == '.' || text.ptr[i] == ':'))
+			continue;
+		if (is_address_word(span_sub(text, start, i)))
+			return true;
+		start = i + 1;
+	}
+	return false;
+}
+
 static void put_text_line(struct writer *w, const struct line *line)
 {
 	if (!names_host(line->value)) {
@@ -515,6 +549,13 @@ static void put_text_line(struct writer *w, const struct line *line)
 		buf_puts(w->out, "s=-");
 		buf_put(w->out, line->end);
 	}
+}
+
+/* Nobody knows all attributes there are: what names an address does not cross. */
+static void put_anonymous(struct writer *w, const struct line *line)
+{
+	if (!names_address(line->value))
+		buf_put(w->out, line->whole);
 }
 
 static void put_attribute(struct writer *w, const struct line *line)
@@ -526,7 +567,7 @@ static void put_attribute(struct writer *w, const struct line *line)
 		put_rtcp(w, line);
 		break;
 	default:
-		buf_put(w->out, line->whole);
+		put_anonymous(w, line);
 	}
 }
 
@@ -554,7 +595,7 @@ static void put_line(struct writer *w, const struct line *line)
 	case 'p':
 		break;
 	default:
-		buf_put(w->out, line->whole);
+		put_anonymous(w, line);
 	}
 }
 

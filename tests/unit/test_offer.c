@@ -282,6 +282,31 @@ static void test_rewrites_addresses_only(void)
 	check_rewrite(body, &patch, expected);
 }
 
+#define SHA1 "a=fingerprint:sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB\r\n"
+
+static void test_drops_lines_with_addresses(void)
+{
+	static const char *const dropped[] = {
+		"a=ssrc:1 cname:alice@10.0.0.5", "a=ccap:1 IN IP4 10.0.0.5 4000", "a=ccap:1 in ip4 pbx.local 4000",
+		"a=path:msrp://10.0.0.5:2855/x;tcp", "a=alt:1 1 : u p 10.0.0.5 4000", "a=x:10.0.0.5", "a=xe:10.0.0.5:4000",
+		"a=x:2001:db8::5", "a=xe:2001:db8::5", "a=x [2001:db8::5]:4000", "C=IN IP4 10.0.0.5", "k=uri:http://10.0.0.5/", "X=10.0.0.5:1 a",
+		"b=X:10.0.0.5",
+	};
+	static const char kept[] = SHA1 "a=extmap:1 urn:ietf:params:rtp-hdrext:toffset\r\na=tool:lib 58.29.100\r\na=ptime:20\r\n"
+				   "a=extmap:2 http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time\r\nt=0 0\r\n"
+				   "a=ssrc:1 cname:{8a4b-11}\r\na=fmtp:96 config=1.2;x=0:1:2\r\n";
+	struct offer_patch patch = patch_of("198.51.100.7");
+	char body[1024], expected[1024];
+
+	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++) {
+		(void)snprintf(body, sizeof(body), "%s%s\r\n", HEAD C4 AUDIO, dropped[i]);
+		check_rewrite(body, &patch, "v=0\r\n" OUR_O4 "s=-\r\n" OUR_C4 "m=audio 20000 RTP/AVP 0\r\n");
+	}
+	(void)snprintf(body, sizeof(body), "%s%s", HEAD C4 AUDIO, kept);
+	(void)snprintf(expected, sizeof(expected), "%s%s", "v=0\r\n" OUR_O4 "s=-\r\n" OUR_C4 "m=audio 20000 RTP/AVP 0\r\n", kept);
+	check_rewrite(body, &patch, expected);
+}
+
 static void test_rewrites_family(void)
 {
 	struct offer_patch patch = patch_of("2001:db8::7");
@@ -414,6 +439,7 @@ static const struct unit_test tests[] = {
 	{ "limits", test_limits },
 	{ "hold by the unspecified address", test_hold },
 	{ "rewrites addresses and ports, nothing else", test_rewrites_addresses_only },
+	{ "lines with addresses are dropped", test_drops_lines_with_addresses },
 	{ "changes the address family", test_rewrites_family },
 	{ "keeps the style of line ends", test_keeps_line_ends },
 	{ "strips ICE and its like", test_strips_ice },
