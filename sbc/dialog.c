@@ -8,8 +8,15 @@
 /* From or To without its tag: what identifies the party, not the dialog. */
 static struct span without_tag(struct arena *arena, const struct sip_name_addr *party)
 {
-	return span_of(arena_printf(arena, "%.*s%s<%.*s>", SPAN_ARG(party->display),
-				    span_is_empty(party->display) ? "" : " ", SPAN_ARG(party->uri)));
+	size_t size = party->display.len + party->uri.len + strlen(" <>");
+	char *text = arena_alloc(arena, size);
+	struct buf out = buf_of(text, text != NULL ? size : 0);
+
+	buf_put(&out, party->display); /* not by printf: it may hold an escaped NUL */
+	buf_puts(&out, span_is_empty(party->display) ? "<" : " <");
+	buf_put(&out, party->uri);
+	buf_putc(&out, '>');
+	return out.is_full ? SPAN_NONE : buf_span(&out);
 }
 
 static bool is_loose(const struct sip_name_addr *route)

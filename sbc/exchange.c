@@ -176,6 +176,12 @@ static bool may_carry_sdp(const struct exchange *x)
 	return x->method == SIP_INVITE || x->method == SIP_UPDATE;
 }
 
+/* What cannot be taken apart may hold a description too. */
+static bool is_body_plain(const struct sip_msg *msg)
+{
+	return call_is_body_whole(msg) && !call_has_sdp(msg);
+}
+
 /* The far side's 2xx: settle the media and tell the near side. Returns what it means for the call. */
 static enum call_event_type forward_success(struct exchange *x, const struct sip_msg *response)
 {
@@ -191,7 +197,7 @@ static enum call_event_type forward_success(struct exchange *x, const struct sip
 	if (may_carry_sdp(x))
 		dialog_refresh(&call->leg[far].dialog, response);
 	if (!may_carry_sdp(x) || x->offer_phase == OFFER_IDLE)
-		body.bytes = call_has_sdp(response) ? SPAN_NONE : response->body;
+		body.bytes = is_body_plain(response) ? response->body : SPAN_NONE;
 	if (x->offer_phase != OFFER_IDLE)
 		status = call_answer(x, far, response, false, &body);
 	else if (x->method == SIP_INVITE)
@@ -357,8 +363,8 @@ void exchange_request(struct call *call, enum media_side near, struct server_txn
 	if (request->method == SIP_INVITE || request->method == SIP_UPDATE) {
 		dialog_refresh(&call->leg[near].dialog, request);
 		status = call_offer(x, near, request, &body);
-	} else if (call_has_sdp(request)) {
-		status = 488;
+	} else if (!is_body_plain(request)) {
+		status = call_is_body_whole(request) ? 488 : 400;
 	}
 	if (status == 0 && send_far(x, request, &body) != 0) {
 		call_offer_failed(x);

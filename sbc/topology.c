@@ -158,6 +158,15 @@ static void carry_retry_after(const struct sip_header *header, struct buf *out)
 	buf_puts(out, "\r\n");
 }
 
+/* An escaped NUL or other control octet in a quoted string is lawful, but ends the header for readers of C strings. */
+static bool has_control(struct span text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (((unsigned char)text.ptr[i] < ' ' && text.ptr[i] != '\t') || text.ptr[i] == 127)
+			return true;
+	return false;
+}
+
 void topology_headers(const struct sip_msg *in, const struct realm_conf *from, const struct realm_conf *to, struct buf *out)
 {
 	uint8_t direction = in->is_request ? REQUEST : RESPONSE;
@@ -169,7 +178,7 @@ void topology_headers(const struct sip_msg *in, const struct realm_conf *from, c
 		bool crosses = header->id == SIP_H_OTHER ? from->pass_unknown_headers :
 			       (rule->direction & direction) && (!rule->is_trusted_only || is_trusted);
 
-		if (!crosses)
+		if (!crosses || has_control(header->value))
 			continue;
 		if (rule->carry != NULL) {
 			rule->carry(header, out);
@@ -188,7 +197,7 @@ void topology_from(const struct sip_msg *invite, const struct addr *own, struct 
 	struct sip_uri uri;
 	bool is_parsed = sip_uri_parse(invite->from.uri, &uri) == 0;
 
-	if (!span_is_empty(invite->from.display)) {
+	if (!span_is_empty(invite->from.display) && !has_control(invite->from.display)) {
 		buf_put(out, invite->from.display);
 		buf_putc(out, ' ');
 	}

@@ -129,6 +129,8 @@ static void changed_on_the_way(void)
 		{ REQUEST, "Reason: host 10.0.0.7 is down;cause=3", "" },
 		{ REQUEST, "Reason: <sip:10.0.0.7>;cause=3, SIP;cause=4", "Reason: SIP;cause=4\r\n" },
 		{ RESPONSE, "Retry-After: 120 (10.0.0.7 is busy);duration=3600", "Retry-After: 120\r\n" },
+		/* Lawful, but ends the header for readers of C strings. */
+		{ REQUEST, "Content-Disposition: session;x=\"\\\x01\"", "" },
 		{ RESPONSE, "Retry-After: soon", "" },
 		{ RESPONSE, "Retry-After: 12345678", "" },
 		{ REQUEST, "Retry-After: 5", "" },
