@@ -1,5 +1,5 @@
-/* One hop to the control thread brings the configuration and all counters that were true at the same moment. Owns
- * nothing; the reference to the configuration goes to the caller. */
+/* One hop to the control thread brings the configuration and all counters that were true at the same moment. What is the same for
+ * every kind of configured object stands here; what differs is in its struct res_kind. */
 #include "api/res_conf.h"
 
 #include "api/problem.h"
@@ -18,7 +18,7 @@ static void read_on_loop(void *arg)
 	}
 }
 
-int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret)
+static int read_conf(struct api *api, struct arena *arena, struct res_conf *ret)
 {
 	struct res_conf conf = { .api = api, .arena = arena };
 	int err;
@@ -33,29 +33,69 @@ int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret)
 	return err;
 }
 
-void res_conf_fini(struct res_conf *conf)
+/* Index of the object of that name, or the count. */
+static unsigned find(const struct res_conf *conf, const struct res_kind *kind, struct span name)
 {
-	config_unref(conf->config);
-	conf->config = NULL;
+	unsigned n = kind->count(conf->config), i = 0;
+
+	while (i < n && !span_eq(name, span_of(kind->name(conf->config, i))))
+		i++;
+	return i;
 }
 
-bool res_page_of(const struct res_conf *conf, const struct route_request *request, struct route_reply *reply,
-		 unsigned n, res_name_fn *name, struct res_page *ret)
+static void list(const struct res_conf *conf, const struct route_request *request, struct route_reply *reply,
+		 const struct res_kind *kind)
 {
 	unsigned limit = (unsigned)route_number(request, "limit", RES_PAGE_DEFAULT);
 	struct span cursor = route_text(request, "cursor");
-	unsigned from = 0;
+	unsigned n = kind->count(conf->config), from = 0, to;
+	json_t *items;
 
 	if (!span_is_empty(cursor)) {
-		while (from < n && !span_eq(cursor, span_of(name(conf->config, from))))
-			from++;
+		from = find(conf, kind, cursor);
 		if (from == n) {
 			problem_set(reply, request, PROBLEM_BAD_PARAMETER, "The list has changed since.");
 			problem_add_error(reply, SPAN_LIT("cursor"), "is not known (any more)", "begin without it");
-			return false;
+			return;
 		}
 		from++;
 	}
-	*ret = (struct res_page){ from, n - from > limit ? from + limit : n };
-	return true;
+	to = n - from > limit ? from + limit : n;
+	items = json_array();
+	for (unsigned i = from; i < to; i++)
+		json_array_append_new(items, kind->json(conf, i));
+	res_reply_list(request, reply, items, to < n ? kind->name(conf->config, to - 1) : NULL);
+}
+
+void res_conf_list(struct api *api, const struct route_request *request, struct route_reply *reply,
+		   const struct res_kind *kind)
+{
+	struct res_conf conf;
+	int err = read_conf(api, request->arena, &conf);
+
+	if (err != 0) {
+		problem_from_err(reply, request, err);
+		return;
+	}
+	list(&conf, request, reply, kind);
+	config_unref(conf.config);
+}
+
+void res_conf_get(struct api *api, const struct route_request *request, struct route_reply *reply,
+		  const struct res_kind *kind)
+{
+	struct res_conf conf;
+	int err = read_conf(api, request->arena, &conf);
+	unsigned index;
+
+	if (err != 0) {
+		problem_from_err(reply, request, err);
+		return;
+	}
+	index = find(&conf, kind, request->name);
+	if (index == kind->count(conf.config))
+		problem_from_err(reply, request, ERR_NOT_FOUND);
+	else
+		route_reply_json(reply, 200, kind->json(&conf, index));
+	config_unref(conf.config);
 }

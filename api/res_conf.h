@@ -20,17 +20,18 @@ struct res_conf {
 	struct res_pools *pools;     /* by realm index, in the arena */
 };
 
-/* 0, or a negative error for problem_from_err(). Release with res_conf_fini(). */
-int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret);
-void res_conf_fini(struct res_conf *conf);
-
-/* One page of n objects in their configured order: [*ret_from, *ret_to). The cursor is the name of the last object of
- * the page before. False when no object has that name: then *reply is a problem. */
-struct res_page {
-	unsigned from, to;
+/* A kind of configured object, by its index in the configuration. */
+struct res_kind {
+	unsigned (*count)(const struct config *config);
+	const char *(*name)(const struct config *config, unsigned index);
+	json_t *(*json)(const struct res_conf *conf, unsigned index); /* new reference */
 };
-typedef const char *res_name_fn(const struct config *config, unsigned index);
-bool res_page_of(const struct res_conf *conf, const struct route_request *request, struct route_reply *reply,
-		 unsigned n, res_name_fn *name, struct res_page *ret);
+
+/* Answers with one page of them in their configured order; the cursor is the name of the last one of the page before. */
+void res_conf_list(struct api *api, const struct route_request *request, struct route_reply *reply,
+		   const struct res_kind *kind);
+/* Answers with the one that the request names. */
+void res_conf_get(struct api *api, const struct route_request *request, struct route_reply *reply,
+		  const struct res_kind *kind);
 
 #endif

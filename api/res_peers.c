@@ -33,41 +33,19 @@ static const char *peer_name(const struct config *config, unsigned index)
 	return config->peers[index].name;
 }
 
+static unsigned peer_count(const struct config *config)
+{
+	return config->n_peers;
+}
+
+static const struct res_kind kind = { peer_count, peer_name, peer_json };
+
 void res_peers_list(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct res_conf conf;
-	struct res_page page;
-	int err = res_conf_read(api, request->arena, &conf);
-
-	if (err != 0) {
-		problem_from_err(reply, request, err);
-		return;
-	}
-	if (res_page_of(&conf, request, reply, conf.config->n_peers, peer_name, &page)) {
-		json_t *items = json_array();
-
-		for (unsigned i = page.from; i < page.to; i++)
-			json_array_append_new(items, peer_json(&conf, i));
-		res_reply_list(request, reply, items,
-			       page.to < conf.config->n_peers ? peer_name(conf.config, page.to - 1) : NULL);
-	}
-	res_conf_fini(&conf);
+	res_conf_list(api, request, reply, &kind);
 }
 
 void res_peers_get(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	const struct peer_conf *peer;
-	struct res_conf conf;
-	int err = res_conf_read(api, request->arena, &conf);
-
-	if (err != 0) {
-		problem_from_err(reply, request, err);
-		return;
-	}
-	peer = config_peer(conf.config, request->name);
-	if (peer == NULL)
-		problem_from_err(reply, request, ERR_NOT_FOUND);
-	else
-		route_reply_json(reply, 200, peer_json(&conf, peer->index));
-	res_conf_fini(&conf);
+	res_conf_get(api, request, reply, &kind);
 }

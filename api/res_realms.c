@@ -56,41 +56,19 @@ static const char *realm_name(const struct config *config, unsigned index)
 	return config->realms[index].name;
 }
 
+static unsigned realm_count(const struct config *config)
+{
+	return config->n_realms;
+}
+
+static const struct res_kind kind = { realm_count, realm_name, realm_json };
+
 void res_realms_list(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct res_conf conf;
-	struct res_page page;
-	int err = res_conf_read(api, request->arena, &conf);
-
-	if (err != 0) {
-		problem_from_err(reply, request, err);
-		return;
-	}
-	if (res_page_of(&conf, request, reply, conf.config->n_realms, realm_name, &page)) {
-		json_t *items = json_array();
-
-		for (unsigned i = page.from; i < page.to; i++)
-			json_array_append_new(items, realm_json(&conf, i));
-		res_reply_list(request, reply, items,
-			       page.to < conf.config->n_realms ? realm_name(conf.config, page.to - 1) : NULL);
-	}
-	res_conf_fini(&conf);
+	res_conf_list(api, request, reply, &kind);
 }
 
 void res_realms_get(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	const struct realm_conf *realm;
-	struct res_conf conf;
-	int err = res_conf_read(api, request->arena, &conf);
-
-	if (err != 0) {
-		problem_from_err(reply, request, err);
-		return;
-	}
-	realm = config_realm(conf.config, request->name);
-	if (realm == NULL)
-		problem_from_err(reply, request, ERR_NOT_FOUND);
-	else
-		route_reply_json(reply, 200, realm_json(&conf, realm->index));
-	res_conf_fini(&conf);
+	res_conf_get(api, request, reply, &kind);
 }
