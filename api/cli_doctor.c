@@ -14,7 +14,7 @@
 #include "api/cli_print.h"
 #include "core/span.h"
 
-enum { RMEM_WANTED = 8 * 1024 * 1024, FILES_WANTED = 65536 };
+enum { RMEM_WANTED = 4 * 1024 * 1024 /* what sbc/transport.c asks for */, FILES_WANTED = 65536 };
 
 static const char *const level_names[] = { [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail" };
 
@@ -93,7 +93,7 @@ void doctor_check_rmem(json_t *checks, const char *rmem_max)
 	unsigned long bytes = strtoul(rmem_max, NULL, 10);
 
 	doctor_add(checks, bytes >= RMEM_WANTED ? DOCTOR_OK : DOCTOR_WARN, "receive buffers",
-		   "Bursts of SIP over UDP may be lost: sysctl -w net.core.rmem_max=8388608 (and into /etc/sysctl.d).",
+		   "Bursts of SIP over UDP may be lost: sysctl -w net.core.rmem_max=4194304 (and into /etc/sysctl.d).",
 		   "net.core.rmem_max is %lu", bytes);
 }
 

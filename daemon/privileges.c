@@ -69,12 +69,13 @@ int privileges_drop(const char *user, const char *const *paths, unsigned n, char
 
 unsigned privileges_raise_files(unsigned want)
 {
-	struct rlimit limit;
+	struct rlimit limit, more;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return 1024;
-	if (limit.rlim_max < want && geteuid() == 0)
-		limit.rlim_max = want;
+	more = (struct rlimit){ want, want };
+	if (limit.rlim_max < want && geteuid() == 0 && setrlimit(RLIMIT_NOFILE, &more) == 0)
+		return want;
 	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
 	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
 		getrlimit(RLIMIT_NOFILE, &limit);

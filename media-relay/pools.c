@@ -10,8 +10,10 @@
 #include "core/err.h"
 #include "core/log.h"
 
-/* Enough for the pairs that rest in quarantine at some 1,000 calls per second. */
-enum { IDLE_PAIRS_MAX = 8192, IDLE_SHARE_OF_FILES = 3 };
+enum {
+	IDLE_PAIRS_MAX = 8192, /* per pool: those that rest in quarantine at more than 1,000 calls per second */
+	FILES_FOR_OTHERS = 256, /* SIP, database, API; a sixteenth when there are many */
+};
 
 static bool pools_overlap(const struct realm_conf *a, const struct realm_conf *b)
 {
@@ -80,24 +82,22 @@ static int check_realms(const struct config *config, struct conf_errors *errors)
 	return result;
 }
 
-/* Sockets that wait for reuse take descriptors: never more than a share of what the process may have. */
-static unsigned idle_pairs_per_pool(unsigned n_pools)
+static uint32_t sockets_for_media(void)
 {
 	struct rlimit limit;
-	unsigned pairs = IDLE_PAIRS_MAX;
+	rlim_t files = 1024, others;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / IDLE_SHARE_OF_FILES / 2 < pairs)
-		pairs = (unsigned)(limit.rlim_cur / IDLE_SHARE_OF_FILES / 2);
-	return n_pools > 0 ? pairs / n_pools : 0;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		files = limit.rlim_cur < UINT32_MAX ? limit.rlim_cur : UINT32_MAX;
+	others = files / 16 > FILES_FOR_OTHERS ? files / 16 : FILES_FOR_OTHERS;
+	return files > 2 * others ? (uint32_t)(files - others) : (uint32_t)(files / 2);
 }
 
 static int open_pools(struct pools *pools, const struct config *config, struct conf_errors *errors)
 {
-	unsigned n_pools = 0;
 	int result = 0;
 
-	for (unsigned i = 0; i < config->n_realms; i++)
-		n_pools += config->realms[i].n_addresses;
+	pools->budget.max = sockets_for_media();
 	for (unsigned i = 0; i < config->n_realms; i++) {
 		const struct realm_conf *realm = &config->realms[i];
 		struct pools_realm *mine = &pools->realms[i];
@@ -107,7 +107,7 @@ static int open_pools(struct pools *pools, const struct config *config, struct c
 			struct ports_conf conf = {
 				.address = realm->addresses[j], .port_min = realm->media_port_min,
 				.port_max = realm->media_port_max, .quarantine_ms = config->limits.port_quarantine_ms,
-				.dscp = realm->dscp_media, .idle_max = idle_pairs_per_pool(n_pools),
+				.dscp = realm->dscp_media, .idle_max = IDLE_PAIRS_MAX, .budget = &pools->budget,
 			};
 			char member[32], text[160], address[ADDR_TEXT_MAX];
 			int err = ports_new(&conf, &mine->pools[mine->n_pools]);

@@ -20,6 +20,7 @@ struct pools { /* embedded, zeroed */
 	unsigned n_realms;
 	struct target_own *own; /* media ports and SIP listeners of the gateway; unchanged until pools_fini() */
 	unsigned n_own;
+	struct ports_budget budget; /* what the process may have open, less what others need */
 };
 
 /* 0; ERR_CONFIG with all that is wrong in `errors` (overlaps with the kernel's ephemeral ports or another realm, addresses

@@ -15,7 +15,7 @@
 #include "core/hash.h"
 #include "core/rnd.h"
 
-enum { TAKE_TRIES = 64, TICK_AT_TAKE = 4 };
+enum { TAKE_TRIES = 64, TICK_AT_TAKE = 4, SHED_LOOKS = 64 };
 
 struct pair {
 	int fds[2];
@@ -80,13 +80,21 @@ static int open_pair(const struct ports_conf *conf, uint16_t rtp_port, int fds[2
 	return 0;
 }
 
-static void close_pair(struct pair *pair)
+static void count_sockets(const struct ports *p, int change)
 {
+	if (p->conf.budget != NULL)
+		p->conf.budget->open += (uint32_t)change;
+}
+
+static void close_pair(struct ports *p, struct pair *pair)
+{
+	if (pair->fds[0] < 0)
+		return;
 	for (int i = 0; i < 2; i++) {
-		if (pair->fds[i] >= 0)
-			close(pair->fds[i]);
+		close(pair->fds[i]);
 		pair->fds[i] = -1;
 	}
+	count_sockets(p, -2);
 }
 
 int ports_new(const struct ports_conf *conf, struct ports **ret)
@@ -132,7 +140,7 @@ void ports_free(struct ports *p)
 	if (p == NULL)
 		return;
 	for (uint32_t i = 0; p->pairs != NULL && i < p->n_pairs; i++)
-		close_pair(&p->pairs[i]);
+		close_pair(p, &p->pairs[i]);
 	free(p->pairs);
 	free(p->cold);
 	free(p->warm);
@@ -180,6 +188,28 @@ static void leave_quarantine(struct ports *p, uint64_t now_ms, uint32_t most)
 	}
 }
 
+/* Closes the sockets of a pair in quarantine, so that a pair in use can have them. (Warm pairs are used as they are.) */
+static bool shed(struct ports *p)
+{
+	for (uint32_t i = 0; i < p->n_resting && i < SHED_LOOKS; i++) {
+		struct pair *pair = &p->pairs[p->resting[(p->resting_head + i) % p->n_pairs]];
+
+		if (pair->fds[0] < 0)
+			continue;
+		close_pair(p, pair);
+		p->n_idle_open--;
+		return true;
+	}
+	return false;
+}
+
+static bool may_open(struct ports *p)
+{
+	const struct ports_budget *budget = p->conf.budget;
+
+	return budget == NULL || budget->open + 2 <= budget->max || shed(p);
+}
+
 int ports_take(struct ports *p, uint64_t now_ms, struct ports_pair *ret)
 {
 	leave_quarantine(p, now_ms, TICK_AT_TAKE);
@@ -192,12 +222,15 @@ int ports_take(struct ports *p, uint64_t now_ms, struct ports_pair *ret)
 		p->n_idle_open--;
 		return 0;
 	}
+	if (p->n_cold > 0 && !may_open(p))
+		return -EMFILE;
 	for (int tries = 0; tries < TAKE_TRIES && p->n_cold > 0; tries++) {
 		uint16_t index = take_random(p, p->cold, &p->n_cold);
 		struct ports_pair pair = { (uint16_t)(p->first_port + 2 * index), { -1, -1 }, false };
 		int err = open_pair(&p->conf, pair.rtp_port, pair.fds);
 
 		if (err == 0) {
+			count_sockets(p, 2);
 			*ret = pair;
 			return 0;
 		}
@@ -213,7 +246,10 @@ int ports_take(struct ports *p, uint64_t now_ms, struct ports_pair *ret)
 
 bool ports_may_keep(const struct ports *p)
 {
-	return p->n_idle_open < p->conf.idle_max;
+	const struct ports_budget *budget = p->conf.budget;
+
+	/* An eighth stays free of idle sockets, for pools that have none to give up. */
+	return p->n_idle_open < p->conf.idle_max && (budget == NULL || budget->open <= budget->max - budget->max / 8);
 }
 
 void ports_give(struct ports *p, const struct ports_pair *pair, uint64_t now_ms)
@@ -222,10 +258,12 @@ void ports_give(struct ports *p, const struct ports_pair *pair, uint64_t now_ms)
 
 	p->pairs[index].fds[0] = pair->fds[0];
 	p->pairs[index].fds[1] = pair->fds[1];
-	if (pair->fds[0] >= 0 && ports_may_keep(p))
+	if (pair->fds[0] < 0)
+		count_sockets(p, -2);
+	else if (ports_may_keep(p))
 		p->n_idle_open++;
 	else
-		close_pair(&p->pairs[index]);
+		close_pair(p, &p->pairs[index]);
 	rest(p, index, now_ms);
 }
 

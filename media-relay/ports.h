@@ -11,12 +11,18 @@
 
 struct ports;
 
+/* Sockets that several pools together may have open, idle ones included. */
+struct ports_budget {
+	uint32_t max, open;
+};
+
 struct ports_conf {
 	struct addr address; /* port 0 */
 	uint16_t port_min, port_max;
 	uint32_t quarantine_ms;
 	uint8_t dscp;
 	unsigned idle_max; /* pairs whose sockets may stay bound while unused */
+	struct ports_budget *budget; /* borrowed while the pool lives; NULL: no limit */
 };
 
 struct ports_pair {
@@ -31,7 +37,8 @@ enum { PORTS_RECEIVE_BUFFER = 32 * 1024 }; /* SO_RCVBUF; the kernel doubles it: 
 int ports_new(const struct ports_conf *conf, struct ports **ret);
 void ports_free(struct ports *ports); /* closes idle sockets; every pair must have been given back. NULL is fine */
 
-/* Constant time. 0, ERR_LIMIT when no pair is free, or a negative errno (out of descriptors). Pairs that something
+/* Constant time. 0, ERR_LIMIT when no pair is free, or a negative errno (-EMFILE: out of descriptors or of the budget, and no idle
+ * socket of this pool could make room). Pairs that something
  * else has bound are skipped, counted and tried again after a quarantine. */
 int ports_take(struct ports *ports, uint64_t now_ms, struct ports_pair *ret);
 /* True when the next pair to be given back may keep its sockets open. */

@@ -236,6 +236,34 @@ static void test_ephemeral(void)
 	free(e);
 }
 
+/* Three pairs may be open; idle sockets give way to pairs in use, and none is opened beyond. */
+static void test_budget(void)
+{
+	struct ports_budget budget = { .max = 6 };
+	struct ports_conf conf = conf_of(22000, 22039, 20);
+	struct ports_pair pairs[4];
+	struct ports *ports;
+
+	conf.budget = &budget;
+	CU_ASSERT_EQUAL_FATAL(ports_new(&conf, &ports), 0);
+	for (int i = 0; i < 3; i++)
+		CU_ASSERT_EQUAL_FATAL(ports_take(ports, NOW, &pairs[i]), 0);
+	CU_ASSERT_EQUAL(budget.open, 6);
+	CU_ASSERT_EQUAL(ports_take(ports, NOW, &pairs[3]), -EMFILE);
+	ports_give(ports, &pairs[0], NOW);
+	CU_ASSERT_EQUAL(stats_of(ports).idle_open, 1);
+	CU_ASSERT_EQUAL_FATAL(ports_take(ports, NOW, &pairs[0]), 0); /* another pair, with the room of the idle one */
+	CU_ASSERT_EQUAL(stats_of(ports).idle_open, 0);
+	CU_ASSERT_EQUAL(budget.open, 6);
+	shut(&pairs[1]);
+	ports_give(ports, &pairs[1], NOW);
+	CU_ASSERT_EQUAL(budget.open, 4);
+	ports_give(ports, &pairs[0], NOW);
+	ports_give(ports, &pairs[2], NOW);
+	ports_free(ports);
+	CU_ASSERT_EQUAL(budget.open, 0);
+}
+
 static const struct unit_test tests[] = {
 	{ "every pair is handed out once", test_all_pairs_once },
 	{ "released pairs rest in quarantine", test_quarantine },
@@ -244,6 +272,7 @@ static const struct unit_test tests[] = {
 	{ "pools that cannot be", test_bad_pools },
 	{ "the last pair there is", test_top_of_range },
 	{ "ephemeral and reserved ports", test_ephemeral },
+	{ "idle sockets give way within the budget", test_budget },
 };
 
 UNIT_MAIN("ports", tests)
