@@ -16,6 +16,10 @@ import harness  # noqa: E402
 import sipcall  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--cases", type=int, default=3000, help="broken messages that test_mutations.py sends")
+
+
 def pytest_collection_modifyitems(items):
     reason = None
     if os.geteuid() != 0:
