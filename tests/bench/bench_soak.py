@@ -72,6 +72,9 @@ def collect(system, traffic, options):
         if not system.processes[0].is_running():
             raise rig.Failure(f"posternd has ended:\n{system.processes[0].last_lines()}")
         samples.append(sample(system, since))
+        failed = sum(one.total("FailedCall(C)") for one in traffic.statistics())
+        if failed:  # nothing is gained by half an hour of it
+            raise rig.Failure(f"{failed} calls have failed; SIPp's first message: {traffic.first_error()}")
     return samples
 
 
