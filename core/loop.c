@@ -13,15 +13,20 @@
 
 #include "core/err.h"
 #include "core/list.h"
+#include "core/metrics.h"
 #include "core/wheel.h"
 
-enum { FLUSH_HOOKS_MAX = 16 };
+enum { FLUSH_HOOKS_MAX = 16, LAG_WINDOW_MS = 1000 };
 #define NOT_ARMED UINT64_MAX
 
 struct flush_hook {
 	loop_flush_fn *fn;
 	void *arg;
 };
+
+static struct metric lag = { "postern_loop_lag_seconds", NULL,
+			     "How late the control loop's timers ran: the maximum of the last second in which any ran.",
+			     METRIC_GAUGE, 0.001, 0 };
 
 struct loop {
 	uv_loop_t uv;
@@ -30,6 +35,7 @@ struct loop {
 	uv_async_t calls_wake;
 	struct wheel wheel;
 	uint64_t armed_ms; /* what `timer` is set to, or NOT_ARMED */
+	uint64_t lag_since_ms, lag_max_ms; /* not published yet */
 	bool is_running;
 	bool is_firing;    /* inside timer callbacks */
 	struct flush_hook flush_hooks[FLUSH_HOOKS_MAX];
@@ -107,11 +113,26 @@ bool loop_timer_is_running(const struct loop_timer *timer)
 	return wheel_has(timer);
 }
 
+/* Of the timers of one turn the one that was waited for is the latest. */
+static void note_lag(struct loop *loop, uint64_t due_ms)
+{
+	uint64_t now_ms = loop_now_ms(loop);
+
+	if (now_ms > due_ms && now_ms - due_ms > loop->lag_max_ms)
+		loop->lag_max_ms = now_ms - due_ms;
+	if (now_ms - loop->lag_since_ms < LAG_WINDOW_MS)
+		return;
+	metric_set(&lag, (int64_t)loop->lag_max_ms);
+	loop->lag_since_ms = now_ms;
+	loop->lag_max_ms = 0;
+}
+
 static void fire_timers(uv_timer_t *handle)
 {
 	struct loop *loop = handle->data;
 	struct loop_timer *timer;
 
+	note_lag(loop, loop->armed_ms);
 	loop->armed_ms = NOT_ARMED;
 	loop->is_firing = true;
 	while ((timer = wheel_pop(&loop->wheel, loop_now_ms(loop))) != NULL)
@@ -282,6 +303,15 @@ static int init_handles(struct loop *loop)
 	return err;
 }
 
+static void register_metrics(void)
+{
+	static bool is_done;
+
+	if (!is_done)
+		metrics_register(&lag, 1);
+	is_done = true;
+}
+
 int loop_new(struct loop **ret_loop)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
@@ -298,11 +328,13 @@ int loop_new(struct loop **ret_loop)
 	list_init(&loop->calls);
 	wheel_init(&loop->wheel, uv_now(&loop->uv));
 	loop->armed_ms = NOT_ARMED;
+	loop->lag_since_ms = uv_now(&loop->uv);
 	err = init_handles(loop);
 	if (err < 0) {
 		loop_free(loop);
 		return err;
 	}
+	register_metrics();
 	*ret_loop = loop;
 	return 0;
 }

@@ -1,6 +1,8 @@
 /* The event loop of the control thread, and the clock. Hides libuv. Nobody else reads time; tests link
  * tests/mock/fake_loop.c, which has the same symbols and a clock that is set by hand.
  *
+ * How late timers run is shown as postern_loop_lag_seconds.
+ *
  * All functions belong to the loop's thread except where "any thread" is said. Callbacks run on the loop's thread. */
 #ifndef CORE_LOOP_H
 #define CORE_LOOP_H

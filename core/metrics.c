@@ -10,6 +10,7 @@
 
 struct row {
 	const struct metric *metric;
+	const struct metric_histogram *histogram; /* of which metric is a part, or NULL */
 	metric_read_fn *read; /* NULL: take the metric's own value */
 	void *arg;
 };
@@ -33,9 +34,12 @@ static bool insert_row(struct row row)
 		rows = larger;
 		rows_cap = cap;
 	}
-	for (size_t i = 0; i < n_rows; i++) {
-		if (strcmp(rows[i].metric->name, row.metric->name) == 0)
-			at = i + 1;
+	/* From the end: mostly the row before has the same name. */
+	for (size_t i = n_rows; i > 0; i--) {
+		if (strcmp(rows[i - 1].metric->name, row.metric->name) == 0) {
+			at = i;
+			break;
+		}
 	}
 	memmove(rows + at + 1, rows + at, (n_rows - at) * sizeof(*rows));
 	rows[at] = row;
@@ -51,27 +55,46 @@ void metrics_register(struct metric *table, unsigned n)
 	pthread_mutex_unlock(&rows_lock);
 }
 
-void metrics_register_read(const char *name, const char *labels, const char *help, enum metric_type type,
-			   metric_read_fn *fn, void *arg)
+void metrics_register_histogram(struct metric_histogram *histogram)
+{
+	pthread_mutex_lock(&rows_lock);
+	insert_row((struct row){ .metric = &histogram->metric, .histogram = histogram });
+	pthread_mutex_unlock(&rows_lock);
+}
+
+void metrics_register_read(const struct metric *row, metric_read_fn *fn, void *arg)
 {
 	struct metric *metric = calloc(1, sizeof(*metric));
-	char *own_labels = labels ? strdup(labels) : NULL;
+	char *labels = row->labels ? strdup(row->labels) : NULL;
 	bool is_in = false;
 
-	if (metric != NULL && (labels == NULL || own_labels != NULL)) {
-		*metric = (struct metric){ .name = name, .labels = own_labels, .help = help, .type = type };
+	if (metric != NULL && (row->labels == NULL || labels != NULL)) {
+		*metric = (struct metric){ .name = row->name, .labels = labels, .help = row->help, .type = row->type,
+					   .scale = row->scale };
 		pthread_mutex_lock(&rows_lock);
-		is_in = insert_row((struct row){ metric, fn, arg });
+		is_in = insert_row((struct row){ .metric = metric, .read = fn, .arg = arg });
 		pthread_mutex_unlock(&rows_lock);
 	}
 	if (!is_in) {
-		free(own_labels);
+		free(labels);
 		free(metric);
 	}
 }
 
+void metric_observe(struct metric_histogram *histogram, int64_t value)
+{
+	unsigned i = 0;
+
+	while (i < histogram->n_bounds && value > histogram->bounds[i])
+		i++;
+	atomic_fetch_add_explicit(&histogram->counts[i], 1, memory_order_relaxed);
+	metric_add(&histogram->metric, value);
+}
+
 static void print_help(FILE *out, const struct metric *m)
 {
+	static const char *const types[] = { "counter", "gauge", "histogram" };
+
 	fprintf(out, "# HELP %s ", m->name);
 	for (const char *c = m->help ? m->help : ""; *c != '\0'; c++) {
 		if (*c == '\\')
@@ -81,21 +104,54 @@ static void print_help(FILE *out, const struct metric *m)
 		else
 			fputc(*c, out);
 	}
-	fprintf(out, "\n# TYPE %s %s\n", m->name, m->type == METRIC_COUNTER ? "counter" : "gauge");
+	fprintf(out, "\n# TYPE %s %s\n", m->name, types[m->type]);
+}
+
+static void print_value(FILE *out, const struct metric *m, int64_t value)
+{
+	if (m->scale == 0 || m->scale == 1)
+		fprintf(out, "%" PRId64, value);
+	else
+		fprintf(out, "%.15g", (double)value * m->scale);
+}
+
+static void print_single(FILE *out, const struct metric *m, const char *suffix, int64_t value)
+{
+	bool has_labels = m->labels != NULL && m->labels[0] != '\0';
+
+	fprintf(out, "%s%s%s%s%s ", m->name, suffix, has_labels ? "{" : "", has_labels ? m->labels : "",
+		has_labels ? "}" : "");
+	print_value(out, m, value);
+	fputc('\n', out);
+}
+
+/* The count is that of the last bucket, whatever other threads observe meanwhile. */
+static void print_histogram(FILE *out, const struct metric_histogram *h)
+{
+	const struct metric *m = &h->metric;
+	bool has_labels = m->labels != NULL && m->labels[0] != '\0';
+	struct metric count = { .name = m->name, .labels = m->labels };
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i <= h->n_bounds; i++) {
+		n += atomic_load_explicit((_Atomic uint64_t *)&h->counts[i], memory_order_relaxed);
+		fprintf(out, "%s_bucket{%s%sle=\"", m->name, has_labels ? m->labels : "", has_labels ? "," : "");
+		if (i < h->n_bounds)
+			print_value(out, m, h->bounds[i]);
+		else
+			fputs("+Inf", out);
+		fprintf(out, "\"} %" PRIu64 "\n", n);
+	}
+	print_single(out, m, "_sum", metric_get(m));
+	print_single(out, &count, "_count", (int64_t)n);
 }
 
 static void print_row(FILE *out, const struct row *row)
 {
-	const struct metric *m = row->metric;
-	int64_t value = row->read ? row->read(row->arg) : metric_get(m);
-	const char *labels = m->labels ? m->labels : "";
-	bool has_labels = labels[0] != '\0';
-
-	fprintf(out, "%s%s%s%s ", m->name, has_labels ? "{" : "", labels, has_labels ? "}" : "");
-	if (m->scale == 0 || m->scale == 1)
-		fprintf(out, "%" PRId64 "\n", value);
+	if (row->histogram != NULL)
+		print_histogram(out, row->histogram);
 	else
-		fprintf(out, "%.15g\n", (double)value * m->scale);
+		print_single(out, row->metric, "", row->read ? row->read(row->arg) : metric_get(row->metric));
 }
 
 char *metrics_text(void)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/err.h"
+#include "core/metrics.h"
 #include "tests/unit/unit.h"
 
 static struct loop *loop;
@@ -322,6 +323,38 @@ static void time_moves_forward(void)
 	end();
 }
 
+static void hold_up(struct loop_timer *timer, void *arg)
+{
+	(void)timer;
+	(void)arg;
+	usleep(1100 * 1000);
+}
+
+/* What holds the loop up makes the timers behind it late, by the time it took at least. */
+static void late_timers_are_shown(void)
+{
+	struct loop_timer first, late, stop;
+	const char *shown;
+	char *text;
+
+	begin();
+	loop_timer_init(&first, loop, hold_up, NULL);
+	loop_timer_init(&late, loop, mark_timer, (void *)"l");
+	loop_timer_init(&stop, loop, stop_timer, NULL);
+	loop_timer_start(&first, 0);
+	loop_timer_start(&late, 50);
+	loop_timer_start(&stop, 60);
+	CU_ASSERT_EQUAL(loop_run(loop), 0);
+	CU_ASSERT_STRING_EQUAL(trail, "l");
+	text = metrics_text();
+	CU_ASSERT_PTR_NOT_NULL_FATAL(text);
+	shown = strstr(text, "\npostern_loop_lag_seconds ");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(shown);
+	CU_ASSERT(strtod(shown + strlen("\npostern_loop_lag_seconds "), NULL) >= 1.0);
+	free(text);
+	end();
+}
+
 static void free_closes_what_was_left_open(void)
 {
 	struct loop_wake *wake;
@@ -348,6 +381,7 @@ static const struct unit_test tests[] = {
 	{ "calls from many threads all run", calls_from_many_threads_all_run },
 	{ "a call times out and never runs", call_times_out_and_never_runs },
 	{ "time moves forward", time_moves_forward },
+	{ "late timers are shown", late_timers_are_shown },
 	{ "free closes what was left open", free_closes_what_was_left_open },
 };
 
