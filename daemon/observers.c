@@ -1,43 +1,77 @@
-/* Observers of the bus. Control thread. */
+/* Observers of the bus, and the metrics that no part of the gateway owns alone: calls from the bus' events, the
+ * database from its statistics, version and revision. Control thread, but for what is read at output time. */
 #include "daemon/observers.h"
 
+#include <stdio.h>
+
 #include "core/bus.h"
+#include "core/config.h"
 #include "core/log.h"
 #include "core/metrics.h"
+#include "db/store.h"
 
-enum { ACTIVE, STARTED, ANSWERED, FAILED, SETUP_SECONDS, CONNECTED_SECONDS, METRICS };
+#define CALLS "postern_calls_total"
+#define CALLS_HELP "Calls by result; attempted counts every INVITE outside a dialog, answered those up as well."
+
+enum { ATTEMPTED, ANSWERED, REJECTED, CANCELLED, FAILED, BUILD, REVISION, METRICS };
 
 static struct metric metrics[METRICS] = {
-	[ACTIVE] = { "postern_calls_active", NULL, "Calls that are up or being set up.", METRIC_GAUGE, 1, 0 },
-	[STARTED] = { "postern_calls_total", "result=\"attempted\"", "Calls by result; attempted counts every INVITE outside a dialog.",
-		      METRIC_COUNTER, 1, 0 },
-	[ANSWERED] = { "postern_calls_total", "result=\"answered\"", "Calls by result; attempted counts every INVITE outside a dialog.",
-		       METRIC_COUNTER, 1, 0 },
-	[FAILED] = { "postern_calls_total", "result=\"failed\"", "Calls by result; attempted counts every INVITE outside a dialog.",
-		     METRIC_COUNTER, 1, 0 },
-	[SETUP_SECONDS] = { "postern_call_setup_seconds_total", NULL, "Time from INVITE to answer, summed over answered calls.",
-			    METRIC_COUNTER, 0.001, 0 },
-	[CONNECTED_SECONDS] = { "postern_call_connected_seconds_total", NULL, "Time from answer to end, summed over ended calls.",
-				METRIC_COUNTER, 0.001, 0 },
+	[ATTEMPTED] = { CALLS, "result=\"attempted\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
+	[ANSWERED] = { CALLS, "result=\"answered\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
+	[REJECTED] = { CALLS, "result=\"rejected\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
+	[CANCELLED] = { CALLS, "result=\"cancelled\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
+	[FAILED] = { CALLS, "result=\"failed\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
+	[BUILD] = { "postern_build_info", "version=\"" PACKAGE_VERSION "\"", "Always 1; the label says what runs.",
+		    METRIC_GAUGE, 1, 1 },
+	[REVISION] = { "postern_config_revision", NULL, "Revision of the configuration in use.", METRIC_GAUGE, 1, 0 },
 };
+static struct metric_histogram setup = {
+	.metric = { "postern_call_setup_seconds", NULL, "Time from INVITE to answer, of answered calls.",
+		    METRIC_HISTOGRAM, 0.001, 0 },
+	.bounds = { 100, 250, 500, 1000, 2000, 3000, 5000, 8000, 12000, 20000, 30000, 60000, 120000 }, .n_bounds = 13,
+};
+static struct metric_histogram duration = {
+	.metric = { "postern_call_duration_seconds", NULL, "Time from answer to end, of answered calls that ended.",
+		    METRIC_HISTOGRAM, 0.001, 0 },
+	.bounds = { 1000, 5000, 10000, 30000, 60000, 120000, 300000, 600000, 1200000, 1800000, 3600000, 7200000,
+		    14400000 }, .n_bounds = 13,
+};
+static _Atomic int64_t active[CONFIG_REALMS_MAX]; /* by the caller's realm */
+
+/* What became of a call that nobody answered. */
+static unsigned result_of(int status)
+{
+	if (status == 487)
+		return CANCELLED;
+	if (status < 300 || status == 408 || (status >= 500 && status < 600))
+		return FAILED;
+	return REJECTED;
+}
+
+static void add_active(unsigned realm, int n)
+{
+	if (realm < CONFIG_REALMS_MAX)
+		atomic_fetch_add_explicit(&active[realm], n, memory_order_relaxed);
+}
 
 static void on_call(void *arg, const struct bus_event *event)
 {
 	(void)arg;
 	switch (event->type) {
 	case BUS_CALL_STARTED:
-		metric_add(&metrics[STARTED], 1);
-		metric_add(&metrics[ACTIVE], 1);
+		metric_add(&metrics[ATTEMPTED], 1);
+		add_active(event->realm, 1);
 		break;
 	case BUS_CALL_ANSWERED:
 		metric_add(&metrics[ANSWERED], 1);
-		metric_add(&metrics[SETUP_SECONDS], event->duration_ms);
+		metric_observe(&setup, event->duration_ms);
 		break;
 	default:
-		metric_add(&metrics[ACTIVE], -1);
-		if (event->code < 200 || event->code >= 300)
-			metric_add(&metrics[FAILED], 1);
-		metric_add(&metrics[CONNECTED_SECONDS], event->duration_ms);
+		add_active(event->realm, -1);
+		if (event->code >= 200 && event->code < 300)
+			metric_observe(&duration, event->duration_ms);
+		else
+			metric_add(&metrics[result_of(event->code)], 1);
 		break;
 	}
 }
@@ -51,12 +85,33 @@ static void on_alarm(void *arg, const struct bus_event *event)
 		log_info("alarm", "cleared", LF_SPAN("name", event->id), LF_SPAN("what", event->text));
 }
 
-int observers_attach(struct bus *bus)
+static int64_t read_active(void *arg)
+{
+	return atomic_load_explicit((_Atomic int64_t *)arg, memory_order_relaxed);
+}
+
+static void register_metrics(const struct config *config)
+{
+	char labels[128];
+	struct metric row = { .name = "postern_calls_active", .labels = labels, .type = METRIC_GAUGE,
+			      .help = "Calls that are up or being set up, by the caller's realm." };
+
+	for (unsigned i = 0; i < config->n_realms; i++) {
+		snprintf(labels, sizeof(labels), "realm=\"%s\"", config->realms[i].name);
+		metrics_register_read(&row, read_active, &active[i]);
+	}
+	metric_set(&metrics[REVISION], config->revision);
+	metrics_register(metrics, METRICS);
+	metrics_register_histogram(&setup);
+	metrics_register_histogram(&duration);
+}
+
+int observers_attach(struct bus *bus, const struct config *config)
 {
 	static const enum bus_type calls[] = { BUS_CALL_STARTED, BUS_CALL_ANSWERED, BUS_CALL_ENDED };
 	int err = 0;
 
-	metrics_register(metrics, METRICS);
+	register_metrics(config);
 	for (unsigned i = 0; err == 0 && i < sizeof(calls) / sizeof(calls[0]); i++)
 		err = bus_subscribe(bus, calls[i], on_call, NULL);
 	if (err == 0)
@@ -64,4 +119,61 @@ int observers_attach(struct bus *bus)
 	if (err == 0)
 		err = bus_subscribe(bus, BUS_ALARM_CLEARED, on_alarm, NULL);
 	return err;
+}
+
+/* ---- database -------------------------------------------------------------------------------------------------- */
+
+static struct store_stats stats_of(void *store)
+{
+	struct store_stats stats;
+
+	store_stats(store, &stats);
+	return stats;
+}
+
+static int64_t read_commits(void *arg)
+{
+	return (int64_t)stats_of(arg).commits;
+}
+
+static int64_t read_written(void *arg)
+{
+	return (int64_t)stats_of(arg).cdrs_written;
+}
+
+static int64_t read_lost(void *arg)
+{
+	return (int64_t)stats_of(arg).cdrs_lost;
+}
+
+static int64_t read_queue(void *arg)
+{
+	return (int64_t)stats_of(arg).queue_depth;
+}
+
+static int64_t read_last_commit(void *arg)
+{
+	return (int64_t)stats_of(arg).last_commit_us;
+}
+
+void observers_watch_store(struct store *store)
+{
+	static const struct {
+		struct metric row;
+		metric_read_fn *fn;
+	} reads[] = {
+		{ { "postern_store_commits_total", NULL, "Transactions committed to the database.", METRIC_COUNTER, 1, 0 },
+		  read_commits },
+		{ { "postern_cdrs_written_total", NULL, "Call records that are in the database.", METRIC_COUNTER, 1, 0 },
+		  read_written },
+		{ { "postern_cdrs_lost_total", NULL, "Call records that could not be kept.", METRIC_COUNTER, 1, 0 },
+		  read_lost },
+		{ { "postern_store_queue", NULL, "Records and live calls that wait to be written.", METRIC_GAUGE, 1, 0 },
+		  read_queue },
+		{ { "postern_store_lag_seconds", NULL, "Duration of the last commit.", METRIC_GAUGE, 0.000001, 0 },
+		  read_last_commit },
+	};
+
+	for (unsigned i = 0; i < sizeof(reads) / sizeof(reads[0]); i++)
+		metrics_register_read(&reads[i].row, reads[i].fn, store);
 }

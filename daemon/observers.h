@@ -1,9 +1,15 @@
-/* What watches the bus: call counters for /metrics, alarms for the log. */
+/* What watches the gateway for its operators: metrics of calls, database and configuration for /metrics, alarms for the
+ * log. */
 #ifndef DAEMON_OBSERVERS_H
 #define DAEMON_OBSERVERS_H
 
 struct bus;
+struct config;
+struct store;
 
-int observers_attach(struct bus *bus); /* once, before threads start; 0 or ERR_LIMIT */
+/* Once, before threads start; 0 or ERR_LIMIT. */
+int observers_attach(struct bus *bus, const struct config *config);
+/* Once. /metrics must not be asked for any more when the store is closed. */
+void observers_watch_store(struct store *store);
 
 #endif

@@ -132,11 +132,13 @@ static int start(struct gateway *g, char *text, size_t size)
 	g->bus = bus_new();
 	if (g->bus == NULL)
 		return -ENOMEM;
-	err = observers_attach(g->bus);
+	err = observers_attach(g->bus, g->config);
 	if (err == 0)
 		err = store_open(g->loop, g->bus, g->config->database, text, size, &g->store);
-	if (err == 0)
+	if (err == 0) {
+		observers_watch_store(g->store);
 		err = open_media(g);
+	}
 	sip.loop = api.loop = g->loop;
 	sip.bus = g->bus;
 	sip.media = api.media = g->media;

@@ -78,10 +78,32 @@ def test_resources_follow_the_contract(gateway, alice, bob):
     for path in ("/v1/calls", "/v1/realms", "/v1/peers", "/v1/cdrs", "/v1/realms/outer", "/v1/peers/pbx", "/livez",
                  "/readyz?verbose=true"):
         gateway.api(path)
-    status, metrics = gateway.raw("GET", "/metrics")
-    assert status == 200
-    assert 'postern_calls_total{result="answered"} 1' in metrics.splitlines()
     hang_up(a, b)
+
+
+def test_metrics(gateway, alice, bob):
+    def shown():
+        status, text = gateway.raw("GET", "/metrics")
+        assert status == 200
+        return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+
+    a, b, *_ = establish(alice, bob)
+    during = shown()
+    assert during['postern_calls_active{realm="outer"}'] == "1"
+    assert during['postern_calls_active{realm="inner"}'] == "0"
+    assert during['postern_calls_total{result="answered"}'] == "1"
+    assert during["postern_call_setup_seconds_count"] == "1"
+    assert during["postern_config_revision"] == "1"
+    assert any(name.startswith("postern_build_info{version=") for name in during)
+    hang_up(a, b)
+    gateway.cdr()
+    after = shown()
+    assert after['postern_calls_active{realm="outer"}'] == "0"
+    assert after['postern_call_duration_seconds_bucket{le="60"}'] == "1"
+    assert after['postern_call_duration_seconds_count'] == "1"
+    assert after["postern_cdrs_written_total"] == "1" and after["postern_cdrs_lost_total"] == "0"
+    assert int(after["postern_store_commits_total"]) >= 1
+    assert "postern_store_lag_seconds" in after and "postern_loop_lag_seconds" in after
 
 
 def test_drain(gateway, alice, bob):
