@@ -240,6 +240,7 @@ static void client_txn_free(struct client_txn *txn)
 {
 	if (!txn)
 		return;
+	metric_add(&stack_metrics[STACK_ACTIVE], -1);
 	loop_timer_stop(&txn->clock.timer);
 	txn_link_remove(txn->stack->clients, &txn->by_key);
 	txn_bytes_drop(&txn->bytes);
@@ -315,6 +316,7 @@ static int start_txn(struct sip_stack *stack, const struct client_txn *model, co
 		return -ENOMEM;
 	*txn = *model;
 	txn->stack = stack;
+	stack_count(STACK_ACTIVE);
 	loop_timer_init(&txn->clock.timer, stack->loop, on_timer, txn);
 	int err = txn_bytes_keep(&txn->bytes, stack, built);
 	if (err == 0)
@@ -402,5 +404,5 @@ int sip_stack_ack(struct sip_stack *stack, const struct sip_request *ack)
 	int err = stack_check(stack, &out);
 	if (err < 0)
 		return err;
-	return stack_send(stack, &ack->flow, buf_span(&out), stack->own_scan.call_id);
+	return stack_send(stack, &ack->flow, buf_span(&out), stack->own_scan.call_id, sip_kind_of_request(SIP_ACK));
 }

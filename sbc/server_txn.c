@@ -395,6 +395,7 @@ struct server_txn *server_txn_new(struct sip_stack *stack, const struct sip_msg 
 	struct server_txn *txn = calloc(1, sizeof(*txn));
 	if (!txn)
 		return NULL;
+	stack_count(STACK_ACTIVE);
 	txn->stack = stack;
 	txn->flow = request->flow;
 	txn->reply_port = stack_reply_flow(stack, request).remote.port;
@@ -419,6 +420,7 @@ void server_txn_free(struct server_txn *txn)
 {
 	if (!txn)
 		return;
+	metric_add(&stack_metrics[STACK_ACTIVE], -1);
 	loop_timer_stop(&txn->clock.timer);
 	txn_link_remove(txn->stack->servers, &txn->by_key);
 	txn_link_remove(txn->stack->invites, &txn->by_cancel);

@@ -37,8 +37,9 @@ struct metric stack_metrics[STACK_METRICS] = {
 			     .help = "SIP messages sent again, and copies received." },
 	[STACK_SERVER] = { .name = TXNS, .labels = "side=\"server\"", .help = TXNS_HELP },
 	[STACK_CLIENT] = { .name = TXNS, .labels = "side=\"client\"", .help = TXNS_HELP },
+	[STACK_ACTIVE] = { .name = "postern_transactions_active", .help = "SIP transactions that are in memory.",
+			   .type = METRIC_GAUGE },
 	[STACK_IGNORED] = { .name = REFUSED, .labels = "reason=\"keep-alive\"", .help = REFUSED_HELP },
-	[STACK_MALFORMED] = { .name = REFUSED, .labels = "reason=\"malformed\"", .help = REFUSED_HELP },
 	[STACK_FULL] = { .name = REFUSED, .labels = "reason=\"table-full\"", .help = REFUSED_HELP },
 	[STACK_MERGED] = { .name = REFUSED, .labels = "reason=\"merged\"", .help = REFUSED_HELP },
 	[STACK_LIMITED] = { .name = REFUSED, .labels = "reason=\"reply-limit\"", .help = REFUSED_HELP },
@@ -149,6 +150,11 @@ int stack_check(struct sip_stack *stack, const struct buf *built)
 	return ERR_PARSE;
 }
 
+unsigned stack_kind(const struct guard_message *scan)
+{
+	return scan->is_request ? sip_kind_of_request(scan->method) : sip_kind_of_response(scan->status);
+}
+
 int txn_bytes_keep(struct txn_bytes *bytes, struct sip_stack *stack, const struct buf *built)
 {
 	int err = stack_check(stack, built);
@@ -159,19 +165,19 @@ int txn_bytes_keep(struct txn_bytes *bytes, struct sip_stack *stack, const struc
 		return -ENOMEM;
 	memcpy(copy, built->data, built->len);
 	*bytes = (struct txn_bytes){ copy, (uint16_t)built->len, (uint16_t)(stack->own_scan.call_id.ptr - built->data),
-				     (uint16_t)stack->own_scan.call_id.len };
+				     (uint16_t)stack->own_scan.call_id.len, (uint8_t)stack_kind(&stack->own_scan) };
 	return 0;
 }
 
 void txn_bytes_drop(struct txn_bytes *bytes)
 {
 	free(bytes->ptr);
-	*bytes = (struct txn_bytes){ NULL, 0, 0, 0 };
+	*bytes = (struct txn_bytes){ .ptr = NULL };
 }
 
 /* ---- sending --------------------------------------------------------------------------------------------------- */
 
-int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id)
+int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id, unsigned kind)
 {
 	int err = transport_send(stack->transport, flow, bytes);
 	if (err < 0) {
@@ -179,6 +185,7 @@ int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span
 		return err;
 	}
 	stack_count(STACK_OUT);
+	sip_count_message(flow->realm, SIP_OUT, kind);
 	if (stack->user.on_trace)
 		stack->user.on_trace(stack->user.arg, true, flow, call_id, bytes);
 	return 0;
@@ -189,7 +196,8 @@ int stack_send_kept(struct sip_stack *stack, const struct sip_flow *flow, const 
 	if (!bytes->ptr)
 		return 0;
 	struct span all = { bytes->ptr, bytes->len };
-	return stack_send(stack, flow, all, span_sub(all, bytes->call_id_at, (size_t)bytes->call_id_at + bytes->call_id_len));
+	struct span call_id = span_sub(all, bytes->call_id_at, (size_t)bytes->call_id_at + bytes->call_id_len);
+	return stack_send(stack, flow, all, call_id, bytes->kind);
 }
 
 struct sip_flow stack_reply_flow(const struct sip_stack *stack, const struct sip_msg *request)
@@ -262,14 +270,16 @@ static bool may_refuse(struct sip_stack *stack, const struct sip_flow *flow)
 /* What the guard or the parser found wrong with a request. */
 static void refuse_fault(struct sip_stack *stack, const struct sip_flow *flow, const struct guard_fault *fault)
 {
-	stack_count(STACK_MALFORMED);
+	sip_count_fault(fault->counter);
 	log_refused(flow, fault->reason, fault->code);
 	if (stack->scan.method == SIP_ACK || !may_refuse(stack, flow))
 		return;
 	size_t len = guard_refuse(&stack->scan, fault, &flow->remote, stack->out, sizeof(stack->out));
 	/* Not traced: neither was what it answers. */
-	if (len > 0 && transport_send(stack->transport, flow, (struct span){ stack->out, len }) == 0)
+	if (len > 0 && transport_send(stack->transport, flow, (struct span){ stack->out, len }) == 0) {
 		stack_count(STACK_OUT);
+		sip_count_message(flow->realm, SIP_OUT, sip_kind_of_response(fault->code));
+	}
 }
 
 /* A reply without a transaction. The tag, when none is given, is the same for every copy of the request. */
@@ -290,7 +300,7 @@ static void reply_stateless(struct sip_stack *stack, const struct sip_msg *reque
 		return;
 	sip_build_reply(echo, reply, to_tag, &out);
 	if (stack_check(stack, &out) == 0)
-		stack_send(stack, &flow, buf_span(&out), request->call_id);
+		stack_send(stack, &flow, buf_span(&out), request->call_id, sip_kind_of_response(reply->status));
 }
 
 /* ---- receiving ------------------------------------------------------------------------------------------------- */
@@ -381,9 +391,10 @@ static void receive_parsed(struct sip_stack *stack, const struct sip_flow *flow)
 		if (stack->scan.is_request)
 			refuse_fault(stack, flow, &fault);
 		else
-			stack_count(STACK_MALFORMED);
+			sip_count_fault(fault.counter);
 		return;
 	}
+	sip_count_message(flow->realm, SIP_IN, stack_kind(&stack->scan));
 	if (stack->user.on_trace)
 		stack->user.on_trace(stack->user.arg, false, flow, msg->call_id, msg->raw);
 	if (msg->is_request)
@@ -411,7 +422,7 @@ static void receive(void *arg, const struct sip_flow *flow, struct span bytes)
 		break;
 	case GUARD_DROP:
 	default:
-		stack_count(STACK_MALFORMED);
+		sip_count_fault(fault.counter);
 		log_refused(flow, fault.reason, 0);
 	}
 }
@@ -459,6 +470,7 @@ int sip_stack_new(struct loop *loop, const struct config *config, const struct s
 	if (!is_registered)
 		metrics_register(stack_metrics, STACK_METRICS);
 	is_registered = true;
+	sip_count_register(config);
 	*ret = stack;
 	return 0;
 out:

@@ -9,10 +9,11 @@
 #include "core/loop.h"
 #include "core/metrics.h"
 #include "sbc/sip_build.h"
+#include "sbc/sip_count.h"
 #include "sbc/sip_stack.h"
 
 enum stack_metric {
-	STACK_IN, STACK_OUT, STACK_RESENT, STACK_ABSORBED, STACK_SERVER, STACK_CLIENT, STACK_IGNORED, STACK_MALFORMED,
+	STACK_IN, STACK_OUT, STACK_RESENT, STACK_ABSORBED, STACK_SERVER, STACK_CLIENT, STACK_ACTIVE, STACK_IGNORED,
 	STACK_FULL, STACK_MERGED, STACK_LIMITED, STACK_STRAY, STACK_FOREIGN, STACK_UNSENDABLE, STACK_TIMEOUT,
 	STACK_METRICS
 };
@@ -75,14 +76,16 @@ struct txn_bytes {
 	char *ptr;
 	uint16_t len;
 	uint16_t call_id_at, call_id_len;
+	uint8_t kind; /* see sip_count.h */
 };
 /* Checks what was built with our own guard. On success the Call-ID is in stack->own_scan. */
 int stack_check(struct sip_stack *stack, const struct buf *built);
+unsigned stack_kind(const struct guard_message *scan); /* what sip_count_message() wants */
 /* stack_check(), then keeps a copy in place of what was there. */
 int txn_bytes_keep(struct txn_bytes *bytes, struct sip_stack *stack, const struct buf *built);
 void txn_bytes_drop(struct txn_bytes *bytes);
 int stack_send_kept(struct sip_stack *stack, const struct sip_flow *flow, const struct txn_bytes *bytes);
-int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id);
+int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id, unsigned kind);
 
 /* Where the reply goes (RFC 3261 18.2.2, RFC 3581 4). */
 struct sip_flow stack_reply_flow(const struct sip_stack *stack, const struct sip_msg *request);

@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "core/metrics.h"
 #include "sbc/sip_stack.h"
 #include "sbc/transport.h"
 #include "tests/scenario/scenario.h"
@@ -28,6 +29,7 @@ struct user {
 	unsigned n_txns, n_servers;
 	int at_once; /* status for `hook at-once` */
 	unsigned n_traced;
+	char *metrics; /* as they were at the start */
 };
 
 static struct user_txn *new_txn(struct user *u, struct span name)
@@ -282,11 +284,50 @@ static int hook_traced(struct scenario *s, void *state, struct span args, struct
 	return check_count(s, ((struct user *)state)->n_traced, args);
 }
 
+/* The value of the first row that has the name and, in quotes, all the label values; -1 when there is none. */
+static int find_metric(const char *text, struct span name, struct span values)
+{
+	struct span rest = span_of(text), wanted = values;
+
+	while (rest.len > 0) {
+		struct span line = span_cut(&rest, '\n');
+		struct span number = span_sub(line, span_find(line, ' ') + 1, line.len);
+		uint32_t value;
+		bool is_it = span_starts(line, name) && line.len > name.len && strchr("{ ", line.ptr[name.len]);
+
+		for (values = wanted; is_it && values.len > 0;) {
+			struct span label = scenario_word(&values);
+			char quoted[64];
+
+			snprintf(quoted, sizeof(quoted), "=\"%.*s\"", SPAN_ARG(label));
+			is_it = memmem(line.ptr, line.len, quoted, strlen(quoted)) != NULL;
+		}
+		if (is_it && span_to_u32(number, INT32_MAX, &value) == 0)
+			return (int)value;
+	}
+	return -1;
+}
+
+static int hook_metric(struct scenario *s, void *state, struct span args, struct span body)
+{
+	struct user *u = state;
+	struct span wanted = scenario_word(&args);
+	struct span name = scenario_word(&args);
+	char *text = metrics_text();
+	int then = find_metric(u->metrics ? u->metrics : "", name, args);
+	int now = find_metric(text ? text : "", name, args);
+	(void)body;
+
+	free(text);
+	return then < 0 || now < then ? scenario_fail(s, "no such metric, or it fell") : check_count(s, (unsigned)(now - then), wanted);
+}
+
 static const struct scenario_hook hooks[] = {
 	{ "acked", "NAME", hook_acked },
 	{ "at-once", "STATUS: answer every further request from inside the handler; 0 ends that", hook_at_once },
 	{ "cancel", "NAME [<<END header lines]", hook_cancel },
 	{ "flood", "N REALM DESTINATION: so many unbound OPTIONS", hook_flood },
+	{ "metric", "N NAME [LABEL-VALUE ...]: has grown by N since the start", hook_metric },
 	{ "reply", "NAME STATUS [tag=TAG] [contact=URI] [rr] [<<END header lines]", hook_reply },
 	{ "request", "NAME METHOD REALM DESTINATION [<<END Route or other header lines]", hook_request },
 	{ "traced", "N: messages traced so far", hook_traced },
@@ -308,6 +349,7 @@ static int start(struct scenario *s, struct loop *loop, const struct config *con
 		free(u);
 		return scenario_fail(s, "stack: %s", error);
 	}
+	u->metrics = metrics_text();
 	*ret_state = u;
 	return 0;
 }
@@ -316,6 +358,7 @@ static void stop(void *state)
 {
 	struct user *u = state;
 	sip_stack_free(u->stack);
+	free(u->metrics);
 	free(u);
 }
 

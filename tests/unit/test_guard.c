@@ -1,5 +1,6 @@
 /* The guard: framing, limits and mandatory headers, each at its edge. */
 #include "sbc/guard.h"
+#include "sbc/sip_count.h"
 
 #include <stdio.h>
 
@@ -47,7 +48,8 @@ static void check_rows(const struct row *rows, size_t n)
 			printf("# %s: verdict %d, %d %s\n", rows[i].name, verdict, fault.code, fault.reason ? fault.reason : "");
 		CU_ASSERT(is_right);
 		if (verdict == GUARD_REPLY || verdict == GUARD_DROP)
-			CU_ASSERT(fault.counter != NULL && fault.reason != NULL && fault.code >= 400);
+			CU_ASSERT(fault.counter != NULL && fault.reason != NULL && fault.code >= 400 &&
+				  sip_count_fault(fault.counter));
 	}
 }
 

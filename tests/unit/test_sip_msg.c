@@ -5,6 +5,7 @@
 
 #include "core/arena.h"
 #include "core/err.h"
+#include "sbc/sip_count.h"
 #include "tests/unit/unit.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -158,6 +159,7 @@ static void check_refusals(const struct refusal *rows, size_t n)
 		CU_ASSERT_PTR_NULL(msg);
 		CU_ASSERT_EQUAL(fault.code, rows[i].code);
 		CU_ASSERT_STRING_EQUAL(fault.counter ? fault.counter : "", rows[i].counter);
+		CU_ASSERT(sip_count_fault(rows[i].counter));
 	}
 }
 
