@@ -76,7 +76,7 @@ static struct metric metrics[] = {
 	[M_EXHAUSTED] = { "postern_media_ports_exhausted_total", NULL, "Streams refused because a port pool was empty.",
 			  METRIC_COUNTER, 0, 0 },
 	/* From here in the order of TOTAL_*. */
-	[M_PACKETS] = { "postern_media_packets_total", NULL, "RTP packets and plain datagrams accepted.",
+	[M_PACKETS] = { "postern_media_packets_total", "path=\"relay\"", "RTP packets and plain datagrams accepted, by path.",
 			METRIC_COUNTER, 0, 0 },
 	[M_BYTES] = { "postern_media_bytes_total", NULL, "UDP payload of the accepted packets.", METRIC_COUNTER, 0, 0 },
 	[M_SENT] = { "postern_media_sent_total", NULL, "Accepted packets that were sent on.", METRIC_COUNTER, 0, 0 },

@@ -3,12 +3,14 @@
 #include "media-relay/pools.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 #include "core/conf.h"
 #include "core/err.h"
 #include "core/log.h"
+#include "core/metrics.h"
 
 enum {
 	IDLE_PAIRS_MAX = 8192, /* per pool: those that rest in quarantine at more than 1,000 calls per second */
@@ -151,6 +153,51 @@ static int note_own(struct pools *pools, const struct config *config)
 	return 0;
 }
 
+/* Metrics: pools are the control thread's, /metrics is read by others. */
+
+enum { USED, QUARANTINED, FREE, STATES };
+static _Atomic int64_t published[CONFIG_REALMS_MAX][STATES];
+
+static int64_t read_published(void *arg)
+{
+	return atomic_load_explicit((_Atomic int64_t *)arg, memory_order_relaxed);
+}
+
+static void publish(const struct pools *pools)
+{
+	for (unsigned i = 0; i < pools->n_realms; i++) {
+		int64_t ports[STATES] = { 0 };
+
+		for (unsigned j = 0; j < pools->realms[i].n_pools; j++) {
+			struct ports_stats stats;
+
+			ports_stats(pools->realms[i].pools[j], &stats);
+			ports[USED] += 2 * (int64_t)stats.used;
+			ports[QUARANTINED] += 2 * (int64_t)stats.quarantined;
+			ports[FREE] += 2 * ((int64_t)stats.total - stats.used - stats.quarantined);
+		}
+		for (unsigned j = 0; j < STATES; j++)
+			atomic_store_explicit(&published[i][j], ports[j], memory_order_relaxed);
+	}
+}
+
+static void register_metrics(const struct pools *pools)
+{
+	static const char *const states[STATES] = { "used", "quarantined", "free" };
+	static bool is_done;
+	char labels[128];
+	const struct metric row = { .name = "postern_media_ports", .labels = labels, .type = METRIC_GAUGE,
+				    .help = "Ports of the media pools, by realm and state." };
+
+	for (unsigned i = 0; !is_done && i < pools->n_realms; i++) {
+		for (unsigned j = 0; j < STATES; j++) {
+			snprintf(labels, sizeof(labels), "realm=\"%s\",state=\"%s\"", pools->realms[i].name, states[j]);
+			metrics_register_read(&row, read_published, &published[i][j]);
+		}
+	}
+	is_done = true;
+}
+
 size_t pools_pairs(const struct pools *pools)
 {
 	struct ports_stats stats;
@@ -178,6 +225,10 @@ int pools_init(struct pools *pools, const struct config *config, struct conf_err
 	err = open_pools(pools, config, errors);
 	if (err == 0)
 		err = note_own(pools, config);
+	if (err == 0) {
+		register_metrics(pools);
+		publish(pools);
+	}
 	return err;
 }
 
@@ -226,4 +277,5 @@ void pools_tick(const struct pools *pools, uint64_t now_ms)
 	for (unsigned i = 0; i < pools->n_realms; i++)
 		for (unsigned j = 0; j < pools->realms[i].n_pools; j++)
 			ports_tick(pools->realms[i].pools[j], now_ms);
+	publish(pools);
 }

@@ -103,6 +103,15 @@ def test_metrics(gateway, alice, bob):
     assert after['postern_call_duration_seconds_count'] == "1"
     assert after["postern_cdrs_written_total"] == "1" and after["postern_cdrs_lost_total"] == "0"
     assert int(after["postern_store_commits_total"]) >= 1
+    where = 'realm="%s",transport="udp",direction="%s",method="%s"'
+    assert after["postern_sip_requests_total{" + where % ("outer", "in", "INVITE") + "}"] == "1"
+    assert after["postern_sip_requests_total{" + where % ("inner", "out", "INVITE") + "}"] == "1"
+    assert after["postern_sip_requests_total{" + where % ("inner", "out", "ACK") + "}"] == "1"
+    assert after['postern_sip_responses_total{realm="inner",direction="in",class="2xx"}'] == "2"
+    assert after['postern_sip_parse_errors_total{reason="not-sip"}'] == "0"
+    assert int(after["postern_transactions_active"]) > 0
+    assert after['postern_media_packets_total{path="relay"}'] == "0"
+    assert int(after['postern_media_ports{realm="outer",state="free"}']) > 0
     assert "postern_store_lag_seconds" in after and "postern_loop_lag_seconds" in after
 
 

@@ -5,10 +5,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "core/err.h"
 #include "core/loop.h"
+#include "core/metrics.h"
 #include "tests/mock/fake_loop.h"
 #include "tests/unit/media_rig.h"
 #include "tests/unit/unit.h"
@@ -35,6 +37,22 @@ static uint32_t pairs_used(unsigned realm)
 
 	CU_ASSERT_EQUAL(media_pool_stats(rig.engine, &rig_config(false)->realms[realm], &stats, 1), 1);
 	return stats.pairs_used;
+}
+
+/* What /metrics says of the first realm's ports; -1: nothing. */
+static int ports_shown(const char *state)
+{
+	char *text = metrics_text();
+	char row[128];
+	const char *at;
+	int n = -1;
+
+	snprintf(row, sizeof(row), "\npostern_media_ports{realm=\"%s\",state=\"%s\"} ", rig_config(false)->realms[0].name, state);
+	at = text != NULL ? strstr(text, row) : NULL;
+	if (at != NULL)
+		n = (int)strtol(at + strlen(row), NULL, 10);
+	free(text);
+	return n;
 }
 
 /* Until the relay threads have let go of everything. */
@@ -114,13 +132,22 @@ static void test_pool_runs_empty(void)
 	}
 	CU_ASSERT_EQUAL(pairs_used(0), total);
 	CU_ASSERT_EQUAL(pairs_used(1), total);
+	CU_ASSERT_EQUAL(ports_shown("free"), (int)(2 * total));
+	fake_loop_advance(rig.loop, 1000);
+	CU_ASSERT_EQUAL(ports_shown("used"), (int)(2 * total));
+	CU_ASSERT_EQUAL(ports_shown("quarantined"), 0);
+	CU_ASSERT_EQUAL(ports_shown("free"), 0);
 	group_close(&rig.group);
 	CU_ASSERT_EQUAL(media_sessions(rig.engine), 0);
 	CU_ASSERT(all_ports_return());
 	CU_ASSERT_EQUAL_FATAL(media_open(rig.engine, &rig.group, &config->realms[0], &config->realms[1], 0, NULL, NULL,
 					 &media), 0);
 	CU_ASSERT_EQUAL(media_stream_open(media, 0, 0, 0), ERR_LIMIT); /* all in quarantine */
-	fake_loop_advance(rig.loop, RIG_QUARANTINE_MS + 1000);
+	fake_loop_advance(rig.loop, 1000);
+	CU_ASSERT_EQUAL(ports_shown("used"), 0);
+	CU_ASSERT_EQUAL(ports_shown("quarantined"), (int)(2 * total));
+	fake_loop_advance(rig.loop, RIG_QUARANTINE_MS);
+	CU_ASSERT_EQUAL(ports_shown("free"), (int)(2 * total));
 	CU_ASSERT_EQUAL(media_stream_open(media, 0, 0, 0), 0);
 	end();
 }
