@@ -377,7 +377,8 @@ int loop_run(struct loop *loop)
 
 void loop_stop(struct loop *loop)
 {
-	uv_stop(&loop->uv);
+	if (loop->is_running) /* else the next uv_run(), in loop_free(), would end before it closed anything */
+		uv_stop(&loop->uv);
 }
 
 uint64_t loop_now_ms(const struct loop *loop)

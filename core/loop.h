@@ -17,7 +17,7 @@ int loop_new(struct loop **ret_loop);
  * loop_wake_send(). NULL is fine. */
 void loop_free(struct loop *loop);
 int loop_run(struct loop *loop);   /* until loop_stop(); 0 or an error */
-void loop_stop(struct loop *loop);
+void loop_stop(struct loop *loop);  /* harmless when it does not run */
 
 /* Monotonic time, read once per turn of the loop. */
 uint64_t loop_now_ms(const struct loop *loop);

@@ -127,8 +127,12 @@ void b2bua_retire(struct b2bua *b, struct call *call)
 		b->n_history++;
 	else
 		b2bua_call_free(LIST_ENTRY(b->history.next, struct call, node));
-	if (b->n_live == 0 && b->drained != NULL)
-		b->drained(b->drained_arg);
+	if (b->n_live == 0 && b->drained != NULL) {
+		void (*drained)(void *arg) = b->drained;
+
+		b->drained = NULL; /* said once */
+		drained(b->drained_arg);
+	}
 }
 
 /* ---- messages ---------------------------------------------------------------------------------------------------------------- */
