@@ -22,12 +22,12 @@ HOSTS = ("0.0.0.0", "127.0.0.1", "255.255.255.255", "224.0.0.1", "169.254.1.1", 
          "[::]", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1%eth0]", "[1:2", "1:2]", "[]", "2001:db8::1", "[2001:db8::1::2]", "-a-", "a..b",
          ".", "a" * 64 + ".example", "xn--", "192.0.2.1", "198.51.100.1", "example.com:5060:5060")
 TOKENS = ("", " ", "\t", "*", "?", "@", ",", ",,,", ";", ";;", "=", ":", "<", ">", "<>", "<<>>", "<sip:", "sip:x>", '"', '""', '"open',
-          '"\\', '"a\\"', '"\\\0"', '"\\\x01" <sip:a@b>', "'", "(comment", "\\", "()", "%", "%4", "%zz", "%00", "%0d%0a", "%25%30%30",
+          '"\\', '"a\\"', '"\\\0"', '"\\\x01" <sip:a@b>', '"a;rport=1"', '"a;tag=b,c"', "'", "(comment", "\\", "()", "%", "%4", "%zz", "%00", "%0d%0a", "%25%30%30",
           "%u0041", "%s%s%s%s%n", "%.99999d", "%x" * 40, "${7*7}", "../../etc/passwd", "';--", "null", "NaN", "true",
           "\r\nX-Injected: yes", "\r\n X-Injected: folded", "\nX-Injected: yes", "\rX-Injected: yes", "\r\n\r\nX-Injected: yes",
           "\r\n \r\n ", "a\r\n b", "a\0b", "\x01", "\x7f", "\x1b[2J", "\x80", "a b", "a\tb")
 RAW = (b"\xc0\xaf", b"\xff\xfe", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc3", b"\xef\xbb\xbf", b"\xe2\x80\xa8", bytes(range(128, 256)))
-FILLERS = ("A", "9", "a.", "%41", ";a", ";a=b", ",a", ", ", " ", "\t", '"', "\\", "<", "((", "::", "@", "/", "\r\n ", "é")
+FILLERS = ("A", "A" * 60 + ",", ";" + "a" * 60, "9", "a.", "%41", ";a", ";a=b", ",a", ", ", " ", "\t", '"', "\\", "<", "((", "::", "@", "/", "\r\n ", "é")
 
 SDP = ("v={v}\r\no={o_user} {o_id} {o_version} {o_net} {o_type} {o_addr}\r\ns={s}\r\nc={c_net} {c_type} {c_addr}\r\nb={b}\r\nt={t}\r\n"
        "m={m_kind} {m_port} {m_proto} {m_formats}\r\na={a_name}:{a_value}\r\na=rtcp:{rtcp}\r\na={direction}\r\n")
