@@ -32,11 +32,12 @@ struct metric_histogram {
 /* Registers a table that lives for ever. Rows of the same name share one HELP and TYPE, wherever they come from. */
 void metrics_register(struct metric *table, unsigned n);
 void metrics_register_histogram(struct metric_histogram *histogram); /* it lives for ever */
-/* A metric whose value is asked for at output time, on the asking thread; fn must not register others. The row is copied
- * and its labels too; name and help live for ever. Its own value is not used. */
+/* A metric whose value is asked for at output time, on the asking thread; fn must not register others. The row is
+ * copied and its labels too; name and help live for ever. Its own value is not used. */
 typedef int64_t metric_read_fn(void *arg);
 void metrics_register_read(const struct metric *row, metric_read_fn *fn, void *arg);
 
+/* Any thread. */
 void metric_observe(struct metric_histogram *histogram, int64_t value);
 
 static inline void metric_add(struct metric *m, int64_t n)

@@ -1,5 +1,5 @@
-/* sbc/sip_count.h: an array of counters that the message path adds to, and rows that read it when /metrics is asked for.
- * Faults are rare, and found in their table by name. */
+/* sbc/sip_count.h: an array of counters that the message path adds to, and rows that read it when /metrics is asked
+ * for. Faults are rare, and found in their table by name. */
 #include "sbc/sip_count.h"
 
 #include <stdio.h>

@@ -177,7 +177,8 @@ void txn_bytes_drop(struct txn_bytes *bytes)
 
 /* ---- sending --------------------------------------------------------------------------------------------------- */
 
-int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id, unsigned kind)
+int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id,
+	       unsigned kind)
 {
 	int err = transport_send(stack->transport, flow, bytes);
 	if (err < 0) {

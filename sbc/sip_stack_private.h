@@ -85,7 +85,8 @@ unsigned stack_kind(const struct guard_message *scan); /* what sip_count_message
 int txn_bytes_keep(struct txn_bytes *bytes, struct sip_stack *stack, const struct buf *built);
 void txn_bytes_drop(struct txn_bytes *bytes);
 int stack_send_kept(struct sip_stack *stack, const struct sip_flow *flow, const struct txn_bytes *bytes);
-int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id, unsigned kind);
+int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span bytes, struct span call_id,
+	       unsigned kind);
 
 /* Where the reply goes (RFC 3261 18.2.2, RFC 3581 4). */
 struct sip_flow stack_reply_flow(const struct sip_stack *stack, const struct sip_msg *request);
