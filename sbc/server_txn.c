@@ -398,6 +398,7 @@ struct server_txn *server_txn_new(struct sip_stack *stack, const struct sip_msg 
 	stack_count(STACK_ACTIVE);
 	txn->stack = stack;
 	txn->flow = request->flow;
+	++*stack_held(stack, &txn->flow);
 	txn->reply_port = stack_reply_flow(stack, request).remote.port;
 	txn->method = (uint8_t)request->method;
 	txn->state = request->method == SIP_INVITE ? INVITE_PROCEEDING : OTHER_TRYING;
@@ -422,6 +423,7 @@ void server_txn_free(struct server_txn *txn)
 		return;
 	metric_add(&stack_metrics[STACK_ACTIVE], -1);
 	loop_timer_stop(&txn->clock.timer);
+	--*stack_held(txn->stack, &txn->flow);
 	txn_link_remove(txn->stack->servers, &txn->by_key);
 	txn_link_remove(txn->stack->invites, &txn->by_cancel);
 	txn_link_remove(txn->stack->merges, &txn->by_merge);

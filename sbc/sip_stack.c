@@ -217,6 +217,26 @@ bool stack_has_room(const struct sip_stack *stack, bool is_new_dialog)
 	return sip_stack_transactions(stack) < (is_new_dialog ? limit - limit / 8 : limit);
 }
 
+uint32_t *stack_held(struct sip_stack *stack, const struct sip_flow *flow)
+{
+	struct txn_key key = txn_key_start('H');
+	txn_key_add_source(&key, flow);
+	return &stack->held[key.hash % HELD_SLOTS];
+}
+
+/* One source alone must not fill the table: what is left when it gets full is for those who hold little. Configured peers speak for many
+ * and may hold what they like. */
+static bool is_greedy(struct sip_stack *stack, const struct sip_msg *request)
+{
+	bool is_new_dialog = span_is_empty(request->to.tag);
+	unsigned limit = stack->config->limits.max_transactions;
+	unsigned free_for_all = limit - limit / (is_new_dialog ? 4 : 8);
+	unsigned share = limit / (is_new_dialog ? 16 : 4);
+
+	return sip_stack_transactions(stack) >= free_for_all && *stack_held(stack, &request->flow) > share &&
+	       config_peer_of(stack->config, &stack->config->realms[request->flow.realm], &request->flow.remote) == NULL;
+}
+
 void stack_branch(char out[SIP_BRANCH_MAX])
 {
 	char id[ID_TEXT_MAX];
@@ -338,7 +358,7 @@ static void receive_new(struct sip_stack *stack, const struct sip_msg *request)
 		reply_stateless(stack, request, &(struct sip_reply){ .status = 482, .reason = SPAN_LIT("Merged Request") });
 		return;
 	}
-	bool has_room = stack_has_room(stack, span_is_empty(request->to.tag));
+	bool has_room = stack_has_room(stack, span_is_empty(request->to.tag)) && !is_greedy(stack, request);
 	struct server_txn *txn = has_room ? server_txn_new(stack, request) : NULL;
 	if (!txn) {
 		stack_count(STACK_FULL);

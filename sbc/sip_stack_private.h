@@ -24,6 +24,8 @@ static inline void stack_count(enum stack_metric which)
 	metric_add(&stack_metrics[which], 1);
 }
 
+enum { HELD_SLOTS = 4096 };
+
 struct sip_stack {
 	struct loop *loop;
 	const struct config *config;
@@ -35,6 +37,7 @@ struct sip_stack {
 	struct hash_table *invites;   /* server INVITEs by what their CANCEL repeats */
 	struct hash_table *clients;   /* by branch and method */
 	struct limit_table *refusals; /* stateless replies per source */
+	uint32_t held[HELD_SLOTS];    /* server transactions per source; sources that hash alike share a count */
 	struct guard_message scan;    /* of the message being handled */
 	struct guard_message own_scan; /* of the message being sent */
 	char out[SIP_MSG_OUT_MAX];
@@ -90,6 +93,7 @@ int stack_send(struct sip_stack *stack, const struct sip_flow *flow, struct span
 
 /* Where the reply goes (RFC 3261 18.2.2, RFC 3581 4). */
 struct sip_flow stack_reply_flow(const struct sip_stack *stack, const struct sip_msg *request);
+uint32_t *stack_held(struct sip_stack *stack, const struct sip_flow *flow);
 /* The last eighth of the table is kept for requests inside dialogs, so that calls can end when no new one fits. */
 bool stack_has_room(const struct sip_stack *stack, bool is_new_dialog);
 void stack_branch(char out[SIP_BRANCH_MAX]);
