@@ -36,7 +36,15 @@ def answers(alice, data, seconds=0.3):
     alice.expect_silence(seconds, lambda m: False)
     found, alice.inbox = alice.inbox, []
     call_ids = {value.strip() for value in re.findall(rb"(?im)^(?:call-id|i)[ \t]*:\s*([^\r\n]+)", data)}
-    return [m.status for m in found if m.status >= 200 and (not call_ids or m.get("Call-ID").encode() in call_ids)]
+    branches = {value for value in re.findall(rb"(?i);branch=([^;,\s]+)", data)}
+    return [m.status for m in found if m.status >= 200 and belongs(m, call_ids, branches)]
+
+
+def belongs(message, call_ids, branches):
+    """By Call-ID; messages without one are known by their branch."""
+    if call_ids:
+        return message.get("Call-ID").encode() in call_ids
+    return not branches or any(branch in message.get("Via").encode() for branch in branches)
 
 
 @pytest.mark.skipif(not ARCHIVE.is_dir(), reason="no copy of the torture messages")
