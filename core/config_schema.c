@@ -332,8 +332,8 @@ static const struct conf_item sip_schema[] = {
 	{ .name = "ring_timeout", .type = CONF_DURATION, .min = SECOND_MS, .max = HOUR_MS,
 	  .default_json = "\"180s\"", .help = "A call that rings this long without an answer is ended." },
 	{ .name = "max_call", .type = CONF_DURATION, .min = 0, .max = 720 * (int64_t)HOUR_MS,
-	  .default_json = "\"0s\"", .check = check_whole_seconds,
-	  .help = "A call that lasts this long is ended; 0s: no limit." },
+	  .default_json = "\"24h\"", .check = check_whole_seconds,
+	  .help = "A call that lasts this long is ended, also one on hold whose ends are both gone; 0s: no limit." },
 	{ 0 },
 };
 

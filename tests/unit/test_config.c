@@ -97,7 +97,7 @@ static void defaults_work(void)
 	CU_ASSERT_EQUAL(config->sip.t2_ms, 4000);
 	CU_ASSERT_EQUAL(config->sip.t4_ms, 5000);
 	CU_ASSERT_EQUAL(config->sip.ring_timeout_ms, 180000);
-	CU_ASSERT_EQUAL(config->sip.max_call_s, 0);
+	CU_ASSERT_EQUAL(config->sip.max_call_s, 24 * 3600);
 	CU_ASSERT_EQUAL(config->limits.max_calls, 8192);
 	CU_ASSERT_EQUAL(config->limits.relay_threads, 1);
 	CU_ASSERT_EQUAL(config->limits.port_quarantine_ms, 5000);
