@@ -111,8 +111,3 @@ void api_stop(struct api *api)
 	free(api->openapi_json);
 	free(api);
 }
-
-unsigned api_tcp_port(const struct api *api)
-{
-	return http_tcp_port(api->http);
-}

@@ -30,7 +30,4 @@ int api_start(const struct api_deps *deps, char *error_text, size_t error_size, 
  * before that it may take the two seconds that a request waits. NULL is fine. */
 void api_stop(struct api *api);
 
-/* The port that the TCP listener got, 0 when there is none. */
-unsigned api_tcp_port(const struct api *api);
-
 #endif

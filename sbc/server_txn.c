@@ -451,11 +451,6 @@ void server_txn_bind(struct server_txn *txn, server_event_fn *fn, void *arg)
 		abandon(txn);
 }
 
-const struct sip_flow *server_txn_flow(const struct server_txn *txn)
-{
-	return &txn->flow;
-}
-
 bool server_txn_has_final(const struct server_txn *txn)
 {
 	return txn->state != INVITE_PROCEEDING && txn->state != OTHER_TRYING && txn->state != OTHER_PROCEEDING;

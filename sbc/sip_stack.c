@@ -524,20 +524,6 @@ struct transport *sip_stack_transport(struct sip_stack *stack)
 	return stack->transport;
 }
 
-void sip_stack_config(struct sip_stack *stack, const struct config *config)
-{
-	const struct config *old = stack->config;
-	stack->config = config_ref(config);
-	if (old->limits.sip_replies_per_s != config->limits.sip_replies_per_s) {
-		struct limit_table *refusals = refusal_limits(config);
-		if (refusals) { /* else the old rate stays */
-			limit_table_free(stack->refusals);
-			stack->refusals = refusals;
-		}
-	}
-	config_unref(old);
-}
-
 unsigned sip_stack_transactions(const struct sip_stack *stack)
 {
 	return (unsigned)(hash_table_count(stack->servers) + hash_table_count(stack->clients));

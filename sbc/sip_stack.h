@@ -38,8 +38,6 @@ int sip_stack_new(struct loop *loop, const struct config *config, const struct s
 		  size_t error_size, struct sip_stack **ret); /* makes the transport */
 void sip_stack_free(struct sip_stack *stack); /* drops every transaction without telling its user */
 struct transport *sip_stack_transport(struct sip_stack *stack);
-/* New limits and timers; sockets stay. */
-void sip_stack_config(struct sip_stack *stack, const struct config *config);
 unsigned sip_stack_transactions(const struct sip_stack *stack);
 /* True when one of the request's Via branches was made by this process: the request has been here before. */
 bool sip_stack_has_looped(const struct sip_stack *stack, const struct sip_msg *request);
@@ -74,7 +72,6 @@ int server_txn_reply_simple(struct server_txn *txn, int status);
 int server_txn_set_tag(struct server_txn *txn, struct span to_tag);
 /* The user saw the ACK of its 2xx. */
 void server_txn_acked(struct server_txn *txn);
-const struct sip_flow *server_txn_flow(const struct server_txn *txn);
 bool server_txn_has_final(const struct server_txn *txn);
 enum sip_method server_txn_method(const struct server_txn *txn);
 
