@@ -34,13 +34,17 @@ def answer(a, b, body=None):
     return ok
 
 
+def settle(alice, user="1000"):
+    """Returns once the gateway has handled what Alice sent before, her ACK above all: Bob has his ACK before hers has
+    arrived, and a re-INVITE of his in between would rightly get 491. What follows on the same socket is handled after it."""
+    alice.wait_response(alice.request("OPTIONS", uri(alice, user)))
+
+
 def establish(alice, bob, user="1000", offer=None, body=None):
     """A call that is up, and the descriptions that each side got: (a, b, for_a, for_b)."""
     a, b = dial(alice, bob, user, offer)
     ok = answer(a, b, body)
-    # Bob has his ACK before Alice's has arrived; a re-INVITE of his in between would rightly get 491. What follows her ACK
-    # on the same socket is handled after it.
-    alice.wait_response(alice.request("OPTIONS", uri(alice, user)))
+    settle(alice, user)
     return a, b, media_of(ok.sdp), media_of(b.offer)
 
 

@@ -1,5 +1,5 @@
 """Nothing of one side is seen on the other: addresses, names, identifiers (in the captured packets, not only in what we parse)."""
-from flows import answer_of, dial, establish, hang_up, offer_of, refuse, reinvite
+from flows import answer_of, dial, establish, hang_up, offer_of, refuse, reinvite, settle
 from sipcall import host_text
 
 SECRETS = ("pc7.inside.example", "InsideAgent", "9.8.7.6")
@@ -17,6 +17,7 @@ def test_no_trace_of_the_other_side(gateway, alice, bob, capture, network):
     ok = a.wait_status(200)
     a.ack()
     b.wait_ack()
+    settle(alice)
     reinvite(b, a, offer_of(bob, 6000, version=2), answer_of(alice, 4000))
     ids = {"a": a.call_id, "b": b.call_id}
     tags = {"a": a.tag, "b": b.tag}
