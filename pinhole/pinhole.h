@@ -1,0 +1,127 @@
+/* Pinholes: doors through the gateway for exactly one negotiated stream each, kept by the kernel. What the rest of the
+ * gateway sees of them; which mechanism holds one, and the process that may apply it, are hidden.
+ *
+ * A pinhole is one direction: datagrams from `source` to `listen` leave as `from` to `target`. What does not match goes
+ * to the socket that is bound to `listen`, as if there were no pinhole. It has an owner, a lifetime that is renewed while
+ * the owner holds it, and limits; all three are mandatory. It outlives this process: after a restart the owner opens it
+ * again with the same specification, finds it as it was, counters included, and pinholes_reconciled() removes what
+ * nobody opened again.
+ *
+ * Control thread, but for pinhole_stats(). Calls return at once; what happened comes as an event, never from within the
+ * call. */
+#ifndef PINHOLE_PINHOLE_H
+#define PINHOLE_PINHOLE_H
+
+#include "core/addr.h"
+#include "core/id.h"
+#include "pinhole/slot.h"
+
+struct loop;
+struct pinholes; /* the engine */
+struct pinhole;
+
+enum pinhole_path { PINHOLE_NONE, PINHOLE_XDP, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_NFT, PINHOLE_PATHS };
+const char *pinhole_path_text(enum pinhole_path path); /* "xdp", "tc", "conntrack", "nft"; "none" */
+
+enum { PINHOLE_BATCH_MAX = 64 };
+
+struct pinhole_spec {
+	char owner[ID_TEXT_MAX];      /* id of the group that it belongs to */
+	uint8_t proto;                /* IPPROTO_UDP or IPPROTO_TCP */
+	unsigned realm_in, realm_out; /* index in the configuration: of `listen` and of `from` */
+	struct addr listen, from;     /* the gateway's own, with ports */
+	struct addr source;           /* allowed; port 0: any port, family 0: any address (then only PINHOLE_NFT can hold it) */
+	struct addr target;
+	bool is_rtp;                  /* check version, length and payload type, count loss and jitter */
+	bool is_handed_over;          /* the socket of `listen` carries the stream now: see SLOT_PENDING */
+	bool is_one_shot;             /* TCP: the first connection uses it up */
+	uint64_t payloads[2];         /* with is_rtp: bit n of the 128: payload type n may pass; others go to the socket */
+	uint32_t clock_hz;            /* of the payload type in use, for jitter; 0: not known, jitter stays 0 */
+	uint8_t dscp;                 /* 0..63 */
+	uint32_t packets_per_s, bytes_per_s; /* of IP datagrams; above 0 */
+	uint32_t lifetime_s;          /* what a process that dies leaves behind ends so long after its last renewal */
+};
+
+enum pinhole_state {
+	PINHOLE_RESERVED, /* asked for */
+	PINHOLE_ARMED,    /* in the kernel */
+	PINHOLE_BOUND,    /* and packets have passed */
+	PINHOLE_DRAINING, /* being removed */
+	PINHOLE_CLOSED,
+};
+const char *pinhole_state_text(enum pinhole_state state);
+
+enum pinhole_event {
+	PINHOLE_EV_ARMED,   /* committed in the kernel; pinhole_path() is known */
+	PINHOLE_EV_BOUND,   /* the first packet passed (noticed within a second) */
+	PINHOLE_EV_REFUSED, /* the batch was refused; pinhole_reason() says why. Final: as PINHOLE_EV_CLOSED */
+	PINHOLE_EV_LOST,    /* it is no longer in the kernel, and not by our will. Final */
+	PINHOLE_EV_EXPIRED, /* one-shot used up, or its lifetime ended without renewal. Final */
+	PINHOLE_EV_CLOSED,  /* pinhole_close() is done; counters are final */
+};
+/* After a final event the pinhole is freed when fn returns. */
+typedef void pinhole_event_fn(void *arg, struct pinhole *pinhole, enum pinhole_event event);
+
+/* All or nothing: 0 and n handles in ret (later all get ARMED or all get REFUSED), or a negative error and no event:
+ * ERR_UNSUPPORTED when no mechanism is there, ERR_LIMIT when the table is full, -ENOMEM, ERR_STATE for a bad specification. */
+int pinhole_open(struct pinholes *pinholes, const struct pinhole_spec *specs, unsigned n, pinhole_event_fn *fn, void *arg,
+		 struct pinhole **ret);
+/* Removes it; the handle stays valid until its final event. Closing twice is harmless. */
+void pinhole_close(struct pinhole *pinhole);
+/* From here on events go nowhere (the owner is about to go away); still to be closed. */
+void pinhole_disown(struct pinhole *pinhole);
+
+const struct pinhole_spec *pinhole_spec(const struct pinhole *pinhole);
+enum pinhole_state pinhole_state(const struct pinhole *pinhole);
+enum pinhole_path pinhole_path(const struct pinhole *pinhole);
+const char *pinhole_reason(const struct pinhole *pinhole); /* why this path or this refusal; lives as long as the engine */
+/* What passed through so far. Any thread, while the pinhole exists; zeroes before it is armed. */
+void pinhole_stats(const struct pinhole *pinhole, struct slot_stats *ret);
+
+/* The engine. */
+struct pinholes_conf {
+	int channel;                  /* to postern-pinholed, owned from here; -1: there is none */
+	const char *no_channel_reason; /* static; with channel -1 */
+	enum pinhole_path order[PINHOLE_PATHS]; /* preferred first, PINHOLE_NONE ends it */
+	size_t max;                   /* pinholes at once */
+};
+int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pinholes **ret);
+void pinholes_free(struct pinholes *pinholes); /* leaves the kernel as it is. NULL is fine */
+/* Whether any mechanism could hold a UDP pinhole with these realms now. */
+bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
+/* Everything that was alive before this process has been opened again: what the kernel still has besides is removed. */
+void pinholes_reconciled(struct pinholes *pinholes);
+/* Called whenever a mechanism came or went. */
+void pinholes_on_change(struct pinholes *pinholes, void (*fn)(void *arg), void *arg);
+
+struct pinhole_ability { /* one mechanism on one realm */
+	enum pinhole_path path;
+	unsigned realm;
+	bool is_usable, is_wanted; /* wanted: in the configured order */
+	char interface[16];
+	char reason[120];
+};
+unsigned pinholes_abilities(const struct pinholes *pinholes, struct pinhole_ability *out, unsigned max);
+
+struct pinhole_view { /* for the API */
+	struct pinhole_spec spec;
+	enum pinhole_state state;
+	enum pinhole_path path;
+	const char *reason;
+	struct slot_stats stats;
+	uint64_t idle_ms;     /* UINT64_MAX: no packet yet */
+	uint64_t id;
+	bool in_kernel;       /* as the last audit found it */
+};
+typedef void pinhole_view_fn(void *arg, const struct pinhole_view *view);
+void pinholes_each(const struct pinholes *pinholes, pinhole_view_fn *fn, void *arg);
+struct pinholes_summary {
+	uint64_t open[PINHOLE_PATHS]; /* by path */
+	uint64_t missing, orphans;    /* audits so far: ours but not in the kernel (healed), in the kernel but nobody's (removed) */
+	uint64_t refused, lost;
+	bool has_helper;
+	uint64_t helper_starts;       /* 1: it never had to be started again */
+};
+void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret);
+
+#endif

@@ -1,0 +1,160 @@
+/* What posternd and postern-pinholed say to each other: records of fixed size over a SOCK_SEQPACKET pair. A message is one
+ * wire_head and `count` records of the one type that its op has; any other length is refused. Both ends are built
+ * together; byte order and padding are the machine's.
+ *
+ * Order: the helper sends WIRE_HELLO (again after each of its restarts, then everything that is to stay is opened again).
+ * posternd sends WIRE_LIMITS and WIRE_SEAL once, before it reads anything from a network; after the seal the helper's
+ * limits never change. A request's serial comes back in its answer; the helper answers in order. */
+#ifndef PINHOLE_WIRE_H
+#define PINHOLE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "pinhole/slot.h"
+
+enum { WIRE_VERSION = 1, WIRE_BATCH_MAX = 64, WIRE_REASON_MAX = 120, WIRE_INTERFACE_MAX = 16,
+       WIRE_OWN_MAX = 1024 /* addresses in the limits */ };
+
+enum wire_op {
+	/* posternd to helper: op, its record, and what the answer carries. */
+	WIRE_LIMITS = 1, /* wire_limit; no answer */
+	WIRE_SEAL,       /* wire_seal; WIRE_ABILITY */
+	WIRE_OPEN,       /* wire_pinhole, all or nothing; idempotent, also renews; WIRE_OPENED */
+	WIRE_CLOSE,      /* wire_key; WIRE_CLOSED */
+	WIRE_SWEEP,      /* nothing: remove what was not opened since the last WIRE_HELLO; WIRE_SWEPT */
+	WIRE_LIST,       /* nothing: ids of what is in the kernel now; WIRE_LISTED messages, the last one with count 0 */
+	WIRE_SOCKET,     /* wire_socket_request, one; WIRE_SOCKET_READY with the descriptor */
+	/* helper to posternd. */
+	WIRE_HELLO = 64, /* wire_hello; descriptors: the memory of slots, see wire_hello */
+	WIRE_ABILITY,    /* wire_ability; answer to the seal, and unasked when something changed */
+	WIRE_OPENED,     /* wire_opened */
+	WIRE_CLOSED,     /* wire_closed */
+	WIRE_SWEPT,      /* wire_count, one */
+	WIRE_LISTED,     /* wire_listed */
+	WIRE_SOCKET_READY, /* wire_result, one; with err 0 the descriptor comes along */
+	WIRE_GONE,       /* wire_gone, unasked: expired, used up, or lost */
+};
+
+struct wire_head {
+	uint16_t version, op;
+	uint32_t count;
+	uint64_t serial; /* 0 when nobody asked */
+};
+
+struct wire_addr {
+	uint8_t ip[16]; /* as struct addr */
+	uint16_t port;  /* host byte order */
+	uint8_t family; /* AF_INET, AF_INET6, 0: none */
+	uint8_t zero;
+};
+
+struct wire_limit { /* one address of the gateway */
+	struct wire_addr addr;            /* port 0 */
+	char interface[WIRE_INTERFACE_MAX]; /* "" : find it by the address */
+	uint16_t port_min, port_max;      /* media: listen and from must lie inside */
+	uint16_t realm;
+	uint16_t zero;
+};
+
+struct wire_seal {
+	uint32_t pinholes_max;
+	uint32_t lifetime_max_s;
+	uint16_t port_floor;       /* no target or source port below; 1024 */
+	uint8_t may_reach_loopback; /* only when a realm's own address is on loopback: demonstrations */
+	uint8_t order[5];          /* enum pinhole_path, preferred first, 0 ends it */
+	uint8_t firewall;          /* 1: the forward hook lets only pinholes through between realms */
+	uint8_t zero[7];
+};
+
+enum { WIRE_RTP = 1, WIRE_ONE_SHOT = 2, WIRE_HANDED_OVER = 4 };
+
+struct wire_pinhole {
+	uint64_t id;    /* chosen by posternd, never 0; the same after a restart when the addresses are the same */
+	uint8_t owner[16];
+	struct wire_addr listen, from, source, target;
+	uint64_t payloads[2];
+	uint32_t packets_per_s, bytes_per_s, lifetime_s, clock_hz;
+	uint16_t realm_in, realm_out;
+	uint8_t proto, flags, dscp, zero;
+};
+
+struct wire_key {
+	uint64_t id;
+};
+
+struct wire_hello {
+	uint32_t slot_version, slot_size;
+	uint32_t starts;        /* 1: the first start */
+	uint32_t slots[2];      /* per region: how many; descriptor i is region i, to be mapped read-only; 0: no such region */
+	uint32_t zero;          /* region 0: written by BPF programs; region 1: by the helper */
+};
+
+struct wire_ability {
+	uint16_t realm;
+	uint8_t path, is_usable, is_wanted, zero[3];
+	char interface[WIRE_INTERFACE_MAX];
+	char reason[WIRE_REASON_MAX]; /* ends with NUL */
+};
+
+struct wire_opened { /* per pinhole of the batch, in its order */
+	uint64_t id;
+	int32_t err;       /* 0, or why the batch failed (at this pinhole, or ERR_STATE at the others) */
+	uint32_t slot;
+	uint8_t region, path, was_there, zero[5];
+	char reason[WIRE_REASON_MAX];
+};
+
+struct wire_closed {
+	uint64_t id;
+	int32_t err;       /* 0 or ERR_NOT_FOUND */
+	uint32_t zero;
+	struct slot last;  /* final counters */
+};
+
+enum wire_gone_why { WIRE_EXPIRED = 1, WIRE_USED_UP, WIRE_LOST };
+struct wire_gone {
+	uint64_t id;
+	uint32_t why, zero;
+	struct slot last;
+};
+
+struct wire_count {
+	uint64_t n;
+};
+
+struct wire_listed {
+	uint64_t id;       /* 0: in the kernel but not known to the helper */
+	uint8_t path, zero[7];
+};
+
+struct wire_socket_request { /* a bound socket that needs privilege; TCP ones listen, unless is_connecting */
+	struct wire_addr addr; /* an own address of the limits, or any with is_transparent */
+	uint16_t realm;
+	uint8_t proto, is_transparent, is_connecting, zero[3];
+};
+
+struct wire_result {
+	int32_t err;
+	uint32_t zero;
+};
+
+/* Bytes of one record of that op; 0 for ops without records and unknown ones. */
+size_t wire_record_size(enum wire_op op);
+enum { WIRE_MESSAGE_MAX = 16384 }; /* no message is longer: see wire.c */
+
+/* Takes a datagram apart. *ret_records points into data (aligned as data is: data must be aligned to 8). 0, or ERR_PARSE
+ * with *ret_why a static text: wrong version, unknown op, count out of range, length that does not fit the count, bytes that
+ * must be zero and are not, texts without end, enumerations out of range. Meaning is not checked: see limits.h. */
+int wire_parse(const void *data, size_t len, struct wire_head *ret_head, const void **ret_records, const char **ret_why);
+struct wire_addr wire_addr_of(const struct addr *addr);
+struct addr wire_addr_get(const struct wire_addr *wire);
+
+/* One message each way; blocking depends on the descriptor. fds may be NULL. 0, -EAGAIN, ERR_CLOSED, or another errno.
+ * wire_receive: len is the space, at least WIRE_MESSAGE_MAX; returns the length; at most 2 descriptors, others are closed. */
+int wire_send(int fd, enum wire_op op, uint64_t serial, const void *records, uint32_t count, const int *fds, unsigned n_fds);
+int wire_receive(int fd, void *data, size_t len, int *fds, unsigned *n_fds);
+
+#endif
