@@ -16,6 +16,10 @@ LIBRARIES = {
     "microhttpd.h": ["api/*"],
     "osip*": ["sbc/sip_osip.c"],
     "pcre2*": ["sbc/route.c"],
+    "bpf/*": ["pinhole/bpf*.c", "pinhole/bpf/*"],
+    "libnetfilter_conntrack/*": ["pinhole/conntrack*.c"],
+    "libnftnl/*": ["pinhole/nft*.c"],
+    "libmnl/*": ["pinhole/*"],
     "CUnit/*": [],
 }
 
