@@ -26,7 +26,7 @@ struct backend_interface { /* of a realm, kept fresh by links.c */
 	bool is_up;
 };
 
-struct backend_conf {
+struct backend_conf { /* outlives the back end; the interfaces (and how many) change, always right before links_changed() */
 	const char *state_dir;  /* where a bpffs is, or is to be mounted; a folder per node */
 	const char *node_tag;   /* letters, digits, '-': names tables and pins of this gateway, apart from those of others */
 	const struct wire_limit *own;
@@ -48,6 +48,7 @@ struct backend_entry { /* result of apply and list */
 	enum pinhole_path path; /* tc and xdp are one back end */
 	bool was_there;
 	struct wire_addr listen, source, from, target; /* of list */
+	uint8_t proto;     /* of list */
 };
 typedef void backend_list_fn(void *arg, const struct backend_entry *entry);
 
@@ -66,7 +67,8 @@ struct backend_ops {
 	int (*apply)(struct backend *backend, const struct wire_pinhole *pinhole, struct backend_entry *ret);
 	int (*remove)(struct backend *backend, const struct wire_pinhole *pinhole, struct slot *ret_last);
 	int (*list)(struct backend *backend, backend_list_fn *fn, void *arg); /* from the kernel, not from memory */
-	/* Once a second: counters into slots, neighbours kept alive, what is due. May call fn for pinholes that are gone. */
+	/* Once a second: counters into slots, neighbours kept alive, what is due. May call gone() for pinholes that are gone;
+	 * remove() follows for each of these when tick() has returned, for their last counters and to free their slots. */
 	void (*tick)(struct backend *backend, uint64_t now_ms, void (*gone)(void *arg, uint64_t id, enum wire_gone_why why), void *arg);
 	/* Descriptor of the slots' memory (read-only, mappable) and how many; -1 when there is none. */
 	int (*slots)(struct backend *backend, uint32_t *ret_n);

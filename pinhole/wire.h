@@ -24,7 +24,8 @@ enum wire_op {
 	WIRE_SEAL,       /* wire_seal; WIRE_ABILITY */
 	WIRE_OPEN,       /* wire_pinhole, all or nothing; idempotent, also renews; WIRE_OPENED */
 	WIRE_CLOSE,      /* wire_key; WIRE_CLOSED */
-	WIRE_SWEEP,      /* nothing: remove what was not opened since the last WIRE_HELLO; WIRE_SWEPT */
+	WIRE_SWEEP,      /* wire_count, one: `starts` of the WIRE_HELLO since which everything that is to stay was opened again;
+			  * the rest is removed. Nothing is when the helper has started again meanwhile. WIRE_SWEPT */
 	WIRE_LIST,       /* nothing: ids of what is in the kernel now; WIRE_LISTED messages, the last one with count 0 */
 	WIRE_SOCKET,     /* wire_socket_request, one; WIRE_SOCKET_READY with the descriptor */
 	/* helper to posternd. */
@@ -47,7 +48,7 @@ struct wire_head {
 struct wire_addr {
 	uint8_t ip[16]; /* as struct addr */
 	uint16_t port;  /* host byte order */
-	uint8_t family; /* AF_INET, AF_INET6, 0: none */
+	uint8_t family; /* AF_INET, AF_INET6 (never IPv4-mapped), 0: none */
 	uint8_t zero;
 };
 
@@ -63,10 +64,12 @@ struct wire_seal {
 	uint32_t pinholes_max;
 	uint32_t lifetime_max_s;
 	uint16_t port_floor;       /* no target or source port below; 1024 */
+	uint16_t low_ports[8];     /* WIRE_SOCKET may bind these on own addresses, 0 ends it; 1 to 1023 */
 	uint8_t may_reach_loopback; /* only when a realm's own address is on loopback: demonstrations */
+	uint8_t may_be_transparent; /* WIRE_SOCKET may make IP_TRANSPARENT sockets */
 	uint8_t order[5];          /* enum pinhole_path, preferred first, 0 ends it */
 	uint8_t firewall;          /* 1: the forward hook lets only pinholes through between realms */
-	uint8_t zero[7];
+	uint8_t zero[6];
 };
 
 enum { WIRE_RTP = 1, WIRE_ONE_SHOT = 2, WIRE_HANDED_OVER = 4 };
@@ -88,8 +91,9 @@ struct wire_key {
 struct wire_hello {
 	uint32_t slot_version, slot_size;
 	uint32_t starts;        /* 1: the first start */
-	uint32_t slots[2];      /* per region: how many; descriptor i is region i, to be mapped read-only; 0: no such region */
-	uint32_t zero;          /* region 0: written by BPF programs; region 1: by the helper */
+	uint32_t slots[2];      /* per region: how many; 0: no such region. One descriptor for each region that is there, in this
+				 * order, to be mapped read-only. Region 0 is written by BPF programs, region 1 by the helper */
+	uint32_t zero;
 };
 
 struct wire_ability {
@@ -104,12 +108,12 @@ struct wire_opened { /* per pinhole of the batch, in its order */
 	int32_t err;       /* 0, or why the batch failed (at this pinhole, or ERR_STATE at the others) */
 	uint32_t slot;
 	uint8_t region, path, was_there, zero[5];
-	char reason[WIRE_REASON_MAX];
+	char reason[WIRE_REASON_MAX]; /* ends with NUL; with err 0: why no path that was preferred to this one */
 };
 
 struct wire_closed {
 	uint64_t id;
-	int32_t err;       /* 0 or ERR_NOT_FOUND */
+	int32_t err;       /* 0, ERR_NOT_FOUND, or another error: the helper goes on trying to remove it */
 	uint32_t zero;
 	struct slot last;  /* final counters */
 };
@@ -131,7 +135,8 @@ struct wire_listed {
 };
 
 struct wire_socket_request { /* a bound socket that needs privilege; TCP ones listen, unless is_connecting */
-	struct wire_addr addr; /* an own address of the limits, or any with is_transparent */
+	struct wire_addr addr; /* an own address of the limits, with one of their low ports. With is_transparent also a higher
+				* port, and with is_connecting too a foreign address and port 0 */
 	uint16_t realm;
 	uint8_t proto, is_transparent, is_connecting, zero[3];
 };
@@ -146,14 +151,17 @@ size_t wire_record_size(enum wire_op op);
 enum { WIRE_MESSAGE_MAX = 16384 }; /* no message is longer: see wire.c */
 
 /* Takes a datagram apart. *ret_records points into data (aligned as data is: data must be aligned to 8). 0, or ERR_PARSE
- * with *ret_why a static text: wrong version, unknown op, count out of range, length that does not fit the count, bytes that
- * must be zero and are not, texts without end, enumerations out of range. Meaning is not checked: see limits.h. */
+ * with *ret_why a static text (the one output that is written on failure): wrong version, unknown op, count out of range,
+ * length that does not fit the count, bytes that must be zero and are not, texts without end, enumerations out of range.
+ * Meaning is not checked: see limits.h. */
 int wire_parse(const void *data, size_t len, struct wire_head *ret_head, const void **ret_records, const char **ret_why);
 struct wire_addr wire_addr_of(const struct addr *addr);
 struct addr wire_addr_get(const struct wire_addr *wire);
 
 /* One message each way; blocking depends on the descriptor. fds may be NULL. 0, -EAGAIN, ERR_CLOSED, or another errno.
- * wire_receive: len is the space, at least WIRE_MESSAGE_MAX; returns the length; at most 2 descriptors, others are closed. */
+ * wire_receive: len is the space, at least WIRE_MESSAGE_MAX; returns the length, or -EMSGSIZE for a message that is longer;
+ * at most WIRE_FDS_MAX descriptors, others are closed; without fds all are. */
+enum { WIRE_FDS_MAX = 2 };
 int wire_send(int fd, enum wire_op op, uint64_t serial, const void *records, uint32_t count, const int *fds, unsigned n_fds);
 int wire_receive(int fd, void *data, size_t len, int *fds, unsigned *n_fds);
 
