@@ -21,6 +21,8 @@ enum {
 	CALLS_PAGE_MAX = 1000,
 	RELEASE_BYTES = 8192,     /* for one dialog, while it is being ended */
 	RELEASES_PER_S = 100,     /* each makes a BYE and its copies: copies of one 2xx must not make a flood of them */
+	REFUSAL_RECORDS_PER_S = 20, /* a flood of calls that are refused must not fill the database */
+	REFUSAL_RECORDS_BURST = 100,
 };
 
 /* ---- tables ---------------------------------------------------------------------------------------------------------------- */
@@ -328,6 +330,7 @@ static int make_tables(struct b2bua *b)
 	if (b->calls == NULL || b->dialogs == NULL || b->trace == NULL || b->realm_cps == NULL)
 		return -ENOMEM;
 	limit_init(&b->releases, RELEASES_PER_S, RELEASES_PER_S, now);
+	limit_init(&b->refusal_records, REFUSAL_RECORDS_PER_S, REFUSAL_RECORDS_BURST, now);
 	for (unsigned i = 0; i < b->config->n_realms; i++)
 		limit_init(&b->realm_cps[i], b->config->realms[i].cps, b->config->realms[i].cps, now);
 	return 0;
@@ -341,6 +344,7 @@ int b2bua_new(const struct b2bua_deps *deps, char *error_text, size_t error_size
 
 	if (b == NULL)
 		return -ENOMEM;
+	call_record_init();
 	b->deps = *deps;
 	b->config = config_ref(deps->config);
 	list_init(&b->live);

@@ -314,6 +314,7 @@ static enum call_event_type up(struct call *call, const struct call_event *event
 void call_refuse(struct call *call, int status, const char *cause, struct span headers)
 {
 	refuse_a(call, status, headers);
+	call->is_refused = true;
 	call->state = CALL_ENDING;
 	call_finish(call, CDR_END_GATEWAY, cause);
 	call_retire_if_idle(call);

@@ -142,6 +142,7 @@ struct call {
 	struct span offer_body, offer_type; /* heap: body of the outgoing INVITE */
 	unsigned max_forwards;
 	struct server_txn *bye_txn;  /* BYE to be answered once the record is durable */
+	bool is_refused;             /* before anything reached B */
 	bool is_recorded;            /* the CDR was submitted */
 	bool is_recording;           /* and its answer is awaited */
 	bool is_counted;             /* in the active counts */
@@ -172,6 +173,7 @@ struct b2bua {
 	unsigned n_live, n_history;
 	struct limit *realm_cps;
 	struct limit releases;
+	struct limit refusal_records;
 	char body[OFFER_BYTES_MAX * 2]; /* the session description being written */
 	struct b2bua_stats stats;
 	void (*drained)(void *arg);
@@ -222,6 +224,7 @@ bool call_has_sdp(const struct sip_msg *msg);
 bool call_is_body_whole(const struct sip_msg *msg); /* false: a multipart that cannot be taken apart */
 
 /* ---- call_record.c ---- */
+void call_record_init(void); /* once per process, later calls do nothing */
 void call_record(struct call *call, store_done_fn *done);
 void call_save_live(struct call *call);
 void call_stats_final(struct call *call); /* takes the streams' last statistics before the media closes */

@@ -6,9 +6,22 @@
 #include "core/buf.h"
 #include "core/err.h"
 #include "core/json_text.h"
+#include "core/metrics.h"
 #include "sbc/trace.h"
 
 enum { DECISION_BYTES = 8192, LIVE_BYTES = 49152 };
+
+static struct metric unrecorded = { "postern_refusals_unrecorded_total", NULL,
+				    "Refused calls without a record, because there were too many of them.", METRIC_COUNTER, 0, 0 };
+
+void call_record_init(void)
+{
+	static bool is_done;
+
+	if (!is_done)
+		metrics_register(&unrecorded, 1);
+	is_done = true;
+}
 
 void call_stats_final(struct call *call)
 {
@@ -91,6 +104,15 @@ static void fill_leg(const struct leg *leg, struct cdr_leg *out, char *text)
 	out->request_uri = leg->request_uri;
 }
 
+/* Every call that reached somebody has a record; of those that were refused at once, so many per second. */
+static bool may_record(struct call *call)
+{
+	if (!call->is_refused || limit_take(&call->b2bua->refusal_records, loop_now_ms(call->b2bua->deps.loop)))
+		return true;
+	metric_add(&unrecorded, 1);
+	return false;
+}
+
 void call_record(struct call *call, store_done_fn *done)
 {
 	SCRATCH char decision[DECISION_BYTES];
@@ -113,7 +135,7 @@ void call_record(struct call *call, store_done_fn *done)
 		.streams = streams,
 	};
 
-	if (call->b2bua->deps.store == NULL) {
+	if (call->b2bua->deps.store == NULL || !may_record(call)) {
 		done(call, 0);
 		return;
 	}

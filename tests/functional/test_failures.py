@@ -257,6 +257,29 @@ def test_rate_limit(start_gateway, alice, bob):
     assert 486 in statuses and 503 in statuses
 
 
+def test_flood_of_refusals_does_not_fill_the_database(gateway, alice, bob):
+    """Calls that nobody can be asked for are recorded at a bounded rate; calls that reach somebody always are."""
+    for _ in range(400):
+        alice.invite(uri(alice, "nobody"), b"not a description")
+    end = time.monotonic() + 10
+    while sum(m.status >= 400 for m in alice.inbox) < 400 and time.monotonic() < end:
+        alice.expect_silence(0.05, lambda m: False)
+    assert sum(m.status >= 400 for m in alice.inbox) == 400
+    eventually(lambda: unrecorded(gateway) > 0)
+    a, b, *_ = establish(alice, bob)
+    hang_up(a, b)
+    gateway.wait_no_calls()
+    records = eventually(lambda: gateway.api("/v1/cdrs?limit=1000")["items"])
+    assert any(r["status"] == 200 for r in records)
+    assert len(records) + unrecorded(gateway) == 401
+
+
+def unrecorded(gateway):
+    _, text = gateway.raw("GET", "/metrics")
+    return int(next(line.split()[-1] for line in text.splitlines()
+                    if line.startswith("postern_refusals_unrecorded_total")))
+
+
 def test_peer_counters(gateway, alice, bob):
     a, b = dial(alice, bob)
     refuse(b, 503)
