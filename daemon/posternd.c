@@ -109,7 +109,7 @@ static void on_hangup(void *arg, int signum)
 static int open_media(struct gateway *g)
 {
 	struct conf_errors errors = { 0 };
-	int err = media_engine_new(g->loop, g->config, &errors, &g->media);
+	int err = media_engine_new(g->loop, g->config, NULL, &errors, &g->media);
 
 	for (unsigned i = 0; i < errors.n; i++)
 		log_error("media", errors.items[i].text, LF_TEXT("at", errors.items[i].pointer), LF_TEXT("hint", errors.items[i].hint));

@@ -133,13 +133,14 @@ static void register_metrics(void)
 static void on_relay_event(void *arg, struct relay_stream *relay, uint32_t events);
 static void on_sweep(struct loop_timer *timer, void *arg);
 
-int media_engine_new(struct loop *loop, const struct config *config, struct conf_errors *errors,
-		     struct media_engine **ret)
+int media_engine_new(struct loop *loop, const struct config *config, struct pinholes *pinholes,
+		     struct conf_errors *errors, struct media_engine **ret)
 {
 	unsigned threads = config->limits.relay_threads > 0 ? config->limits.relay_threads : 1;
 	struct media_engine *engine = calloc(1, sizeof(*engine));
 	int err;
 
+	(void)pinholes;
 	if (engine == NULL)
 		return -ENOMEM;
 	engine->loop = loop;

@@ -15,14 +15,16 @@
 struct loop;
 struct media_engine;
 struct media;
+struct pinholes;
 
 enum media_side { MEDIA_A, MEDIA_B };
 enum { MEDIA_STREAMS_MAX = 8 }; /* per session */
 
 /* Starts relay threads and port pools for the realms of `config`. Refuses, with a clear text in `errors`, a pool that
- * overlaps the kernel's ephemeral port range or another pool on the same address, and addresses that cannot be bound. */
-int media_engine_new(struct loop *loop, const struct config *config, struct conf_errors *errors,
-		     struct media_engine **ret);
+ * overlaps the kernel's ephemeral port range or another pool on the same address, and addresses that cannot be bound.
+ * `pinholes` outlives the engine; NULL: all media stays with the relay. */
+int media_engine_new(struct loop *loop, const struct config *config, struct pinholes *pinholes,
+		     struct conf_errors *errors, struct media_engine **ret);
 void media_engine_free(struct media_engine *engine); /* every session must be closed */
 
 enum media_event {

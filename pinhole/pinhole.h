@@ -84,6 +84,7 @@ struct pinholes_conf {
 	const char *no_channel_reason; /* static; with channel -1 */
 	enum pinhole_path order[PINHOLE_PATHS]; /* preferred first, PINHOLE_NONE ends it */
 	size_t max;                   /* pinholes at once */
+	unsigned n_realms;            /* of the configuration, for what is said about each */
 };
 int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pinholes **ret);
 void pinholes_free(struct pinholes *pinholes); /* leaves the kernel as it is. NULL is fine */

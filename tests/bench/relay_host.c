@@ -94,7 +94,7 @@ static int run(const struct addr remotes[2])
 
 	group_init(&group, 0, 0);
 	if (err == 0)
-		err = media_engine_new(loop, &config, &errors, &engine);
+		err = media_engine_new(loop, &config, NULL, &errors, &engine);
 	conf_errors_print(&errors, stderr);
 	conf_errors_free(&errors);
 	for (uint32_t i = 0; err == 0 && i < n_sessions; i++)

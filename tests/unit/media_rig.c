@@ -76,7 +76,7 @@ void rig_open(struct rig *rig, struct loop *loop, bool is_ipv6, uint32_t timeout
 
 	memset(rig, 0, sizeof(*rig));
 	rig->loop = loop;
-	CU_ASSERT_EQUAL_FATAL(media_engine_new(loop, config, &errors, &rig->engine), 0);
+	CU_ASSERT_EQUAL_FATAL(media_engine_new(loop, config, NULL, &errors, &rig->engine), 0);
 	group_init(&rig->group, 0, loop_wall_ms(loop));
 	CU_ASSERT_EQUAL_FATAL(media_open(rig->engine, &rig->group, &config->realms[0], &config->realms[1], timeout_ms,
 					 on_event, rig, &rig->media), 0);

@@ -448,7 +448,7 @@ static int refused_engine(const struct config *config, struct conf_errors *error
 	int err;
 
 	CU_ASSERT_EQUAL_FATAL(loop_new(&loop), 0);
-	err = media_engine_new(loop, config, errors, &engine);
+	err = media_engine_new(loop, config, NULL, errors, &engine);
 	CU_ASSERT_PTR_NULL(engine);
 	CU_ASSERT(errors->n > 0 && strstr(errors->items[0].text, word) != NULL);
 	media_engine_free(engine);
