@@ -268,6 +268,26 @@ static int ask_second_parser(struct parse *p)
 	return err;
 }
 
+/* Headers whose every octet the guard or a strict reader has judged, and those that are text to Postern and steer nothing. */
+static const bool is_settled[SIP_HEADERS] = {
+	[SIP_H_VIA] = true, [SIP_H_FROM] = true, [SIP_H_TO] = true, [SIP_H_CALL_ID] = true, [SIP_H_CSEQ] = true,
+	[SIP_H_CONTACT] = true, [SIP_H_MAX_FORWARDS] = true, [SIP_H_CONTENT_LENGTH] = true, [SIP_H_RECORD_ROUTE] = true,
+	[SIP_H_ROUTE] = true, [SIP_H_CONTENT_TYPE] = true, [SIP_H_ALLOW] = true, [SIP_H_SUPPORTED] = true,
+	[SIP_H_USER_AGENT] = true, [SIP_H_SERVER] = true,
+};
+
+/* The second parser costs as much as all the rest of reading a message. It is asked about every request from nowhere, and
+ * within dialogs and transactions, where only who knows their secrets speaks, about any header that is not settled. */
+static bool wants_second_parser(const struct sip_msg *msg)
+{
+	if (msg->is_request && span_is_empty(msg->to.tag))
+		return true;
+	for (unsigned i = 0; i < msg->n_headers; i++)
+		if (!is_settled[msg->headers[i].id])
+			return true;
+	return false;
+}
+
 int sip_msg_init(void)
 {
 	return sip_osip_init();
@@ -289,7 +309,7 @@ int sip_msg_parse(struct arena *arena, const struct guard_message *guarded, cons
 	p.msg->flow = *flow;
 	move_headers(&p, headers);
 	err = read_message(&p);
-	if (err == 0)
+	if (err == 0 && wants_second_parser(p.msg))
 		err = ask_second_parser(&p);
 out:
 	if (err == 0)
