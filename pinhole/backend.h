@@ -28,7 +28,7 @@ struct backend_interface { /* of a realm, kept fresh by links.c */
 
 struct backend_conf { /* outlives the back end; the interfaces (and how many) change, always right before links_changed() */
 	const char *state_dir;  /* where a bpffs is, or is to be mounted; a folder per node */
-	const char *node_tag;   /* letters, digits, '-': names tables and pins of this gateway, apart from those of others */
+	const char *node_tag;   /* letters, digits, '_': names tables and pins of this gateway, apart from those of others */
 	const struct wire_limit *own;
 	unsigned n_own;
 	const struct wire_seal *seal;
@@ -57,7 +57,9 @@ struct backend_ops {
 	uint32_t features;
 	uint8_t region;      /* of its slots: 0 BPF, 1 the helper's memory */
 	/* Loads, attaches or finds what an earlier process left, and proves itself. 0 also when it is not usable (see
-	 * report); negative only for -ENOMEM. */
+	 * report); negative only for -ENOMEM. When all are open the process locks itself in (sandbox.c): later calls can
+	 * start no program, write no file, enter no namespace, and have no more than CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF
+	 * and CAP_PERFMON. */
 	int (*open)(const struct backend_conf *conf, struct backend **ret);
 	void (*close)(struct backend *backend);            /* frees; the kernel keeps everything */
 	void (*remove_all)(struct backend *backend);       /* takes everything out of the kernel: uninstall, tests */
@@ -75,6 +77,9 @@ struct backend_ops {
 	/* Interfaces in conf have changed: attach where new, forget what is gone, look up next hops again. */
 	void (*links_changed)(struct backend *backend);
 	void (*report)(struct backend *backend, enum pinhole_path path, unsigned realm, struct backend_report *ret);
+	/* May be NULL. Asked after tick(): something is broken that only open() can repair. The process then ends, and the one
+	 * that follows opens everything again and finds what is still in the kernel. */
+	bool (*is_broken)(const struct backend *backend);
 };
 
 extern const struct backend_ops backend_bpf, backend_conntrack, backend_nft, backend_fake /* tests only */;
