@@ -107,6 +107,20 @@ def rtp(network):
 
 
 @pytest.fixture
+def rtp_streams(network, tmp_path):
+    """Makes many RTP endpoints at once: rtp_streams("caller", lines, count=..., pps=...)."""
+    made = []
+
+    def make(side, lines, **options):
+        made.append(harness.RtpStreams(getattr(network, side), tmp_path, lines, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        harness.stop(one.process)
+
+
+@pytest.fixture
 def sipp(network, tmp_path):
     """Starts SIPp: sipp("caller", "uac", *arguments, calls=1)."""
     if shutil.which("sipp") is None:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import jsonschema
+import netns
 import yaml
 
 SOURCE = Path(os.environ.get("POSTERN_SRCDIR", Path(__file__).resolve().parents[2]))
@@ -63,16 +64,17 @@ class Network:
     CALLEE, CALLEE6 = "198.51.100.20", "2001:db8:2::20"
     OTHER_CALLEE = "198.51.100.21"
 
+    SPACES = ("caller", "gateway", "callee")
+    media = None  # of the gateways that run here
+
     def __init__(self):
-        import netns
         self.spaces = []
         try:
-            for name in ("caller", "gateway", "callee"):
+            for name in self.SPACES:
                 self.spaces.append(netns.Namespace(name))
-            self.caller, self.gateway, self.callee = self.spaces
-            netns.join(self.caller, self.gateway, "outer",
-                       [f"{self.CALLER}/24", f"{self.OTHER_CALLER}/24", f"{self.CALLER6}/64"],
-                       [f"{self.OUTER}/24", f"{self.OUTER6}/64"])
+                setattr(self, name, self.spaces[-1])
+            self.join_outer([f"{self.CALLER}/24", f"{self.OTHER_CALLER}/24", f"{self.CALLER6}/64"],
+                            [f"{self.OUTER}/24", f"{self.OUTER6}/64"])
             netns.join(self.callee, self.gateway, "inner",
                        [f"{self.CALLEE}/24", f"{self.OTHER_CALLEE}/24", f"{self.CALLEE6}/64"],
                        [f"{self.INNER}/24", f"{self.INNER6}/64"])
@@ -80,9 +82,22 @@ class Network:
             self.delete()
             raise
 
+    def join_outer(self, of_caller, of_gateway):
+        netns.join(self.caller, self.gateway, "outer", of_caller, of_gateway)
+
     def delete(self):
         for space in self.spaces:
             space.delete()
+
+
+def children_of(pid):
+    """Process ids whose parent is that one."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return sorted(found)
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -135,6 +150,7 @@ class Gateway:
                 {"name": "barred", "from": "outer", "prefix": "9", "deny": 403},
                 {"name": "out", "from": "inner", "to": "carrier"},
             ],
+            "media": network.media,
             "limits": {"port_quarantine": "100ms"},
             "log": {"level": "debug"},
         }, changes or {})
@@ -142,7 +158,7 @@ class Gateway:
     def start(self):
         path = self.directory / "postern.yaml"
         path.write_text(yaml.safe_dump(self.config, sort_keys=False))
-        with open(self.log, "wb") as log:
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.network.gateway.command(BUILD / "posternd", "--user", ACCOUNT, "--config", path), stdout=log,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -225,6 +241,19 @@ class Gateway:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def kill(self):
+        """As a crash would end it: nothing is said, nothing put away."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def helpers(self):
+        """Process ids of the helper: the supervisor, and its worker."""
+        found = [self.process.pid]
+        while children_of(found[-1]):
+            found.append(children_of(found[-1])[0])
+        return found[1:]
+
     def finish(self, timeout=15):
         """SIGTERM, and what a good end looks like."""
         if self.process is None:
@@ -244,11 +273,11 @@ class Gateway:
         assert code == 0, f"exit code {code}\n{log[-3000:]}"
 
 
-class Rtp:
-    """An RTP endpoint (rtptool): bound at once, sends when told."""
+class RtpTool:
+    """One run of rtptool: bound at once, sends when told."""
 
-    def __init__(self, space, host, port, number, **options):
-        arguments = ["--bind", hostport(host, port), "--id", number, "--control", "--json"]
+    def __init__(self, space, arguments, options):
+        arguments = [*arguments, "--control", "--json"]
         for name, value in options.items():
             flag = "--" + name.replace("_", "-")
             arguments += [flag] if value is True else [flag, value]
@@ -260,24 +289,49 @@ class Rtp:
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
 
-    def to(self, media):
-        """Where to send: an entry of media_of()."""
-        self.tell("to", hostport(media["address"], media["port"]))
-        return self
-
     def start(self):
         self.tell("start")
+        return self
+
+    def stop(self):
+        self.tell("stop")
         return self
 
     def report(self):
         self.tell("report")
         return json.loads(self.process.stdout.readline())
 
+    def end(self):
+        """Lets go of its ports."""
+        stop(self.process)
+
     def wait_sent(self, count, timeout=15):
         eventually(lambda: self.report()["sent"] >= count, timeout, f"sending of {count} packets")
 
+
+
+class Rtp(RtpTool):
+    """An RTP endpoint of one stream."""
+
+    def __init__(self, space, host, port, number, **options):
+        super().__init__(space, ["--bind", hostport(host, port), "--id", number], options)
+
+    def to(self, media):
+        """Where to send: an entry of media_of()."""
+        self.tell("to", hostport(media["address"], media["port"]))
+        return self
+
     def sources(self):
         return {source["from"] for source in self.report()["per_stream"][0]["sources"]}
+
+
+class RtpStreams(RtpTool):
+    """Many streams on one side; each line is (own host:port, host:port to send to, own number, number that should come)."""
+
+    def __init__(self, space, directory, lines, **options):
+        path = directory / f"streams-{os.urandom(3).hex()}"
+        path.write_text("".join(" ".join(map(str, line)) + "\n" for line in lines))
+        super().__init__(space, ["--streams", path], options)
 
 
 def hostport(host, port):

@@ -1,4 +1,5 @@
 """Network namespaces for tests: made with iproute2, used from this process by opening sockets inside them."""
+import collections
 import ctypes
 import os
 import socket
@@ -18,15 +19,30 @@ def _setns(fd):
 
 
 class Namespace:
-    """One namespace with loopback up. A name carries the process id, so that several runs never meet."""
+    """One namespace with loopback up. A name carries the process id, and a number when it is not the first of its name, so
+    that several never meet."""
+    made = collections.Counter()
 
     def __init__(self, name):
-        self.name = f"pst{os.getpid()}-{name}"
+        self.made[name] += 1
+        self.name = f"pst{os.getpid()}-{name}" + (str(self.made[name]) if self.made[name] > 1 else "")
         ip("netns", "add", self.name)
         ip("-n", self.name, "link", "set", "lo", "up")
 
     def delete(self):
         subprocess.run(["ip", "netns", "delete", self.name], check=False, capture_output=True)
+
+    def run(self, *args):
+        """Runs a program inside to its end; its output. It must succeed."""
+        done = subprocess.run(self.command(*args), check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise OSError(f"{self.name}: {' '.join(map(str, args))}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def set(self, **settings):
+        """sysctl of the namespace: set(net__ipv4__ip_forward=1)."""
+        for name, value in settings.items():
+            self.run("sysctl", "-q", "-w", f"{name.replace('__', '.')}={value}")
 
     def command(self, *args):
         """The argument list that runs a program inside."""
@@ -47,11 +63,13 @@ class Namespace:
             os.close(own)
 
 
-def join(a, b, link, addresses_a, addresses_b):
-    """A veth pair between two namespaces; both ends get the name `link` and their addresses."""
-    ip("-n", a.name, "link", "add", link, "type", "veth", "peer", "name", link, "netns", b.name)
-    for space, addresses in ((a, addresses_a), (b, addresses_b)):
+def join(a, b, link, addresses_a, addresses_b, name_a=None):
+    """A veth pair between two namespaces; both ends get the name `link` (that in `a` another one if told) and their
+    addresses."""
+    name_a = name_a or link
+    ip("-n", a.name, "link", "add", name_a, "type", "veth", "peer", "name", link, "netns", b.name)
+    for space, name, addresses in ((a, name_a, addresses_a), (b, link, addresses_b)):
         for address in addresses:
             flags = ["nodad"] if ":" in address else []
-            ip("-n", space.name, "addr", "add", address, "dev", link, *flags)
-        ip("-n", space.name, "link", "set", link, "up")
+            ip("-n", space.name, "addr", "add", address, "dev", name, *flags)
+        ip("-n", space.name, "link", "set", name, "up")

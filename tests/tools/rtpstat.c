@@ -5,7 +5,7 @@
 
 #include "core/cursor.h"
 
-enum { MAGIC = 0x50535452, SAMPLES = 160 };
+enum { MAGIC = 0x50535452, SAMPLES = 160, SAMPLES_PER_S = 8000 };
 
 static uint8_t *put_u32(uint8_t *out, uint32_t value)
 {
@@ -96,14 +96,22 @@ static bool mark_number(struct rtpstat_source *source, uint32_t number)
 	return false;
 }
 
+static void smooth(double *jitter_ns, int64_t change)
+{
+	*jitter_ns += ((double)(change < 0 ? -change : change) - *jitter_ns) / 16;
+}
+
 static void measure_delay(struct rtpstat_source *source, const struct rtpstat_packet *packet, uint64_t now_ns)
 {
 	int64_t transit = (int64_t)(now_ns - packet->sent_ns);
-	int64_t change = transit - source->transit_ns;
+	int64_t due = (int64_t)(now_ns - packet->number * (UINT64_C(1000000000) * SAMPLES / SAMPLES_PER_S));
 
-	if (source->received > 1)
-		source->jitter_ns += ((double)(change < 0 ? -change : change) - source->jitter_ns) / 16;
+	if (source->received > 1) {
+		smooth(&source->jitter_ns, transit - source->transit_ns);
+		smooth(&source->timing_ns, due - source->due_ns);
+	}
 	source->transit_ns = transit;
+	source->due_ns = due;
 	if (transit < 0)
 		return;
 	source->delay_sum_ns += (uint64_t)transit;
@@ -164,6 +172,8 @@ void rtpstat_add(const struct rtpstat *stat, struct rtpstat_sum *sum)
 			sum->delay_max_ns = source->delay_max_ns;
 		if (source->jitter_ns > sum->jitter_max_ns)
 			sum->jitter_max_ns = source->jitter_ns;
+		if (source->timing_ns > sum->timing_max_ns)
+			sum->timing_max_ns = source->timing_ns;
 	}
 	sum->received += stat->unlisted;
 	sum->foreign += stat->unlisted;
@@ -178,8 +188,9 @@ void rtpstat_print_sum(const struct rtpstat_sum *sum, FILE *out)
 		sum->lost, sum->duplicated);
 	fprintf(out, "\"reordered\": %" PRIu64 ", \"foreign\": %" PRIu64 ", \"malformed\": %" PRIu64 ", ",
 		sum->reordered, sum->foreign, sum->malformed);
-	fprintf(out, "\"jitter_us\": %.0f, \"delay_mean_us\": %" PRIu64 ", \"delay_max_us\": %" PRIu64,
-		sum->jitter_max_ns / 1000, own ? sum->delay_sum_ns / own / 1000 : 0, sum->delay_max_ns / 1000);
+	fprintf(out, "\"jitter_us\": %.0f, \"timing_us\": %.0f, \"delay_mean_us\": %" PRIu64 ", \"delay_max_us\": %" PRIu64,
+		sum->jitter_max_ns / 1000, sum->timing_max_ns / 1000, own ? sum->delay_sum_ns / own / 1000 : 0,
+		sum->delay_max_ns / 1000);
 }
 
 void rtpstat_print_sources(const struct rtpstat *stat, FILE *out)

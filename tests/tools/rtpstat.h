@@ -32,7 +32,9 @@ struct rtpstat_source {      /* one sender: address and SSRC */
 	uint64_t window[RTPSTAT_WINDOW / 64]; /* bit n % RTPSTAT_WINDOW: number n was seen */
 	uint64_t delay_sum_ns, delay_max_ns;
 	int64_t transit_ns;
-	double jitter_ns;        /* RFC 3550 6.4.1 */
+	double jitter_ns;        /* RFC 3550 6.4.1, by the true times of sending */
+	int64_t due_ns;
+	double timing_ns;        /* the same by RTP timestamps, as a receiver on the wire has it */
 };
 struct rtpstat {
 	bool has_expected;
@@ -47,7 +49,7 @@ void rtpstat_receive(struct rtpstat *stat, const struct addr *from, const uint8_
 struct rtpstat_sum {
 	uint64_t received, lost, duplicated, reordered, foreign, malformed;
 	uint64_t delay_sum_ns, delay_max_ns;
-	double jitter_max_ns;
+	double jitter_max_ns, timing_max_ns;
 };
 void rtpstat_add(const struct rtpstat *stat, struct rtpstat_sum *sum);
 /* Members of a JSON object, without braces. */
