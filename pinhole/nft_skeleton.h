@@ -1,0 +1,27 @@
+/* What the table of this gateway holds besides elements: text for nft(8), made from the configuration alone, and its
+ * installation. docs/firewall.md explains it line by line. */
+#ifndef PINHOLE_NFT_SKELETON_H
+#define PINHOLE_NFT_SKELETON_H
+
+#include "pinhole/backend.h"
+
+enum { NFT_NAME_MAX = 48, NFT_SIGNATURE_MAX = 64 };
+
+/* Marks of connections: the same for the same tag, other gateways on this machine have others. The lowest 4 bits tell the
+ * kind. */
+enum { NFT_MARK_KIND = 15, NFT_MARK_EXACT = 1 /* inserted */, NFT_MARK_OPEN = 2 /* through an element */ };
+uint32_t nft_mark(const char *tag);
+
+struct nft_skeleton {
+	char table[NFT_NAME_MAX];            /* "postern_<tag>", family inet */
+	char signature[NFT_SIGNATURE_MAX];   /* the table's comment; differs when the text does */
+	char *text;                          /* replaces the table, whatever it was */
+};
+
+/* 0, -ENOMEM, or ERR_CONFIG with a reason: a tag or the name of an interface holds what does not belong into one. */
+int nft_skeleton_make(const struct backend_conf *conf, struct nft_skeleton *ret, char reason[WIRE_REASON_MAX]);
+void nft_skeleton_free(struct nft_skeleton *skeleton);
+/* Runs nft(8), in the network namespace of the moment. 0, or a negative error with what nft said. */
+int nft_skeleton_install(const struct nft_skeleton *skeleton, char reason[WIRE_REASON_MAX]);
+
+#endif
