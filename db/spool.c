@@ -37,17 +37,21 @@ static void remove_live(struct spool *spool, struct store_op *op)
 	spool->n_live--;
 }
 
-static int add_live(struct spool *spool, struct store_op *op, struct store_op **ret_superseded)
+/* What waits for that live call, taken out; NULL when nothing does. */
+static struct store_op *take_by_id(struct spool *spool, struct span id)
 {
-	uint64_t hash = hash_bytes(op->live.id);
-	struct hash_node *node = hash_table_find(spool->by_id, hash, has_id, &op->live.id);
-	int err;
+	struct hash_node *node = hash_table_find(spool->by_id, hash_bytes(id), has_id, &id);
+	struct store_op *op = node != NULL ? HASH_ENTRY(node, struct store_op, by_id) : NULL;
 
-	if (node != NULL) {
-		*ret_superseded = HASH_ENTRY(node, struct store_op, by_id);
-		remove_live(spool, *ret_superseded);
-	}
-	err = hash_table_add(spool->by_id, &op->by_id, hash);
+	if (op != NULL)
+		remove_live(spool, op);
+	return op;
+}
+
+static int add_live(struct spool *spool, struct store_op *op)
+{
+	int err = hash_table_add(spool->by_id, &op->by_id, hash_bytes(op->live.id));
+
 	if (err < 0)
 		return err;
 	list_append(&spool->live, &op->queued);
@@ -57,9 +61,9 @@ static int add_live(struct spool *spool, struct store_op *op, struct store_op **
 
 int spool_add(struct spool *spool, struct store_op *op, struct store_op **ret_superseded)
 {
-	*ret_superseded = NULL;
+	*ret_superseded = take_by_id(spool, op->type == STORE_OP_CDR ? op->cdr.id : op->live.id);
 	if (op->type != STORE_OP_CDR)
-		return add_live(spool, op, ret_superseded);
+		return add_live(spool, op);
 	list_append(&spool->cdrs, &op->queued);
 	spool->n_cdrs++;
 	return 0;

@@ -17,8 +17,9 @@ struct spool {
 int spool_init(struct spool *spool, size_t live_max);
 void spool_fini(struct spool *spool); /* frees what is inside */
 
-/* Takes the operation. An older one for the same live call is removed and handed out in ret_superseded (else NULL), for
- * the caller to free. ERR_LIMIT: a further live call does not fit; the operation stays the caller's. */
+/* Takes the operation. An older one for the same live call (that a call record ends, too) is removed and handed out in
+ * ret_superseded (else NULL), for the caller to free. ERR_LIMIT: a further live call does not fit; the operation stays the
+ * caller's. */
 int spool_add(struct spool *spool, struct store_op *op, struct store_op **ret_superseded);
 struct store_op *spool_take_cdr(struct spool *spool);  /* the oldest, NULL when empty */
 struct store_op *spool_take_live(struct spool *spool);

@@ -256,6 +256,24 @@ static void refuse_cdr(struct store *store, int err, store_done_fn *done, void *
 	list_append(&store->refused, &op->pending);
 }
 
+static void submit_live(struct store *store, enum store_op_type type, struct span id, struct span state)
+{
+	struct store_op *op = NULL;
+	int err = 0;
+
+	if (type == STORE_OP_LIVE_PUT && get(&writer_status(store->writer)->live_bytes) + state.len > BYTES_MAX)
+		err = ERR_LIMIT;
+	if (err == 0)
+		err = store_op_live(type, id, state, &op);
+	if (err == 0)
+		err = writer_submit(store->writer, op);
+	if (err < 0) {
+		store_op_free(op);
+		atomic_fetch_add_explicit(&store->live_lost, 1, memory_order_relaxed);
+		loop_wake_send(store->wake);
+	}
+}
+
 static void wait_for_answer(struct store *store, struct store_op *op, store_done_fn *done, void *arg)
 {
 	if (done == NULL)
@@ -277,6 +295,7 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 		err = ERR_LIMIT;
 	if (err < 0) {
 		store_op_free(op);
+		submit_live(store, STORE_OP_LIVE_DELETE, cdr->id, SPAN_NONE); /* the call is over all the same */
 		refuse_cdr(store, err, done, arg);
 		return;
 	}
@@ -285,24 +304,6 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 	store->cdr_bytes += op->size;
 	wait_for_answer(store, op, done, arg);
 	(void)writer_submit(store->writer, op);
-}
-
-static void submit_live(struct store *store, enum store_op_type type, struct span id, struct span state)
-{
-	struct store_op *op = NULL;
-	int err = 0;
-
-	if (type == STORE_OP_LIVE_PUT && get(&writer_status(store->writer)->live_bytes) + state.len > BYTES_MAX)
-		err = ERR_LIMIT;
-	if (err == 0)
-		err = store_op_live(type, id, state, &op);
-	if (err == 0)
-		err = writer_submit(store->writer, op);
-	if (err < 0) {
-		store_op_free(op);
-		atomic_fetch_add_explicit(&store->live_lost, 1, memory_order_relaxed);
-		loop_wake_send(store->wake);
-	}
 }
 
 void store_live_put(struct store *store, struct span id, struct span state_json)
@@ -315,13 +316,30 @@ void store_live_delete(struct store *store, struct span id)
 	submit_live(store, STORE_OP_LIVE_DELETE, id, SPAN_NONE);
 }
 
+struct live_walk {
+	struct store *store;
+	store_live_fn *fn;
+	void *arg;
+};
+
+static void on_live_row(void *arg, struct span id, struct span state, bool has_cdr)
+{
+	const struct live_walk *walk = arg;
+
+	if (has_cdr)
+		store_live_delete(walk->store, id);
+	else
+		walk->fn(walk->arg, id, state);
+}
+
 int store_live_each(struct store *store, store_live_fn *fn, void *arg)
 {
+	struct live_walk walk = { store, fn, arg };
 	sqlite3 *db = NULL;
 	int err = sql_open(store->path, SQLITE_OPEN_READONLY, &db);
 
 	if (err == 0)
-		err = live_table_each(db, fn, arg);
+		err = live_table_each(db, on_live_row, &walk);
 	sqlite3_close(db);
 	return err;
 }

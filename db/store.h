@@ -16,6 +16,7 @@ struct bus;
 
 #define STORE_CDRS_MAX 8192 /* call records that wait to be written; a further one is refused */
 #define STORE_LIVE_MAX 8192 /* live calls likewise; only the newest state of each waits */
+#define STORE_LIVE_BYTES_MAX 65536 /* state of one live call that is handed out again */
 
 /* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction (after a backup
  * beside it). On failure the reason, and what to do, is in error_text. A damaged or empty file is refused, and so is a
@@ -65,7 +66,8 @@ struct cdr {
 	unsigned n_streams;
 };
 /* Durable (synchronous=FULL) before done(0), which runs later, on the control thread; done may be NULL. The id is
- * unique: a second record with the same one is not stored. While the disk fails or hangs, done gets the error after two
+ * unique: a second record with the same one is not stored. The live call of that id goes in the same transaction, so that
+ * a restart finds a call either up or recorded. While the disk fails or hangs, done gets the error after two
  * seconds at most, and the record waits for the disk to come back. When STORE_CDRS_MAX wait, further ones are lost:
  * done(ERR_LIMIT), counted, alarmed. (Only when out of memory done runs before this returns.) */
 void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg);
@@ -75,8 +77,10 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
  * counted, alarmed. */
 void store_live_put(struct store *store, struct span id, struct span state_json);
 void store_live_delete(struct store *store, struct span id);
+/* state_json is empty when it is longer than STORE_LIVE_BYTES_MAX. */
 typedef void store_live_fn(void *arg, struct span id, struct span state_json);
-/* Reads all rows, on the calling thread, before the loop runs. */
+/* Reads all rows, oldest call first, on the calling thread, before the loop runs. Rows of calls that are recorded already
+ * are removed instead. */
 int store_live_each(struct store *store, store_live_fn *fn, void *arg);
 
 struct store_stats {

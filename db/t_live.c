@@ -46,14 +46,20 @@ int live_table_delete(struct live_table *table, struct span id)
 	return run(table->delete, sql_bind_any_text(table->delete, 1, id));
 }
 
-int live_table_each(sqlite3 *db, store_live_fn *fn, void *arg)
+int live_table_each(sqlite3 *db, live_row_fn *fn, void *arg)
 {
+	static const char sql[] =
+		"SELECT id, state, EXISTS (SELECT 1 FROM cdr WHERE cdr.id = live.id) FROM live ORDER BY id";
 	sqlite3_stmt *stmt = NULL;
-	int err = sql_prepare(db, "SELECT id, state FROM live ORDER BY id", &stmt);
+	int err = sql_prepare(db, sql, &stmt);
 	int rc = SQLITE_DONE;
 
-	while (err == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW)
-		fn(arg, sql_column_text(stmt, 0), sql_column_text(stmt, 1));
+	while (err == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		struct span state = sql_column_text(stmt, 1);
+
+		fn(arg, sql_column_text(stmt, 0), state.len <= STORE_LIVE_BYTES_MAX ? state : SPAN_NONE,
+		   sqlite3_column_int(stmt, 2) != 0);
+	}
 	if (err == 0)
 		err = sql_error(rc);
 	sqlite3_finalize(stmt);

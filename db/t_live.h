@@ -17,7 +17,8 @@ void live_table_fini(struct live_table *table);
 int live_table_put(struct live_table *table, struct span id, struct span state);
 int live_table_delete(struct live_table *table, struct span id);
 
-/* Every row, on a connection of the caller's. */
-int live_table_each(sqlite3 *db, store_live_fn *fn, void *arg);
+/* Every row, by id, on a connection of the caller's. has_cdr: the call is over and recorded. */
+typedef void live_row_fn(void *arg, struct span id, struct span state, bool has_cdr);
+int live_table_each(sqlite3 *db, live_row_fn *fn, void *arg);
 
 #endif

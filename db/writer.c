@@ -115,6 +115,7 @@ static int set_synchronous(struct writer *w, bool is_full)
 	return rc;
 }
 
+/* With each record goes the call's live row. */
 static int write_cdrs(struct writer *w, unsigned *ret_n)
 {
 	unsigned n = 0;
@@ -129,6 +130,10 @@ static int write_cdrs(struct writer *w, unsigned *ret_n)
 		if (rc != SQLITE_OK && !sql_is_row_fault(rc))
 			return rc;
 		op->result = sql_error(rc);
+		/* Also when the record was refused: the call is over. */
+		rc = live_table_delete(&w->live, op->cdr.id);
+		if (rc != SQLITE_OK && !sql_is_row_fault(rc))
+			return rc;
 		n++;
 	}
 	*ret_n = n;

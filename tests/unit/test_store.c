@@ -340,6 +340,55 @@ static void last_operation_on_a_live_call_wins(void)
 	fixture_fini(&f);
 }
 
+/* A call is either up or recorded: in the file at every moment, and for whoever reads the rows. */
+static void a_record_takes_its_live_row_with_it(void)
+{
+	struct fixture f;
+	struct answer answer = { 0, -1 };
+	struct rows rows = { 0, "" };
+	char id[40];
+
+	fixture_init(&f);
+	fixture_open(&f);
+	store_live_put(f.store, span_of(fixture_id(1, id)), SPAN_LIT("{\"v\":1}")); /* durable before its end */
+	submit(&f, 7, &answer);
+	CU_ASSERT(fixture_wait(&f, &answer.calls, 1));
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live"), 1);
+	disk_set(DISK_HANGS);
+	store_live_put(f.store, span_of(fixture_id(2, id)), SPAN_LIT("{\"v\":2}")); /* still waits to be written */
+	store_live_put(f.store, SPAN_LIT("other"), SPAN_LIT("{\"v\":3}"));
+	submit(&f, 1, &answer);
+	submit(&f, 2, &answer);
+	disk_set(DISK_WORKS);
+	CU_ASSERT(fixture_wait(&f, &answer.calls, 3));
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live WHERE id <> 'other'"), 0);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM cdr"), 3);
+	CU_ASSERT_EQUAL(store_live_each(f.store, collect, &rows), 0);
+	CU_ASSERT_STRING_EQUAL(rows.text, "other={\"v\":3} ");
+	fixture_fini(&f);
+}
+
+/* As nothing of ours leaves it: by hand, or from a copy that was put back. */
+static void live_rows_that_are_recorded_or_too_large(void)
+{
+	struct fixture f;
+	struct answer answer = { 0, -1 };
+	struct rows rows = { 0, "" };
+
+	fixture_init(&f);
+	fixture_open(&f);
+	submit(&f, 1, &answer);
+	CU_ASSERT(fixture_wait(&f, &answer.calls, 1));
+	CU_ASSERT(fixture_exec(f.path, "INSERT INTO live SELECT id, '{}' FROM cdr"));
+	CU_ASSERT(fixture_exec(f.path, "INSERT INTO live VALUES ('large', hex(zeroblob(40000)))"));
+	CU_ASSERT(fixture_exec(f.path, "INSERT INTO live VALUES ('none', '')"));
+	CU_ASSERT_EQUAL(store_live_each(f.store, collect, &rows), 0);
+	CU_ASSERT_STRING_EQUAL(rows.text, "large= none= ");
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live"), 2);
+	fixture_fini(&f);
+}
+
 static void queue_of_live_calls_is_bounded(void)
 {
 	struct fixture f;
@@ -356,7 +405,7 @@ static void queue_of_live_calls_is_bounded(void)
 	}
 	CU_ASSERT(stats_of(&f).live_lost >= 100);
 	CU_ASSERT(stats_of(&f).queue_depth <= 2 * STORE_LIVE_MAX);
-	submit(&f, 1, &answer); /* still has room */
+	submit(&f, 3 * STORE_LIVE_MAX, &answer); /* still has room */
 	disk_set(DISK_WORKS);
 	CU_ASSERT(fixture_wait(&f, &answer.calls, 1));
 	CU_ASSERT_EQUAL(answer.result, 0);
@@ -378,6 +427,8 @@ static const struct unit_test tests[] = {
 	{ "memory_of_records_is_bounded", memory_of_records_is_bounded },
 	{ "live_rows_round_trip", live_rows_round_trip },
 	{ "last_operation_on_a_live_call_wins", last_operation_on_a_live_call_wins },
+	{ "a_record_takes_its_live_row_with_it", a_record_takes_its_live_row_with_it },
+	{ "live_rows_that_are_recorded_or_too_large", live_rows_that_are_recorded_or_too_large },
 	{ "queue_of_live_calls_is_bounded", queue_of_live_calls_is_bounded },
 };
 
