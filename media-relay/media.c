@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/metrics.h"
+#include "media-relay/media_restore.h"
 #include "media-relay/pools.h"
 #include "media-relay/relay.h"
 
@@ -95,11 +96,9 @@ static uint64_t get(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* Adds what came since the last time to the metrics. Returns the packets of any accepted kind so far. */
-static uint64_t collect(struct stream *stream)
+static void sum_up(const struct stream *stream, uint64_t now[TOTALS])
 {
-	uint64_t now[TOTALS] = { 0 };
-
+	memset(now, 0, TOTALS * sizeof(now[0]));
 	for (unsigned i = 0; i < 2; i++) {
 		const struct relay_counts *c = &stream->relay.sides[i].counts;
 		const _Atomic uint64_t *const sources[TOTALS] = {
@@ -113,6 +112,14 @@ static uint64_t collect(struct stream *stream)
 		for (unsigned j = 0; j < TOTALS; j++)
 			now[j] += get(sources[j]);
 	}
+}
+
+/* Adds what came since the last time to the metrics. Returns the packets of any accepted kind so far. */
+static uint64_t collect(struct stream *stream)
+{
+	uint64_t now[TOTALS];
+
+	sum_up(stream, now);
 	for (unsigned j = 0; j < TOTALS; j++) {
 		if (now[j] != stream->collected[j])
 			metric_add(&metrics[M_PACKETS + j], (int64_t)(now[j] - stream->collected[j]));
@@ -272,7 +279,7 @@ static struct addr local_addr(const struct stream *stream, unsigned side)
 	return addr;
 }
 
-static void hand_over(struct media *media, struct stream *stream)
+static void prepare(struct media *media, struct stream *stream)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		struct relay_side *side = &stream->relay.sides[i];
@@ -287,7 +294,6 @@ static void hand_over(struct media *media, struct stream *stream)
 			.n_own = media->engine->pools.n_own,
 		};
 	}
-	relay_open(media->engine->relay, &stream->relay, &stream->setup);
 }
 
 int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uint8_t family_b)
@@ -311,7 +317,8 @@ int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uin
 		ports_give(stream->pools[0], &stream->pairs[0], now_ms);
 		goto fail;
 	}
-	hand_over(media, stream);
+	prepare(media, stream);
+	relay_open(media->engine->relay, &stream->relay, &stream->setup);
 	media->streams[index] = stream;
 	metric_add(&metrics[M_STREAMS], 1);
 	return 0;
@@ -399,18 +406,13 @@ static void log_refused(const struct pools_realm *realm, const struct addr *addr
 		  LF_TEXT("reason", target_text(target)), LF_TEXT("realm", realm->name));
 }
 
-void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
-			 bool relatch)
+static void set_remote(struct stream *stream, enum media_side side, const struct media_remote *remote, bool relatch)
 {
-	struct stream *stream = media_stream_is_open(media, index) ? media->streams[index] : NULL;
-	const struct side_policy *policy = &media->sides[side];
-	struct relay_side_setup *setup;
+	const struct side_policy *policy = &stream->media->sides[side];
+	struct relay_side_setup *setup = &stream->setup.sides[side];
 	struct media_remote next = *remote;
 	enum target rtp, rtcp;
 
-	if (stream == NULL)
-		return;
-	setup = &stream->setup.sides[side];
 	fill_in_rtcp(&next);
 	relay_addr_set(&stream->signalled[side], &next.rtp);
 	rtp = target_check(&stream->relay.sides[side].scope, &next.rtp);
@@ -431,7 +433,95 @@ void media_stream_remote(struct media *media, unsigned index, enum media_side si
 		.reach = latch_reach_of(policy->nat, policy->trust), .is_unreachable = rtp == TARGET_LEARN,
 		.window_ms = policy->window_ms,
 	};
+}
+
+void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
+			 bool relatch)
+{
+	struct stream *stream = media_stream_is_open(media, index) ? media->streams[index] : NULL;
+
+	if (stream == NULL)
+		return;
+	set_remote(stream, side, remote, relatch);
 	relay_update(&stream->relay, &stream->setup);
+}
+
+/* Restart: see media_restore.h. */
+
+int media_stream_save(const struct media *media, unsigned index, struct media_saved *ret)
+{
+	if (!media_stream_is_open(media, index))
+		return ERR_NOT_FOUND;
+	for (enum media_side side = MEDIA_A; side <= MEDIA_B; side++) {
+		const struct stream *stream = media->streams[index];
+		struct media_saved_side *saved = &ret->sides[side];
+
+		saved->local = local_addr(stream, side);
+		saved->remote = stream->setup.sides[side].remote;
+		saved->remote.rtp = relay_addr_get(&stream->signalled[side]); /* also one that was refused */
+		media_restore_take(&stream->relay.sides[side].counts, saved);
+	}
+	return 0;
+}
+
+static int claim_ports(struct stream *stream, const struct media_saved *saved)
+{
+	uint64_t now_ms = loop_now_ms(stream->engine->loop);
+	int err = 0;
+
+	for (enum media_side side = MEDIA_A; err == 0 && side <= MEDIA_B; side++)
+		err = pools_claim(stream->media->sides[side].realm, &saved->sides[side].local, now_ms, &stream->pools[side],
+				  &stream->pairs[side]);
+	return err;
+}
+
+static int check_latched(const struct stream *stream, const struct media_saved *saved)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (addr_is_set(&saved->sides[i].latched) &&
+		    target_is_refused(target_check(&stream->relay.sides[i].scope, &saved->sides[i].latched)))
+			return ERR_DENIED;
+	return 0;
+}
+
+static void discard(struct stream *stream)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (stream->pools[i] != NULL)
+			ports_give(stream->pools[i], &stream->pairs[i], loop_now_ms(stream->engine->loop));
+	free(stream);
+}
+
+int media_stream_restore(struct media *media, unsigned index, const struct media_saved *saved)
+{
+	struct stream *stream;
+	int err;
+
+	if (index >= MEDIA_STREAMS_MAX || media->streams[index] != NULL)
+		return ERR_STATE;
+	stream = new_stream(media, index);
+	if (stream == NULL)
+		return -ENOMEM;
+	err = claim_ports(stream, saved);
+	if (err == 0) {
+		prepare(media, stream);
+		err = check_latched(stream, saved);
+	}
+	if (err < 0) {
+		discard(stream);
+		return err;
+	}
+	for (enum media_side side = MEDIA_A; side <= MEDIA_B; side++) {
+		set_remote(stream, side, &saved->sides[side].remote, false);
+		media_restore_seed(&stream->relay.sides[side], &saved->sides[side], &stream->setup.sides[side].rule);
+		/* Not news for the relay thread: what is locked stays locked. */
+		stream->relay.setup.sides[side].window = stream->setup.sides[side].window;
+	}
+	sum_up(stream, stream->collected);
+	media->streams[index] = stream;
+	relay_open(media->engine->relay, &stream->relay, &stream->setup);
+	metric_add(&metrics[M_STREAMS], 1);
+	return 0;
 }
 
 /* Time-outs */

@@ -272,6 +272,21 @@ int pools_take(const struct pools_realm *realm, uint8_t family, uint64_t now_ms,
 	return err;
 }
 
+int pools_claim(const struct pools_realm *realm, const struct addr *rtp, uint64_t now_ms, struct ports **ret_pool,
+		struct ports_pair *ret)
+{
+	int err = ERR_NOT_FOUND;
+
+	for (unsigned i = 0; i < realm->n_pools && err == ERR_NOT_FOUND; i++) {
+		if (!addr_eq_ip(&ports_conf(realm->pools[i])->address, rtp))
+			continue;
+		err = ports_claim(realm->pools[i], rtp->port, now_ms, ret);
+		if (err == 0)
+			*ret_pool = realm->pools[i];
+	}
+	return err;
+}
+
 void pools_tick(const struct pools *pools, uint64_t now_ms)
 {
 	for (unsigned i = 0; i < pools->n_realms; i++)

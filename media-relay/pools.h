@@ -34,6 +34,9 @@ size_t pools_pairs(const struct pools *pools); /* all there are */
  * empty. 0, -EAFNOSUPPORT, or as ports_take(). */
 int pools_take(const struct pools_realm *realm, uint8_t family, uint64_t now_ms, struct ports **ret_pool,
 	       struct ports_pair *ret);
+/* The pair whose RTP address that is; see ports_claim(). ERR_NOT_FOUND also when the realm does not have the address. */
+int pools_claim(const struct pools_realm *realm, const struct addr *rtp, uint64_t now_ms, struct ports **ret_pool,
+		struct ports_pair *ret);
 /* Ends quarantines, and publishes how many ports are in use as postern_media_ports. */
 void pools_tick(const struct pools *pools, uint64_t now_ms);
 

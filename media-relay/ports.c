@@ -157,9 +157,8 @@ static uint32_t draw(struct ports *p, uint32_t bound)
 	return (uint32_t)((hash_bytes_seeded(bytes, p->seed) >> 32) * bound >> 32);
 }
 
-static uint16_t take_random(struct ports *p, uint16_t *set, uint32_t *n)
+static uint16_t take_at(uint16_t *set, uint32_t *n, uint32_t at)
 {
-	uint32_t at = draw(p, *n);
 	uint16_t index = set[at];
 
 	set[at] = set[--*n];
@@ -210,22 +209,28 @@ static bool may_open(struct ports *p)
 	return budget == NULL || budget->open + 2 <= budget->max || shed(p);
 }
 
+static struct ports_pair take_warm(struct ports *p, uint32_t at)
+{
+	uint16_t index = take_at(p->warm, &p->n_warm, at);
+	struct pair *pair = &p->pairs[index];
+	struct ports_pair out = { (uint16_t)(p->first_port + 2 * index), { pair->fds[0], pair->fds[1] }, true };
+
+	pair->fds[0] = pair->fds[1] = -1;
+	p->n_idle_open--;
+	return out;
+}
+
 int ports_take(struct ports *p, uint64_t now_ms, struct ports_pair *ret)
 {
 	leave_quarantine(p, now_ms, TICK_AT_TAKE);
 	if (p->n_warm > 0) {
-		uint16_t index = take_random(p, p->warm, &p->n_warm);
-		struct pair *pair = &p->pairs[index];
-
-		*ret = (struct ports_pair){ (uint16_t)(p->first_port + 2 * index), { pair->fds[0], pair->fds[1] }, true };
-		pair->fds[0] = pair->fds[1] = -1;
-		p->n_idle_open--;
+		*ret = take_warm(p, draw(p, p->n_warm));
 		return 0;
 	}
 	if (p->n_cold > 0 && !may_open(p))
 		return -EMFILE;
 	for (int tries = 0; tries < TAKE_TRIES && p->n_cold > 0; tries++) {
-		uint16_t index = take_random(p, p->cold, &p->n_cold);
+		uint16_t index = take_at(p->cold, &p->n_cold, draw(p, p->n_cold));
 		struct ports_pair pair = { (uint16_t)(p->first_port + 2 * index), { -1, -1 }, false };
 		int err = open_pair(&p->conf, pair.rtp_port, pair.fds);
 
@@ -242,6 +247,48 @@ int ports_take(struct ports *p, uint64_t now_ms, struct ports_pair *ret)
 		rest(p, index, now_ms);
 	}
 	return ERR_LIMIT;
+}
+
+/* Until the first pairs were taken, each stands at its own place. */
+static bool find(const uint16_t *set, uint32_t n, uint16_t index, uint32_t *ret)
+{
+	uint32_t at = index < n && set[index] == index ? index : 0;
+
+	while (at < n && set[at] != index)
+		at++;
+	if (at == n)
+		return false;
+	*ret = at;
+	return true;
+}
+
+int ports_claim(struct ports *p, uint16_t rtp_port, uint64_t now_ms, struct ports_pair *ret)
+{
+	struct ports_pair pair = { rtp_port, { -1, -1 }, false };
+	uint16_t index = (uint16_t)((rtp_port - p->first_port) / 2);
+	uint32_t at;
+	int err;
+
+	if (rtp_port < p->first_port || rtp_port % 2 != 0 || index >= p->n_pairs)
+		return ERR_NOT_FOUND;
+	leave_quarantine(p, now_ms, TICK_AT_TAKE);
+	if (find(p->warm, p->n_warm, index, &at)) {
+		*ret = take_warm(p, at);
+		return 0;
+	}
+	if (!find(p->cold, p->n_cold, index, &at))
+		return ERR_EXISTS;
+	if (!may_open(p))
+		return -EMFILE;
+	err = open_pair(&p->conf, rtp_port, pair.fds);
+	if (err == -EADDRINUSE || err == -EACCES)
+		p->bind_failures++;
+	if (err < 0)
+		return err == -EADDRINUSE ? ERR_EXISTS : err;
+	(void)take_at(p->cold, &p->n_cold, at);
+	count_sockets(p, 2);
+	*ret = pair;
+	return 0;
 }
 
 bool ports_may_keep(const struct ports *p)

@@ -41,6 +41,9 @@ void ports_free(struct ports *ports); /* closes idle sockets; every pair must ha
  * socket of this pool could make room). Pairs that something
  * else has bound are skipped, counted and tried again after a quarantine. */
 int ports_take(struct ports *ports, uint64_t now_ms, struct ports_pair *ret);
+/* That very pair, for a call that was up before this process began. 0; ERR_NOT_FOUND when it is not of this pool; ERR_EXISTS when it
+ * is out, in quarantine, or bound by somebody else; or as ports_take(). */
+int ports_claim(struct ports *ports, uint16_t rtp_port, uint64_t now_ms, struct ports_pair *ret);
 /* True when the next pair to be given back may keep its sockets open. */
 bool ports_may_keep(const struct ports *ports);
 /* pair->fds are owned by the pool from here, or -1 when the caller closed them. */

@@ -264,6 +264,85 @@ static void test_budget(void)
 	CU_ASSERT_EQUAL(budget.open, 0);
 }
 
+static void test_claim(void)
+{
+	static const uint16_t wrong[] = { 0, 20998, 21001, 21010, 65534 };
+	struct ports *ports = pool_of(21000, 21009, 1);
+	struct ports_pair claimed, others[4], none;
+	int foreign = occupy(21007);
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CU_ASSERT_EQUAL(ports_claim(ports, wrong[i], NOW, &none), ERR_NOT_FOUND);
+	CU_ASSERT_EQUAL(ports_claim(ports, 21006, NOW, &none), ERR_EXISTS); /* somebody has its RTCP port */
+	CU_ASSERT_EQUAL(stats_of(ports).used, 0);
+	close(foreign);
+	CU_ASSERT_EQUAL_FATAL(ports_claim(ports, 21004, NOW, &claimed), 0);
+	CU_ASSERT_EQUAL(bound_port(claimed.fds[0]), 21004);
+	CU_ASSERT_EQUAL(bound_port(claimed.fds[1]), 21005);
+	CU_ASSERT_EQUAL(ports_claim(ports, 21004, NOW, &none), ERR_EXISTS);
+	for (int i = 0; i < 4; i++) {
+		CU_ASSERT_EQUAL_FATAL(ports_take(ports, NOW, &others[i]), 0);
+		CU_ASSERT(others[i].rtp_port != 21004);
+	}
+	CU_ASSERT_EQUAL(ports_take(ports, NOW, &none), ERR_LIMIT);
+	ports_give(ports, &claimed, NOW);
+	CU_ASSERT_EQUAL(ports_claim(ports, 21004, NOW, &none), ERR_EXISTS); /* in quarantine */
+	CU_ASSERT_EQUAL_FATAL(ports_claim(ports, 21004, NOW + QUARANTINE, &claimed), 0);
+	CU_ASSERT(claimed.is_recycled);
+	CU_ASSERT_EQUAL(stats_of(ports).idle_open, 0);
+	CU_ASSERT_EQUAL(stats_of(ports).used, 5);
+	shut(&claimed);
+	ports_give(ports, &claimed, NOW + QUARANTINE);
+	for (int i = 0; i < 4; i++) {
+		shut(&others[i]);
+		ports_give(ports, &others[i], NOW + QUARANTINE);
+	}
+	ports_free(ports);
+}
+
+/* Every pair is found wherever the random draws have moved it. */
+static void test_claim_after_draws(void)
+{
+	struct ports *ports = pool_of(21000, 21039, 0);
+	struct ports_pair pairs[20];
+	unsigned n = 0;
+
+	for (; n < 10; n++)
+		CU_ASSERT_EQUAL_FATAL(ports_take(ports, NOW, &pairs[n]), 0);
+	for (uint16_t port = 21000; port < 21040; port += 2) {
+		bool is_out = false;
+
+		for (unsigned i = 0; i < 10; i++)
+			is_out |= pairs[i].rtp_port == port;
+		CU_ASSERT_EQUAL(ports_claim(ports, port, NOW, &pairs[n < 20 ? n : 0]), is_out ? ERR_EXISTS : 0);
+		n += !is_out;
+	}
+	CU_ASSERT_EQUAL_FATAL(n, 20);
+	for (unsigned i = 0; i < 20; i++) {
+		shut(&pairs[i]);
+		ports_give(ports, &pairs[i], NOW);
+	}
+	CU_ASSERT_EQUAL(stats_of(ports).used, 0);
+	ports_free(ports);
+}
+
+static void test_claim_within_the_budget(void)
+{
+	struct ports_budget budget = { .max = 2 };
+	struct ports_conf conf = conf_of(22000, 22009, 0);
+	struct ports_pair pair, none;
+	struct ports *ports;
+
+	conf.budget = &budget;
+	CU_ASSERT_EQUAL_FATAL(ports_new(&conf, &ports), 0);
+	CU_ASSERT_EQUAL_FATAL(ports_claim(ports, 22000, NOW, &pair), 0);
+	CU_ASSERT_EQUAL(ports_claim(ports, 22002, NOW, &none), -EMFILE);
+	shut(&pair);
+	ports_give(ports, &pair, NOW);
+	CU_ASSERT_EQUAL(budget.open, 0);
+	ports_free(ports);
+}
+
 static const struct unit_test tests[] = {
 	{ "every pair is handed out once", test_all_pairs_once },
 	{ "released pairs rest in quarantine", test_quarantine },
@@ -273,6 +352,9 @@ static const struct unit_test tests[] = {
 	{ "the last pair there is", test_top_of_range },
 	{ "ephemeral and reserved ports", test_ephemeral },
 	{ "idle sockets give way within the budget", test_budget },
+	{ "a certain pair can be claimed, if it is free", test_claim },
+	{ "pairs are found after draws", test_claim_after_draws },
+	{ "claims keep within the budget", test_claim_within_the_budget },
 };
 
 UNIT_MAIN("ports", tests)
