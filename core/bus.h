@@ -9,6 +9,7 @@
 
 enum bus_type {
 	BUS_CALL_STARTED,  /* an INVITE was accepted for processing */
+	BUS_CALL_RESUMED,  /* it was up before this process began: neither started nor answered in it, but it will end */
 	BUS_CALL_ANSWERED,
 	BUS_CALL_ENDED,    /* also for attempts that failed */
 	BUS_ALARM,         /* an operator should look: disk full, ports exhausted, ... */

@@ -11,9 +11,9 @@
 #include "db/store.h"
 
 #define CALLS "postern_calls_total"
-#define CALLS_HELP "Calls by result; attempted counts every INVITE outside a dialog, answered those up as well."
+#define CALLS_HELP "Calls by result; attempted counts every INVITE outside a dialog, answered those up as well, resumed those of before."
 
-enum { ATTEMPTED, ANSWERED, REJECTED, CANCELLED, FAILED, BUILD, REVISION, METRICS };
+enum { ATTEMPTED, ANSWERED, REJECTED, CANCELLED, FAILED, RESUMED, BUILD, REVISION, METRICS };
 
 static struct metric metrics[METRICS] = {
 	[ATTEMPTED] = { CALLS, "result=\"attempted\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
@@ -21,6 +21,7 @@ static struct metric metrics[METRICS] = {
 	[REJECTED] = { CALLS, "result=\"rejected\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
 	[CANCELLED] = { CALLS, "result=\"cancelled\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
 	[FAILED] = { CALLS, "result=\"failed\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
+	[RESUMED] = { CALLS, "result=\"resumed\"", CALLS_HELP, METRIC_COUNTER, 1, 0 },
 	[BUILD] = { "postern_build_info", "version=\"" PACKAGE_VERSION "\"", "Always 1; the label says what runs.",
 		    METRIC_GAUGE, 1, 1 },
 	[REVISION] = { "postern_config_revision", NULL, "Revision of the configuration in use.", METRIC_GAUGE, 1, 0 },
@@ -60,6 +61,10 @@ static void on_call(void *arg, const struct bus_event *event)
 	switch (event->type) {
 	case BUS_CALL_STARTED:
 		metric_add(&metrics[ATTEMPTED], 1);
+		add_active(event->realm, 1);
+		break;
+	case BUS_CALL_RESUMED:
+		metric_add(&metrics[RESUMED], 1);
 		add_active(event->realm, 1);
 		break;
 	case BUS_CALL_ANSWERED:
@@ -108,7 +113,7 @@ static void register_metrics(const struct config *config)
 
 int observers_attach(struct bus *bus, const struct config *config)
 {
-	static const enum bus_type calls[] = { BUS_CALL_STARTED, BUS_CALL_ANSWERED, BUS_CALL_ENDED };
+	static const enum bus_type calls[] = { BUS_CALL_STARTED, BUS_CALL_RESUMED, BUS_CALL_ANSWERED, BUS_CALL_ENDED };
 	int err = 0;
 
 	register_metrics(config);

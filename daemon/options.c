@@ -17,7 +17,8 @@ static const char usage[] =
 	"  -V, --version            print the version\n"
 	"  -h, --help               print this text\n"
 	"\n"
-	"SIGTERM and SIGINT end calls with BYE, store their records and exit 0.\n"
+	"SIGTERM and SIGINT end calls with BYE, store their records and exit 0. SIGUSR2 exits\n"
+	"and leaves the calls that are up to the next start.\n"
 	"Manual pages: posternd(8), postern.yaml(5), postern(1).\n";
 
 int options_parse(int argc, char **argv, struct options *ret, int *ret_exit)

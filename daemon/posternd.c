@@ -24,6 +24,7 @@
 
 enum {
 	DRAIN_MS = 5000,
+	LEAVE_MS = 300, /* for what is said to those whose calls are not answered yet */
 	FILES_PER_CALL = 4,
 	FILES_WARM = 4, /* per call too: sockets kept bound for calls to come */
 	FILES_BASE = 1024,
@@ -38,7 +39,7 @@ struct gateway {
 	struct b2bua *b2bua;
 	struct api *api;
 	struct loop_timer drain_limit;
-	bool is_ending;
+	bool is_ending, is_leaving;
 };
 
 static const struct config *current_config(void *arg)
@@ -82,7 +83,8 @@ static void on_drain_limit(struct loop_timer *timer, void *arg)
 	struct gateway *g = arg;
 
 	(void)timer;
-	log_warn("posternd", "calls did not end in time", LF_INT("waited_ms", DRAIN_MS));
+	if (!g->is_leaving)
+		log_warn("posternd", "calls did not end in time", LF_INT("waited_ms", DRAIN_MS));
 	loop_stop(g->loop);
 }
 
@@ -98,6 +100,19 @@ static void on_end_signal(void *arg, int signum)
 	log_info("posternd", "ending", LF_INT("signal", signum));
 	loop_timer_start(&g->drain_limit, DRAIN_MS);
 	b2bua_drain(g->b2bua, on_drained, g);
+}
+
+/* For an upgrade: calls stay up, and the next process goes on with them. */
+static void on_leave_signal(void *arg, int signum)
+{
+	struct gateway *g = arg;
+
+	if (g->is_ending)
+		return;
+	g->is_ending = g->is_leaving = true;
+	log_info("posternd", "leaving the calls to the next process", LF_INT("signal", signum));
+	b2bua_leave(g->b2bua);
+	loop_timer_start(&g->drain_limit, LEAVE_MS);
 }
 
 static void on_hangup(void *arg, int signum)
@@ -121,6 +136,7 @@ static int open_media(struct gateway *g)
 static int start(struct gateway *g, char *text, size_t size)
 {
 	struct b2bua_deps sip = { .config = g->config };
+	struct b2bua_resumed resumed;
 	struct api_deps api = { .config = current_config, .config_arg = g, .store_path = g->config->database };
 	int err = loop_new(&g->loop);
 
@@ -145,6 +161,8 @@ static int start(struct gateway *g, char *text, size_t size)
 	sip.store = api.store = g->store;
 	if (err == 0)
 		err = b2bua_new(&sip, text, size, &g->b2bua);
+	if (err == 0)
+		b2bua_resume(g->b2bua, &resumed);
 	api.b2bua = g->b2bua;
 	if (err == 0)
 		err = api_start(&api, text, size, &g->api);
@@ -152,6 +170,8 @@ static int start(struct gateway *g, char *text, size_t size)
 		err = loop_on_signal(g->loop, SIGTERM, on_end_signal, g);
 	if (err == 0)
 		err = loop_on_signal(g->loop, SIGINT, on_end_signal, g);
+	if (err == 0)
+		err = loop_on_signal(g->loop, SIGUSR2, on_leave_signal, g);
 	if (err == 0)
 		err = loop_on_signal(g->loop, SIGHUP, on_hangup, g);
 	return err;
@@ -169,6 +189,15 @@ static void stop(struct gateway *g)
 		loop_free(g->loop);
 	}
 	config_unref(g->config);
+}
+
+/* As after kill -9, but that all rows are as of now: nothing else is taken down, because that would end calls and their media. */
+static _Noreturn void leave(struct gateway *g)
+{
+	api_stop(g->api);
+	b2bua_save(g->b2bua);
+	store_close(g->store);
+	_exit(0);
 }
 
 static void raise_files(const struct config *config)
@@ -215,6 +244,8 @@ int main(int argc, char **argv)
 		log_info("posternd", "ready", LF_TEXT("version", PACKAGE_VERSION), LF_TEXT("node", gateway.config->node),
 			 LF_UINT("realms", gateway.config->n_realms), LF_UINT("routes", gateway.config->n_routes));
 		err = loop_run(gateway.loop);
+		if (gateway.is_leaving)
+			leave(&gateway);
 	} else {
 		log_error("posternd", "cannot start", LF_TEXT("reason", text[0] != '\0' ? text : err_str(err)));
 	}

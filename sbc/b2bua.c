@@ -12,6 +12,7 @@
 #include "core/limit.h"
 #include "core/log.h"
 #include "sbc/call.h"
+#include "sbc/call_live.h"
 #include "sbc/route.h"
 #include "sbc/topology.h"
 #include "sbc/trace.h"
@@ -39,7 +40,10 @@ static bool is_call_id(const struct hash_node *node, const void *key)
 
 int b2bua_index(struct b2bua *b, struct leg *leg, struct call *call)
 {
-	int err = hash_table_add(b->dialogs, &leg->dialog.node, hash_bytes(span_of(leg->dialog.local_tag)));
+	struct span tag = span_of(leg->dialog.local_tag);
+	uint64_t hash = hash_bytes(tag);
+	int err = hash_table_find(b->dialogs, hash, is_local_tag, &tag) == NULL ?
+		  hash_table_add(b->dialogs, &leg->dialog.node, hash) : ERR_EXISTS;
 
 	leg->dialog.owner = call;
 	leg->is_indexed = err == 0;
@@ -60,7 +64,7 @@ static struct call *find_call(struct b2bua *b, struct span id)
 	return node != NULL ? HASH_ENTRY(node, struct call, by_id) : NULL;
 }
 
-struct call *b2bua_call_new(struct b2bua *b)
+struct call *b2bua_call_new(struct b2bua *b, struct span id)
 {
 	struct call *call = calloc(1, sizeof(*call));
 
@@ -71,12 +75,17 @@ struct call *b2bua_call_new(struct b2bua *b)
 	call->started_ms = loop_wall_ms(b->deps.loop);
 	call->started_mono_ms = loop_now_ms(b->deps.loop);
 	group_init(&call->group, 0, call->started_ms);
+	if (!span_is_empty(id) && id.len < sizeof(call->group.id)) {
+		memcpy(call->group.id, id.ptr, id.len);
+		call->group.id[id.len] = '\0';
+	}
 	if (call->arena == NULL || hash_table_add(b->calls, &call->by_id, hash_bytes(span_of(call->group.id))) != 0) {
 		arena_free(call->arena);
 		free(call);
 		return NULL;
 	}
 	call->config = config_ref(b->config);
+	call->revision = b->config->revision;
 	call->steps_end = &call->steps;
 	call->invite.call = call;
 	call->invite.method = SIP_INVITE;
@@ -84,6 +93,7 @@ struct call *b2bua_call_new(struct b2bua *b)
 	for (int side = MEDIA_A; side <= MEDIA_B; side++)
 		call->leg[side].sdp_id = call->leg[side].sdp_version = (uint64_t)call->started_ms;
 	loop_timer_init(&call->timer, b->deps.loop, call_timer, call);
+	call_live_init(call);
 	list_append(&b->live, &call->node);
 	b->n_live++;
 	return call;
@@ -94,6 +104,7 @@ void b2bua_call_free(struct call *call)
 	struct b2bua *b = call->b2bua;
 
 	loop_timer_stop(&call->timer);
+	loop_timer_stop(&call->save);
 	exchange_abort_all(call);
 	exchange_clear(&call->invite);
 	if (call->bye_txn != NULL)
@@ -221,6 +232,7 @@ static void on_request(void *arg, struct server_txn *txn, const struct sip_msg *
 	}
 	switch (request->method) {
 	case SIP_INVITE:
+		call_resume_repeated(b, request);
 		call_incoming(b, txn, request);
 		break;
 	case SIP_OPTIONS:
@@ -394,6 +406,26 @@ void b2bua_drain(struct b2bua *b, void (*done)(void *arg), void *arg)
 	}
 	b->drained = done;
 	b->drained_arg = arg;
+}
+
+static bool is_answered(const struct call *call)
+{
+	return call->state == CALL_CONNECTING || call->state == CALL_UP;
+}
+
+void b2bua_leave(struct b2bua *b)
+{
+	b->stats.is_draining = true;
+	LIST_EACH(&b->live, node)
+		if (!is_answered(LIST_ENTRY(node, struct call, node)))
+			call_event(LIST_ENTRY(node, struct call, node), &(struct call_event){ .type = CALL_HANGUP });
+}
+
+void b2bua_save(struct b2bua *b)
+{
+	LIST_EACH(&b->live, node)
+		if (is_answered(LIST_ENTRY(node, struct call, node)))
+			call_save_live(LIST_ENTRY(node, struct call, node));
 }
 
 /* ---- the API's view ---------------------------------------------------------------------------------------------------------- */

@@ -26,6 +26,18 @@ void b2bua_free(struct b2bua *b2bua);
 /* Refuses new calls with 503 and ends the live ones with BYE; done() when none is left. */
 void b2bua_drain(struct b2bua *b2bua, void (*done)(void *arg), void *arg);
 
+/* Goes on with the calls that were up when the process before this one ended, however that was. Before the loop runs: what arrives
+ * meanwhile waits in the sockets. Calls that cannot go on get a record and, where possible, BYE. Says in the log how it went. */
+struct b2bua_resumed {
+	unsigned calls, given_up;
+	const char *why; /* the last one was given up; static */
+};
+void b2bua_resume(struct b2bua *b2bua, struct b2bua_resumed *ret);
+/* The process is going to end and leave its calls to the next one: refuses new calls and those that are not answered yet. */
+void b2bua_leave(struct b2bua *b2bua);
+/* The last thing before that end: the rows of all answered calls as they are now. */
+void b2bua_save(struct b2bua *b2bua);
+
 /* ---- what the API sees: copies in the caller's arena ------------------------------------------------------------------------ */
 
 struct call_summary {

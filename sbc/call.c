@@ -10,6 +10,7 @@
 #include "core/bus.h"
 #include "core/err.h"
 #include "core/log.h"
+#include "sbc/call_live.h"
 #include "sbc/topology.h"
 
 typedef enum call_event_type action_fn(struct call *call, const struct call_event *event);
@@ -23,7 +24,7 @@ struct row {
 
 static action_fn progress, answer, reject, retry, up, cancel_b, refuse_487, refuse_408, refuse_480, refuse_bye, release_late,
 	ack_ended, bye_a, bye_b, bye_other, answer_bye, crossing_bye, finish_cancel, finish_ring, finish_hangup, finish_bye,
-	finish_no_ack, finish_sdp, finish_media, finish_duration, finish_lost, refuse_sdp, check;
+	finish_no_ack, finish_sdp, finish_media, finish_duration, finish_lost, finish_restart, refuse_sdp, check;
 
 static const struct row table[] = {
 	{ CALL_TRYING, CALL_PROGRESS, CALL_RINGING, { progress } },
@@ -58,6 +59,7 @@ static const struct row table[] = {
 	{ CALL_UP, CALL_NO_ACK, CALL_ENDING, { bye_a, bye_b, finish_no_ack } },
 	{ CALL_UP, CALL_BAD_SDP, CALL_ENDING, { bye_a, bye_b, finish_sdp } },
 	{ CALL_UP, CALL_LOST, CALL_ENDING, { bye_a, bye_b, finish_lost } },
+	{ CALL_UP, CALL_RESTARTED, CALL_ENDING, { bye_a, bye_b, finish_restart } },
 
 	{ CALL_CANCELLING, CALL_ANSWER, CALL_ENDING, { release_late } },
 	{ CALL_CANCELLING, CALL_REJECT, CALL_ENDING, { check } },
@@ -110,28 +112,31 @@ void call_event(struct call *call, const struct call_event *event)
 
 /* ---- small tools ----------------------------------------------------------------------------------------------------------- */
 
-void call_step(struct call *call, const char *rule, const char *format, ...)
+void call_step_at(struct call *call, int64_t at_ms, struct span rule, struct span text)
 {
-	struct call_step_node *node;
-	char text[256];
-	va_list args;
+	struct call_step_node *node = call->n_steps < CALL_STEPS_MAX ? arena_alloc(call->arena, sizeof(*node)) : NULL;
 
-	if (call->n_steps >= CALL_STEPS_MAX)
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	node = arena_alloc(call->arena, sizeof(*node));
 	if (node == NULL)
 		return;
-	node->step.at_ms = loop_wall_ms(call->b2bua->deps.loop);
-	node->step.rule = arena_strdup(call->arena, span_of(rule));
-	node->step.text = arena_strdup(call->arena, span_of(text));
+	node->step.at_ms = at_ms;
+	node->step.rule = arena_strdup(call->arena, rule);
+	node->step.text = arena_strdup(call->arena, text);
 	if (node->step.rule == NULL || node->step.text == NULL)
 		return;
 	*call->steps_end = node;
 	call->steps_end = &node->next;
 	call->n_steps++;
+}
+
+void call_step(struct call *call, const char *rule, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	call_step_at(call, loop_wall_ms(call->b2bua->deps.loop), span_of(rule), span_of(text));
 }
 
 void call_contact(const struct leg *leg, struct buf *out)
@@ -416,6 +421,8 @@ static struct span reason_line(enum call_event_type event)
 		return SPAN_LIT("Reason: SIP;cause=488;text=\"Session description refused\"\r\n");
 	case CALL_LOST:
 		return SPAN_LIT("Reason: SIP;cause=481;text=\"Dialog lost\"\r\n");
+	case CALL_RESTARTED:
+		return SPAN_LIT("Reason: Q.850;cause=41;text=\"Restart\"\r\n");
 	default:
 		return SPAN_NONE;
 	}
@@ -531,6 +538,7 @@ FINISH(finish_sdp, CDR_END_GATEWAY, "bad-answer")
 FINISH(finish_media, CDR_END_GATEWAY, "media-timeout")
 FINISH(finish_duration, CDR_END_GATEWAY, "max-duration")
 FINISH(finish_lost, event->side == MEDIA_A ? CDR_END_CALLER : CDR_END_CALLEE, "dialog-lost")
+FINISH(finish_restart, CDR_END_GATEWAY, "restart")
 FINISH(finish_bye, event->side == MEDIA_A ? CDR_END_CALLER : CDR_END_CALLEE, "normal")
 
 static void on_recorded(void *arg, int result)
@@ -560,6 +568,7 @@ void call_finish(struct call *call, enum cdr_end ended_by, const char *cause)
 	call->ended_by = ended_by;
 	call->cause = cause;
 	loop_timer_stop(&call->timer);
+	loop_timer_stop(&call->save);
 	exchange_abort_all(call);
 	call_stats_final(call);
 	call->is_recording = true;
@@ -609,9 +618,11 @@ void call_media_event(void *arg, struct media *media, enum media_event event, un
 
 	if (event == MEDIA_TIMEOUT)
 		call_event(call, &(struct call_event){ .type = CALL_MEDIA_TIMEOUT });
-	else if (event == MEDIA_LATCHED && media_stats(media, stream, side, &stats) == 0)
+	else if (event == MEDIA_LATCHED && media_stats(media, stream, side, &stats) == 0) {
 		call_step(call, "", "stream %u: leg %c sends from %s", stream, side == MEDIA_A ? 'a' : 'b',
 			  addr_text(&stats.latched, text));
+		call_save_soon(call);
+	}
 }
 
 void call_server_event(void *arg, struct server_txn *txn, enum server_event event, const struct sip_msg *msg)

@@ -4,8 +4,9 @@
  *   call.c         the state table and its actions
  *   call_setup.c   an INVITE from nothing: limits, route, targets
  *   call_media.c   session descriptions in, media streams, session descriptions out
- *   call_record.c  CDR, live row, what the API sees
- *   exchange.c     requests inside the dialogs, handed from one leg to the other
+ *   call_record.c  CDR, what the API sees
+ *   call_live.h    the row from which a restart goes on with the call, and the way back
+ *   exchange.h     requests inside the dialogs, handed from one leg to the other
  *   b2bua.c        tables of calls and dialogs, dispatch of messages */
 #ifndef SBC_CALL_H
 #define SBC_CALL_H
@@ -16,6 +17,7 @@
 #include "db/store.h"
 #include "sbc/b2bua.h"
 #include "sbc/dialog.h"
+#include "sbc/exchange.h"
 #include "sbc/offer.h"
 #include "sbc/sip_stack.h"
 
@@ -54,6 +56,7 @@ enum call_event_type {
 	CALL_MEDIA_TIMEOUT,
 	CALL_MAX_DURATION,
 	CALL_LOST,          /* `side` does not know the dialog any more */
+	CALL_RESTARTED,     /* a restart came between the answer and `side` */
 	CALL_CHECK,         /* something this call waited for is over */
 	CALL_EVENTS
 };
@@ -68,31 +71,6 @@ struct call_event {
 
 struct call;
 
-enum offer_phase {
-	OFFER_IDLE,
-	OFFER_FORWARDED, /* the offer of the exchange's near side is with the far side */
-	OFFER_REVERSED,  /* the far side's 2xx brought the offer; the near side's ACK brings the answer */
-	OFFER_SETTLED,
-};
-
-/* One request handed across: server transaction on the near side, client transaction on the far side. */
-struct exchange {
-	struct list node;
-	struct call *call;
-	enum media_side near;
-	enum sip_method method;
-	struct server_txn *uas;
-	struct client_txn *uac;
-	uint32_t uas_cseq, uac_cseq;
-	bool is_answered;        /* a final response went to the near side */
-	bool awaits_ack;         /* INVITE: 2xx sent, ACK of the near side missing */
-	bool is_acked_far;       /* INVITE: the far side's 2xx was acknowledged, so copies of it are too */
-	bool is_reversed;        /* the far side made the offer: our ACK to it carries the answer */
-	enum offer_phase offer_phase;
-	struct span offer;       /* heap: the pending offer, as received */
-	uint8_t opened;          /* bit per stream that this offer opened */
-};
-
 struct leg {
 	struct dialog dialog;
 	bool is_indexed;             /* in the dialog table */
@@ -105,6 +83,8 @@ struct leg {
 	struct span request_uri;     /* of the INVITE on this leg */
 	uint64_t sdp_id, sdp_version;
 	struct span sdp_received, sdp_sent; /* heap, newest */
+	uint64_t sdp_mark;           /* of what was sent before a restart; 0: nothing was */
+	uint32_t saved_cseq;         /* as in the live row */
 };
 
 struct call_step_node {
@@ -133,6 +113,8 @@ struct call {
 	struct list exchanges;       /* later requests */
 	unsigned n_exchanges, n_early;
 	struct loop_timer timer;     /* ring time-out, then maximum duration */
+	struct loop_timer save;      /* until the live row is written again */
+	uint32_t revision;           /* of the configuration that it began on, maybe in a process before */
 	const struct route_conf *route;
 	unsigned next_target;
 	struct span user;            /* of the outgoing Request-URI */
@@ -147,6 +129,7 @@ struct call {
 	bool is_recording;           /* and its answer is awaited */
 	bool is_counted;             /* in the active counts */
 	bool is_held;
+	bool is_unproven;            /* resumed, and so young that its answer may not have left */
 	int64_t started_ms, ringing_ms, answered_ms, ended_ms;
 	uint64_t started_mono_ms;
 	int status;
@@ -176,15 +159,17 @@ struct b2bua {
 	struct limit refusal_records;
 	char body[OFFER_BYTES_MAX * 2]; /* the session description being written */
 	struct b2bua_stats stats;
+	uint64_t unproven_until_ms;  /* no call is is_unproven after that */
 	void (*drained)(void *arg);
 	void *drained_arg;
 };
-int b2bua_index(struct b2bua *b2bua, struct leg *leg, struct call *call); /* makes the dialog findable; 0 or ERR_LIMIT */
+/* Makes the dialog findable. 0, ERR_LIMIT, or ERR_EXISTS when another one has its tag. */
+int b2bua_index(struct b2bua *b2bua, struct leg *leg, struct call *call);
 void b2bua_unindex(struct b2bua *b2bua, struct leg *leg);
 void b2bua_retire(struct b2bua *b2bua, struct call *call); /* to history; may free older ones */
 /* A 2xx to an INVITE of ours that is no call's, or no longer: ACK and BYE (RFC 3261 13.2.2.4). */
 void b2bua_release(struct b2bua *b2bua, const struct sip_msg *response);
-struct call *b2bua_call_new(struct b2bua *b2bua);           /* NULL at the limit */
+struct call *b2bua_call_new(struct b2bua *b2bua, struct span id); /* empty: a new id. NULL at the limit */
 void b2bua_call_free(struct call *call);
 
 /* ---- call.c ---- */
@@ -203,6 +188,7 @@ void call_retire_if_idle(struct call *call);
 struct sip_reply call_reply(const struct call *call, enum media_side side, int status, char contact[ADDR_TEXT_MAX + 8]);
 void call_contact(const struct leg *leg, struct buf *out); /* our Contact URI on this leg */
 void call_step(struct call *call, const char *rule, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void call_step_at(struct call *call, int64_t at_ms, struct span rule, struct span text);
 
 /* ---- call_setup.c ---- */
 void call_incoming(struct b2bua *b2bua, struct server_txn *txn, const struct sip_msg *invite);
@@ -226,23 +212,11 @@ bool call_is_body_whole(const struct sip_msg *msg); /* false: a multipart that c
 /* ---- call_record.c ---- */
 void call_record_init(void); /* once per process, later calls do nothing */
 void call_record(struct call *call, store_done_fn *done);
-void call_save_live(struct call *call);
+struct span call_bare_uri(struct span party); /* of struct dialog's local or remote */
 void call_stats_final(struct call *call); /* takes the streams' last statistics before the media closes */
 
 /* Copies for the API, in the asker's arena. */
 void call_summarise(const struct call *call, struct arena *arena, struct call_summary *ret);
 int call_view_fill(const struct call *call, struct arena *arena, struct call_view *ret); /* 0 or ERR_LIMIT */
-
-/* ---- exchange.c ---- */
-void exchange_request(struct call *call, enum media_side near, struct server_txn *txn, const struct sip_msg *request);
-/* An ACK on the near side; true when it was for this exchange. */
-bool exchange_ack(struct exchange *x, const struct sip_msg *ack);
-/* ACK for the far side's 2xx, also for copies of it. After a reversed offer it carries the answer, so the first one waits for the near
- * side's ACK. */
-void exchange_ack_far(struct exchange *x);
-/* Before a BYE to `side`: its 2xx whose ACK waits for an answer that will not come any more are acknowledged without one. */
-void exchange_ack_waiting(struct call *call, enum media_side side);
-void exchange_abort_all(struct call *call); /* 487 to whoever waits; the call is ending */
-void exchange_clear(struct exchange *x);    /* frees what it holds */
 
 #endif

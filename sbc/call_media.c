@@ -6,6 +6,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "sbc/call_live.h"
 
 static enum media_side other(enum media_side side)
 {
@@ -85,6 +86,14 @@ static int write_sdp(const struct offer *in, const struct offer_patch *patch, st
 	return offer_rewrite(in, patch, out);
 }
 
+/* Whether it differs from the description sent before, which maybe only the process before this one knew. */
+static bool is_news(const struct leg *leg, struct span sdp)
+{
+	if (leg->sdp_sent.ptr != NULL)
+		return !span_eq(sdp, leg->sdp_sent);
+	return leg->sdp_mark != 0 && call_sdp_mark(sdp) != leg->sdp_mark;
+}
+
 /* Writes `in` for the far end of `side`. The o= version rises exactly when the description differs from the last one sent
  * (RFC 3264 section 8), so a refresh is the same to the byte. */
 static int emit(struct call *call, enum media_side side, const struct offer *in, const struct mime_part *part,
@@ -99,7 +108,7 @@ static int emit(struct call *call, enum media_side side, const struct offer *in,
 	fill_patch(call, side, in, &patch);
 	err = write_sdp(in, &patch, part->before, &out);
 	sdp = span_sub(buf_span(&out), part->before.len, out.len);
-	if (err == 0 && leg->sdp_sent.ptr != NULL && !span_eq(sdp, leg->sdp_sent)) {
+	if (err == 0 && is_news(leg, sdp)) {
 		patch.version = ++leg->sdp_version;
 		err = write_sdp(in, &patch, part->before, &out);
 		sdp = span_sub(buf_span(&out), part->before.len, out.len);

@@ -1,15 +1,16 @@
-/* What remains of a call: its record (CDR), the row from which a restart can resume it, and copies for the API. */
+/* What remains of a call: its record (CDR), and copies for the API. */
 #include "sbc/call.h"
 
 #include <stdlib.h>
 
 #include "core/buf.h"
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/json_text.h"
 #include "core/metrics.h"
 #include "sbc/trace.h"
 
-enum { DECISION_BYTES = 8192, LIVE_BYTES = 49152 };
+enum { DECISION_BYTES = 8192 };
 
 static struct metric unrecorded = { "postern_refusals_unrecorded_total", NULL,
 				    "Refused calls without a record, because there were too many of them.", METRIC_COUNTER, 0, 0 };
@@ -83,7 +84,7 @@ static unsigned list_streams(const struct call *call, struct cdr_stream *out, st
 	return n;
 }
 
-static struct span bare_uri(struct span party) /* of a From or To value that dialog.c made: always in <> */
+struct span call_bare_uri(struct span party) /* dialog.c made it: always in <> */
 {
 	size_t open = span_find(party, '<');
 
@@ -123,7 +124,7 @@ void call_record(struct call *call, store_done_fn *done)
 	struct cdr cdr = {
 		.id = span_of(call->group.id),
 		.node = span_of(call->config->node),
-		.config_revision = call->config->revision,
+		.config_revision = call->revision,
 		.started_ms = call->started_ms,
 		.ringing_ms = call->ringing_ms,
 		.answered_ms = call->answered_ms,
@@ -145,65 +146,11 @@ void call_record(struct call *call, store_done_fn *done)
 	fill_leg(&call->leg[MEDIA_B], &cdr.b, signalling[1]);
 	cdr.a.from_uri = call->from_uri;
 	cdr.a.to_uri = call->to_uri;
-	cdr.b.from_uri = bare_uri(call->leg[MEDIA_B].dialog.local);
-	cdr.b.to_uri = bare_uri(call->leg[MEDIA_B].dialog.remote);
+	cdr.b.from_uri = call_bare_uri(call->leg[MEDIA_B].dialog.local);
+	cdr.b.to_uri = call_bare_uri(call->leg[MEDIA_B].dialog.remote);
 	cdr.n_streams = list_streams(call, streams, text);
-	store_cdr(call->b2bua->deps.store, &cdr, done, call);
-	if (call->answered_ms != 0)
-		store_live_delete(call->b2bua->deps.store, cdr.id);
-}
-
-/* ---- live row -------------------------------------------------------------------------------------------------------------- */
-
-static void write_leg(const struct leg *leg, struct buf *out)
-{
-	const struct dialog *d = &leg->dialog;
-	char text[ADDR_TEXT_MAX];
-
-	json_open(out, '{');
-	json_member_text(out, "realm", span_of(leg->realm->name));
-	json_member_text(out, "peer", span_of(leg->peer != NULL ? leg->peer->name : NULL));
-	json_member_text(out, "call_id", d->call_id);
-	json_member_text(out, "local_tag", span_of(d->local_tag));
-	json_member_text(out, "remote_tag", d->remote_tag);
-	json_member_text(out, "local", d->local);
-	json_member_text(out, "remote", d->remote);
-	json_member_text(out, "request_uri", leg->request_uri);
-	json_member_text(out, "remote_target", d->remote_target);
-	json_member_text(out, "strict_target", d->strict_target);
-	json_member_text(out, "routes", d->routes);
-	json_member_int(out, "local_cseq", d->local_cseq);
-	json_member_int(out, "remote_cseq", d->has_remote_cseq ? (int64_t)d->remote_cseq : -1);
-	json_member_text(out, "flow_local", span_of(addr_text(&d->flow.local, text)));
-	json_member_text(out, "flow_remote", span_of(addr_text(&d->flow.remote, text)));
-	json_member_int(out, "sdp_id", (int64_t)leg->sdp_id);
-	json_member_int(out, "sdp_version", (int64_t)leg->sdp_version);
-	json_member_text(out, "sdp_received", leg->sdp_received);
-	json_member_text(out, "sdp_sent", leg->sdp_sent);
-	json_close(out, '}');
-}
-
-void call_save_live(struct call *call)
-{
-	SCRATCH char text[LIVE_BYTES];
-	struct buf out = buf_of(text, sizeof(text));
-
-	if (call->b2bua->deps.store == NULL)
-		return;
-	json_open(&out, '{');
-	json_member_int(&out, "format", 1);
-	json_member_int(&out, "started_ms", call->started_ms);
-	json_member_int(&out, "ringing_ms", call->ringing_ms);
-	json_member_int(&out, "answered_ms", call->answered_ms);
-	json_member_text(&out, "from_uri", call->from_uri);
-	json_member_text(&out, "to_uri", call->to_uri);
-	json_key(&out, "a");
-	write_leg(&call->leg[MEDIA_A], &out);
-	json_key(&out, "b");
-	write_leg(&call->leg[MEDIA_B], &out);
-	json_close(&out, '}');
-	if (!out.is_full)
-		store_live_put(call->b2bua->deps.store, span_of(call->group.id), buf_span(&out));
+	store_cdr(call->b2bua->deps.store, &cdr, done, call); /* takes the live row with it */
+	CRASH_POINT("cdr-queued");
 }
 
 /* ---- copies for the API ------------------------------------------------------------------------------------------------------ */

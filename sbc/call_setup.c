@@ -346,7 +346,7 @@ static void count_in(struct call *call)
 
 void call_incoming(struct b2bua *b2bua, struct server_txn *txn, const struct sip_msg *invite)
 {
-	struct call *call = b2bua_call_new(b2bua);
+	struct call *call = b2bua_call_new(b2bua, SPAN_NONE);
 	char text[512];
 	struct buf unsupported = buf_of(text, sizeof(text));
 	struct refusal r;

@@ -7,6 +7,7 @@
 #include "core/buf.h"
 #include "core/err.h"
 #include "core/rnd.h"
+#include "sbc/call_live.h"
 #include "sbc/topology.h"
 
 static enum media_side far_of(const struct exchange *x)
@@ -340,6 +341,7 @@ static int send_far(struct exchange *x, const struct sip_msg *request, const str
 	out.content_type = body->type;
 	out.body = body->bytes;
 	x->uac_cseq = out.cseq;
+	call_note_cseq(call, far);
 	return client_txn_new(call->b2bua->stack, &out, on_client, x, &x->uac);
 }
 
@@ -392,6 +394,7 @@ bool exchange_ack(struct exchange *x, const struct sip_msg *ack)
 		result.status = call_answer(x, x->near, ack, false, &body);
 		result.type = result.status != 0 ? CALL_BAD_SDP : CALL_NOTHING;
 		exchange_ack_far(x);
+		call_save_live(x->call);
 	}
 	if (x != &x->call->invite)
 		conclude(x, &result);

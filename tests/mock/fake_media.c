@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/err.h"
+#include "media-relay/media_restore.h"
 
 struct media_engine {
 	fake_media_report_fn *report;
@@ -142,6 +143,34 @@ int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uin
 	media->engine->next_pair = (uint16_t)(media->engine->next_pair + 2);
 	stream->is_open = true;
 	report(media->engine, "open %u", index);
+	return 0;
+}
+
+int media_stream_save(const struct media *media, unsigned index, struct media_saved *ret)
+{
+	if (!media->streams[index].is_open)
+		return ERR_NOT_FOUND;
+	for (int side = 0; side < 2; side++)
+		ret->sides[side] = (struct media_saved_side){ .local = media->streams[index].local[side].rtp,
+							      .remote = media->streams[index].remote[side] };
+	return 0;
+}
+
+int media_stream_restore(struct media *media, unsigned index, const struct media_saved *saved)
+{
+	struct stream *stream = &media->streams[index];
+
+	if (media->engine->refuse > 0) {
+		media->engine->refuse--;
+		return ERR_EXISTS;
+	}
+	stream->is_open = true;
+	report(media->engine, "restore %u", index);
+	for (int side = 0; side < 2; side++) {
+		stream->local[side].rtp = stream->local[side].rtcp = saved->sides[side].local;
+		stream->local[side].rtcp.port++;
+		media_stream_remote(media, index, (enum media_side)side, &saved->sides[side].remote, false);
+	}
 	return 0;
 }
 

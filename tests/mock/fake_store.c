@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WAITING_MAX = 64 };
+enum { WAITING_MAX = 64, ROWS_MAX = 32, ID_MAX = 64 };
 
 struct store {
 	fake_store_report_fn *report;
@@ -15,7 +15,30 @@ struct store {
 		void *arg;
 	} waiting[WAITING_MAX];
 	unsigned n_waiting;
+	struct row {
+		char id[ID_MAX]; /* empty: free */
+		char *state;
+	} rows[ROWS_MAX];
 };
+
+static struct row *find_row(struct store *store, struct span id)
+{
+	for (unsigned i = 0; i < ROWS_MAX; i++)
+		if (span_eq(span_of(store->rows[i].id), id))
+			return &store->rows[i];
+	return NULL;
+}
+
+static bool drop_row(struct store *store, struct span id)
+{
+	struct row *row = span_is_empty(id) ? NULL : find_row(store, id);
+
+	if (row == NULL)
+		return false;
+	free(row->state);
+	*row = (struct row){ 0 };
+	return true;
+}
 
 struct store *fake_store_new(fake_store_report_fn *report, void *arg)
 {
@@ -30,6 +53,8 @@ struct store *fake_store_new(fake_store_report_fn *report, void *arg)
 
 void fake_store_free(struct store *store)
 {
+	for (unsigned i = 0; store != NULL && i < ROWS_MAX; i++)
+		free(store->rows[i].state);
 	free(store);
 }
 
@@ -63,6 +88,8 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 		 cdr_end_text(cdr->ended_by), SPAN_ARG(cdr->cause), cdr->n_streams, SPAN_ARG(cdr->b.peer),
 		 span_is_empty(cdr->reason) ? "" : " reason=", SPAN_ARG(cdr->reason));
 	store->report(store->arg, text);
+	if (drop_row(store, cdr->id))
+		store->report(store->arg, "live delete");
 	if (store->is_holding && store->n_waiting < WAITING_MAX) {
 		store->waiting[store->n_waiting].done = done;
 		store->waiting[store->n_waiting++].arg = arg;
@@ -73,12 +100,42 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 
 void store_live_put(struct store *store, struct span id, struct span state_json)
 {
-	(void)id, (void)state_json;
+	struct row *row = find_row(store, id);
+
+	if (row == NULL)
+		row = find_row(store, SPAN_NONE);
+	if (row != NULL && id.len < sizeof(row->id)) {
+		free(row->state);
+		memset(row->id, 0, sizeof(row->id));
+		memcpy(row->id, id.ptr, id.len);
+		row->state = strndup(state_json.ptr, state_json.len);
+	}
 	store->report(store->arg, "live put");
 }
 
 void store_live_delete(struct store *store, struct span id)
 {
-	(void)id;
+	(void)drop_row(store, id);
 	store->report(store->arg, "live delete");
+}
+
+int store_live_each(struct store *store, store_live_fn *fn, void *arg)
+{
+	for (unsigned i = 0; i < ROWS_MAX; i++) {
+		struct row row = store->rows[i];
+		char *state = row.id[0] != '\0' ? strdup(row.state) : NULL; /* fn may drop the row */
+
+		if (state != NULL)
+			fn(arg, span_of(row.id), span_of(state));
+		free(state);
+	}
+	return 0;
+}
+
+const char *fake_store_row(const struct store *store)
+{
+	for (unsigned i = 0; i < ROWS_MAX; i++)
+		if (store->rows[i].id[0] != '\0')
+			return store->rows[i].state;
+	return NULL;
 }

@@ -10,5 +10,7 @@ void fake_store_free(struct store *store);
 /* While holding, call records are not answered; releasing answers all that wait, with `result`. */
 void fake_store_hold(struct store *store);
 void fake_store_release(struct store *store, int result);
+/* The first live row there is, or NULL; until the store is used again. */
+const char *fake_store_row(const struct store *store);
 
 #endif

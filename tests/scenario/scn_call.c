@@ -3,9 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/buf.h"
 #include "core/bus.h"
 #include "core/err.h"
 #include "sbc/b2bua.h"
+#include "sbc/call_live.h"
+#include "sbc/call_row.h"
 #include "tests/mock/fake_media.h"
 #include "tests/mock/fake_store.h"
 #include "tests/scenario/scenario.h"
@@ -16,6 +19,7 @@ struct state {
 	struct media_engine *media;
 	struct store *store;
 	struct b2bua *b2bua;
+	struct b2bua_deps deps;
 	bool is_quiet; /* media and live events are not of interest */
 };
 
@@ -50,9 +54,99 @@ static int start(struct scenario *s, struct loop *loop, const struct config *con
 	state->store = deps.store = fake_store_new(on_store, state);
 	if (deps.bus == NULL || deps.media == NULL || deps.store == NULL)
 		return ERR_LIMIT;
+	state->deps = deps;
 	if (b2bua_new(&deps, error, sizeof(error), &state->b2bua) != 0)
 		return scenario_fail(s, "%s", error);
 	return 0;
+}
+
+/* The row in the one form that two rows of the same call have in common: the CSeq as `gap` before, without what a restart adds. */
+static struct span normal_row(const char *text, struct arena *arena, unsigned gap, bool has_restarted)
+{
+	struct buf out = buf_of(arena_alloc(arena, CALL_ROW_BYTES_MAX), CALL_ROW_BYTES_MAX);
+	struct call_row row;
+	const char *why;
+
+	if (text == NULL || out.data == NULL || call_row_read(span_of(text), arena, &row, &why) != 0)
+		return SPAN_NONE;
+	row.leg[MEDIA_A].local_cseq -= gap;
+	row.leg[MEDIA_B].local_cseq -= gap;
+	if (has_restarted && row.n_steps > 0)
+		row.n_steps--;
+	call_row_write(&row, &out);
+	return buf_span(&out);
+}
+
+/* A resumed call has the row that it came from. */
+static int check_row(struct scenario *s, struct state *state, const char *before)
+{
+	struct arena *arena = arena_new(1 << 20);
+	struct span old = normal_row(before, arena, 0, false), new;
+	int err = 0;
+
+	b2bua_save(state->b2bua);
+	new = normal_row(fake_store_row(state->store), arena, CALL_CSEQ_GAP, true);
+	if (span_is_empty(old) || !span_eq(old, new))
+		err = scenario_fail(s, "the row was\n%.*s\nand is\n%.*s", SPAN_ARG(old), SPAN_ARG(new));
+	arena_free(arena);
+	return err;
+}
+
+/* As after kill -9: nothing is said to anybody, and a new one has what is in the store. */
+static int hook_restart(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	const char *row = fake_store_row(state->store);
+	char *before = strdup(row != NULL ? row : "");
+	bool was_quiet = state->is_quiet;
+	struct b2bua_resumed resumed;
+	int err = 0;
+	char error[256] = "";
+	uint32_t calls, given_up;
+
+	(void)body;
+	if (span_to_u32(scenario_word(&args), 1000, &calls) != 0 || span_to_u32(scenario_word(&args), 1000, &given_up) != 0)
+		return scenario_fail(s, "restart RESUMED GIVEN_UP");
+	state->is_quiet = true;
+	b2bua_free(state->b2bua);
+	state->b2bua = NULL;
+	state->is_quiet = was_quiet;
+	if (b2bua_new(&state->deps, error, sizeof(error), &state->b2bua) != 0) {
+		free(before);
+		return scenario_fail(s, "%s", error);
+	}
+	b2bua_resume(state->b2bua, &resumed);
+	if (resumed.calls != calls || resumed.given_up != given_up)
+		err = scenario_fail(s, "%u calls resumed, %u given up: %s", resumed.calls, resumed.given_up, resumed.why);
+	state->is_quiet = true;
+	if (err == 0 && calls == 1)
+		err = check_row(s, state, before);
+	state->is_quiet = was_quiet;
+	free(before);
+	return err;
+}
+
+/* The live row is replaced: hook row, with the new one as here-document; `hook row cut N` takes so many octets off its end. */
+static int hook_row(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	const char *row = fake_store_row(state->store);
+	struct arena *arena = arena_new(1 << 18);
+	struct call_filter filter = { .limit = 1 };
+	struct call_summary *calls;
+	uint32_t cut = 0;
+	bool more;
+	int err = 0;
+
+	if (row == NULL || b2bua_calls(state->b2bua, &filter, arena, &calls, &more) != 1)
+		err = scenario_fail(s, "there is no live row");
+	else if (span_eq(scenario_word(&args), SPAN_LIT("cut")) && span_to_u32(args, (uint32_t)strlen(row), &cut) == 0)
+		store_live_put(state->store, span_of(calls->id),
+			       arena_dup(arena, span_sub(span_of(row), 0, strlen(row) - cut)));
+	else
+		store_live_put(state->store, span_of(calls->id), body);
+	arena_free(arena);
+	return err;
 }
 
 static void stop(void *arg)
@@ -210,6 +304,17 @@ static int hook_follows(struct scenario *s, void *arg, struct span args, struct 
 	return 0;
 }
 
+static int hook_above(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct span before = scenario_word(&args);
+	uint32_t a, b;
+
+	(void)arg, (void)body;
+	if (span_to_u32(before, UINT32_MAX, &a) != 0 || span_to_u32(args, UINT32_MAX, &b) != 0 || b <= a)
+		return scenario_fail(s, "%.*s is not above %.*s", SPAN_ARG(args), SPAN_ARG(before));
+	return 0;
+}
+
 static const struct scenario_hook hooks[] = {
 	{ "quiet", "quiet: media and live rows make no events", hook_quiet },
 	{ "media", "media refuse|timeout", hook_media },
@@ -217,7 +322,10 @@ static const struct scenario_hook hooks[] = {
 	{ "call", "call STATE: the newest call is in this state; sets {id} and {atag}", hook_call },
 	{ "hangup", "hangup ID", hook_hangup },
 	{ "follows", "follows N M: M is N + 1", hook_follows },
+	{ "above", "above N M: M is larger than N", hook_above },
 	{ "drain", "drain: end all calls, then event \"drained\"", hook_drain },
+	{ "restart", "restart RESUMED GIVEN_UP: as after kill -9; so many calls are resumed and given up", hook_restart },
+	{ "row", "row [cut N]: replaces the live row by the text that follows, or cuts it short", hook_row },
 	{ "idle", "idle: no call, media session or transaction is left", hook_idle },
 };
 
