@@ -386,6 +386,15 @@ uint64_t loop_now_ms(const struct loop *loop)
 	return uv_now(&loop->uv);
 }
 
+uint64_t loop_clock_us(const struct loop *loop)
+{
+	struct timespec t;
+
+	(void)loop;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 int64_t loop_wall_ms(const struct loop *loop)
 {
 	struct timespec t;

@@ -63,7 +63,9 @@ enum pinhole_event {
 typedef void pinhole_event_fn(void *arg, struct pinhole *pinhole, enum pinhole_event event);
 
 /* All or nothing: 0 and n handles in ret (later all get ARMED or all get REFUSED), or a negative error and no event:
- * ERR_UNSUPPORTED when no mechanism is there, ERR_LIMIT when the table is full, -ENOMEM, ERR_STATE for a bad specification. */
+ * ERR_UNSUPPORTED when no mechanism is there, ERR_LIMIT when the table is full, -ENOMEM, ERR_STATE for a bad specification,
+ * ERR_EXISTS when the owner already has a pinhole with the same addresses that it did not close. Before the helper is ready
+ * (it is not yet when the process begins) pinholes wait as reserved. */
 int pinhole_open(struct pinholes *pinholes, const struct pinhole_spec *specs, unsigned n, pinhole_event_fn *fn, void *arg,
 		 struct pinhole **ret);
 /* Removes it; the handle stays valid until its final event. Closing twice is harmless. */
@@ -92,7 +94,7 @@ void pinholes_free(struct pinholes *pinholes); /* leaves the kernel as it is. NU
 bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
 /* Everything that was alive before this process has been opened again: what the kernel still has besides is removed. */
 void pinholes_reconciled(struct pinholes *pinholes);
-/* Called whenever a mechanism came or went. */
+/* Called whenever a mechanism came or went; up to 4 listeners. */
 void pinholes_on_change(struct pinholes *pinholes, void (*fn)(void *arg), void *arg);
 
 struct pinhole_ability { /* one mechanism on one realm */

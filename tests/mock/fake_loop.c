@@ -213,6 +213,11 @@ uint64_t loop_now_ms(const struct loop *loop)
 	return loop->now_ms;
 }
 
+uint64_t loop_clock_us(const struct loop *loop)
+{
+	return loop->now_ms * 1000;
+}
+
 int64_t loop_wall_ms(const struct loop *loop)
 {
 	return loop->wall_ms;

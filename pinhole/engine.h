@@ -1,0 +1,142 @@
+/* What the files of the engine share: pinhole.c (handles, as owners see them), engine.c (the conversation with the helper),
+ * audit.c (whether the kernel has what it should) and state.c (what happens to one pinhole). Nobody else includes this.
+ * Control thread. */
+#ifndef PINHOLE_ENGINE_H
+#define PINHOLE_ENGINE_H
+
+#include "core/hash.h"
+#include "core/list.h"
+#include "core/loop.h"
+#include "core/metrics.h"
+#include "pinhole/channel.h"
+#include "pinhole/counters.h"
+#include "pinhole/pinhole.h"
+
+enum {
+	ENGINE_REQUESTS_MAX = 64,   /* unanswered at a time; later ones wait in the queue */
+	ENGINE_ABILITIES_MAX = 1024,
+	ENGINE_REASONS_MAX = 256,
+	ENGINE_LISTENERS_MAX = 4,
+	ENGINE_STRAYS_MAX = 4096,   /* in the kernel and nobody's, waiting to be removed; the next audit finds the rest */
+};
+
+enum pinhole_want { WANT_NOTHING, WANT_OPEN, WANT_CLOSE };
+
+struct pinhole {
+	struct hash_node node;      /* in engine->by_id until it is freed */
+	struct list all;
+	struct list queue;          /* in engine->out while `want` is set, in engine->done after a close without the helper */
+	struct list unbound;        /* in engine->unbound while armed and no packet was seen */
+	struct pinholes *engine;
+	struct pinhole_spec spec;
+	uint64_t id;
+	enum pinhole_state state;
+	enum pinhole_path path;
+	enum pinhole_want want;     /* to be asked of the helper */
+	const char *reason;
+	pinhole_event_fn *fn;       /* NULL: disowned */
+	void *arg;
+	struct loop_timer renewal;  /* without a helper: the end of its life */
+	uint64_t expires_ms;        /* when the kernel would drop it without a renewal */
+	uint64_t asked_us;
+	uint32_t batch;             /* one fate with those of the same number, next to it in the queue; 0: for itself */
+	uint8_t n_requests;         /* that hold a pointer to it; it is freed after the last of them is answered */
+	bool is_alone;              /* was refused in the company of other batches: next time without them */
+	bool was_sent;              /* the helper may know it */
+	bool is_unsure;             /* the kernel may have lost it: it was asked for again, and a refusal is final */
+	bool is_told;               /* its owner knows of its end */
+	bool is_missing;            /* as the last audit found */
+	bool is_audited, is_listed; /* of the audit that runs */
+	struct counters_source counters;
+};
+
+struct engine_request { /* sent and not answered */
+	enum wire_op op;
+	uint64_t serial;
+	uint64_t sent_ms;
+	unsigned n;
+	struct pinhole *pinholes[WIRE_BATCH_MAX]; /* NULL: a stray */
+	uint64_t ids[WIRE_BATCH_MAX];
+};
+
+struct engine_reason {
+	uint64_t hash;
+	char text[WIRE_REASON_MAX];
+};
+
+struct pinholes {
+	struct loop *loop;
+	struct pinholes_conf conf;
+	struct channel *channel;    /* NULL: there never was one */
+	const char *no_helper;      /* why there is none; NULL while there is */
+	struct hash_table *by_id;
+	struct list all, out, done, unbound;
+	uint32_t last_batch;
+
+	bool has_hello;             /* what is wanted may be sent */
+	uint32_t starts;            /* of the helper, as its last hello said */
+	uint64_t last_serial;
+	uint64_t void_serial;       /* up to here asked of an earlier process: answers no longer matter */
+	struct engine_request *requests; /* ring of ENGINE_REQUESTS_MAX, answered in order */
+	unsigned first_request, n_requests;
+	bool is_stalled;            /* it has not answered for a while */
+	bool is_reconciled, wants_sweep;
+	bool wants_list, is_listing;
+	unsigned n_unknown;         /* of the audit that runs: in the kernel, but the helper has no id for it */
+	unsigned n_orphans;
+	uint64_t audit_due_ms;
+	uint64_t *strays;
+	unsigned n_strays;
+
+	struct counters_memory memory;
+	struct wire_ability *abilities;
+	unsigned n_abilities;
+	struct engine_reason *reasons[ENGINE_REASONS_MAX];
+	unsigned n_reasons;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} listeners[ENGINE_LISTENERS_MAX];
+	unsigned n_listeners;
+	struct loop_timer tick, kick;
+	struct pinholes_summary counts; /* but for `open` and has_helper */
+};
+
+/* engine.c */
+void engine_init_pinhole(struct pinhole *pinhole); /* its queues and timer */
+void engine_want(struct pinhole *pinhole, enum pinhole_want want); /* queues it; an earlier wish is dropped */
+void engine_kick(struct pinholes *engine);  /* the queues are looked at before this turn of the loop ends, or in the next */
+bool engine_has_helper(const struct pinholes *engine);
+void engine_remove_stray(struct pinholes *engine, uint64_t id); /* removes it from the kernel, unless somebody has it by then */
+struct pinhole *engine_find_live(const struct pinholes *engine, uint64_t id); /* not draining or closed; or NULL */
+struct pinhole *engine_find_any(const struct pinholes *engine, uint64_t id);
+const char *engine_reason(struct pinholes *engine, const char *text); /* the same text, for as long as the engine lives */
+
+/* state.c: what can happen to a pinhole. */
+enum state_input {
+	INPUT_OPENED, INPUT_REFUSED, INPUT_PACKET, INPUT_CLOSE, INPUT_CLOSED, INPUT_EXPIRED, INPUT_LOST, INPUT_NO_HELPER,
+	STATE_INPUTS
+};
+enum { STATE_NO_EVENT = -1 };
+/* Changes the state and returns the event to tell with state_tell(), or STATE_NO_EVENT. */
+int state_step(struct pinhole *pinhole, enum state_input input);
+/* Tells the owner. After a final event the pinhole is freed, now or when the last request that names it is answered. */
+void state_tell(struct pinhole *pinhole, int event);
+void state_input(struct pinhole *pinhole, enum state_input input); /* both */
+void state_release(struct pinhole *pinhole); /* one request less names it */
+bool state_is_live(const struct pinhole *pinhole); /* reserved, armed or bound */
+void state_free(struct pinhole *pinhole);
+/* Took a path, or left it (PINHOLE_NONE): for the gauge. */
+void state_set_path(struct pinhole *pinhole, enum pinhole_path path);
+void state_count_refusal(struct pinholes *engine, int err);
+void state_observe_setup(const struct pinhole *pinhole);
+void state_count_start(struct pinholes *engine, bool is_up);
+void state_count_audit(struct pinholes *engine, unsigned missing, unsigned orphans);
+void state_register_metrics(void);
+
+/* audit.c */
+void audit_begin(struct pinholes *engine);  /* the request for the list was sent */
+void audit_listed(struct pinholes *engine, const struct wire_listed *records, unsigned n);
+void audit_end(struct pinholes *engine);
+
+#endif
