@@ -255,6 +255,19 @@ void nft_table_close(struct nft_table *table)
 	free(table);
 }
 
+bool nft_table_is_for(const struct nft_table *table, const struct backend_conf *conf)
+{
+	struct nft_skeleton now;
+	char reason[WIRE_REASON_MAX];
+	bool is_same;
+
+	if (nft_skeleton_make(conf, &now, reason) < 0)
+		return true; /* this one is as good as it gets */
+	is_same = strcmp(now.signature, table->skeleton.signature) == 0;
+	nft_skeleton_free(&now);
+	return is_same;
+}
+
 struct nft_link *nft_table_link(struct nft_table *table)
 {
 	return table->link;

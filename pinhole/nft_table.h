@@ -25,6 +25,9 @@ int nft_table_check(struct nft_table *table, struct nft_table_news *ret);
 /* Takes it out of the kernel. */
 int nft_table_remove(struct nft_table *table);
 
+/* Whether this configuration would still make the same table. */
+bool nft_table_is_for(const struct nft_table *table, const struct backend_conf *conf);
+
 struct nft_link *nft_table_link(struct nft_table *table);
 const char *nft_table_name(const struct nft_table *table);
 /* Commits a batch of this link and remembers that the change was ours. */
