@@ -17,8 +17,9 @@ BANNED = {
     "alloca": "an arena or a fixed buffer",
 }
 CLOCKS = {name: "loop_now_ms() or loop_wall_ms()" for name in ("time", "gettimeofday", "clock_gettime")}
-# The last three run on threads that have no loop of core/loop.h: the store's and the relays'.
-CLOCK_FILES = ("core/loop.c", "core/log.c", "db/writer.c", "media-relay/forward.c", "media-relay/relay.c")
+# All but the first two run where there is no loop of core/loop.h: on the store's thread, the relays', and in the helper,
+# whose back end shares a clock with the programs in the kernel.
+CLOCK_FILES = ("core/loop.c", "core/log.c", "db/writer.c", "media-relay/forward.c", "media-relay/relay.c", "pinhole/bpf.c")
 
 
 def calls(tree, path, table):
