@@ -31,11 +31,13 @@ class Failure(Exception):
     """The benchmark cannot go on; the text says why."""
 
 
-def emit(name, value, unit, peer=None, peer_value=None):
-    """One result: a line of JSON on standard output."""
+def emit(name, value, unit, peer=None, peer_value=None, reason=None):
+    """One result: a line of JSON on standard output. The reason says why there is no value."""
     ratio = round(value / peer_value, 3) if peer_value and value is not None else None
-    print(json.dumps({"name": name, "value": value, "unit": unit, "peer": peer, "peer_value": peer_value,
-                      "ratio": ratio}), flush=True)
+    result = {"name": name, "value": value, "unit": unit, "peer": peer, "peer_value": peer_value, "ratio": ratio}
+    if value is None and reason is not None:
+        result["reason"] = reason
+    print(json.dumps(result), flush=True)
 
 
 def note(text):
