@@ -10,6 +10,7 @@ struct b2bua;
 struct config;
 struct loop;
 struct media_engine;
+struct pinholes;
 struct store;
 
 struct api_deps { /* the objects outlive the api; store_path is borrowed for the call */
@@ -19,6 +20,7 @@ struct api_deps { /* the objects outlive the api; store_path is borrowed for the
 	void *config_arg;
 	struct b2bua *b2bua;
 	struct media_engine *media;
+	struct pinholes *pinholes; /* NULL: media never enters the kernel */
 	struct store *store;       /* NULL: runs without a database */
 	const char *store_path;    /* read for call records; NULL: there are none to show */
 };

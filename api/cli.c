@@ -23,9 +23,10 @@ const struct cli_option cli_options[] = {
 	{ "watch", 'w', "SECONDS", true, CLI_OPT_WATCH, offsetof(struct cli, watch),
 	  "repeat, every 2 seconds by default", NULL },
 	OPTION("state", 0, "STATE", CLI_OPT_CALLS, state, "only calls in this state", "proceeding answered ended"),
-	OPTION("realm", 0, "NAME", CLI_OPT_FILTER, realm, "only calls to or from this realm", NULL),
+	OPTION("realm", 0, "NAME", CLI_OPT_REALM, realm, "only what goes to or comes from this realm", NULL),
 	OPTION("peer", 0, "NAME", CLI_OPT_FILTER, peer, "only calls to or from this peer", NULL),
 	OPTION("q", 'q', "TEXT", CLI_OPT_FILTER, q, "only calls with this text in a caller, callee or Call-ID", NULL),
+	OPTION("path", 0, "NAME", CLI_OPT_PATH, path, "only pinholes that this mechanism holds", "xdp tc conntrack nft"),
 	OPTION("since", 0, "TIME", CLI_OPT_TIME, since, "only calls from then on, such as 2026-03-01T12:00:00Z", NULL),
 	OPTION("until", 0, "TIME", CLI_OPT_TIME, until, "only calls before then", NULL),
 	OPTION("limit", 'n', "NUMBER", CLI_OPT_LIMIT, limit, "at most so many, 100 by default", NULL),
@@ -37,14 +38,16 @@ const struct cli_option cli_options[] = {
 const unsigned cli_n_options = sizeof(cli_options) / sizeof(cli_options[0]);
 
 const struct cli_verb cli_verbs[] = {
-	{ "show calls", NULL, CLI_OPT_WATCH | CLI_OPT_CALLS | CLI_OPT_FILTER | CLI_OPT_LIMIT, cli_show_calls,
-	  "list calls, newest first" },
+	{ "show calls", NULL, CLI_OPT_WATCH | CLI_OPT_CALLS | CLI_OPT_FILTER | CLI_OPT_REALM | CLI_OPT_LIMIT,
+	  cli_show_calls, "list calls, newest first" },
 	{ "show call", "ID", CLI_OPT_WATCH, cli_show_call, "everything about one call" },
-	{ "show cdrs", NULL, CLI_OPT_WATCH | CLI_OPT_FILTER | CLI_OPT_TIME | CLI_OPT_LIMIT, cli_show_cdrs,
-	  "list records of calls that ended, newest first" },
+	{ "show cdrs", NULL, CLI_OPT_WATCH | CLI_OPT_FILTER | CLI_OPT_REALM | CLI_OPT_TIME | CLI_OPT_LIMIT,
+	  cli_show_cdrs, "list records of calls that ended, newest first" },
 	{ "show cdr", "ID", 0, cli_show_cdr, "one call record" },
 	{ "show realms", NULL, CLI_OPT_WATCH, cli_show_realms, "realms with their calls and media ports" },
 	{ "show peers", NULL, CLI_OPT_WATCH, cli_show_peers, "peers with their counters" },
+	{ "show pinholes", "[CALL]", CLI_OPT_WATCH | CLI_OPT_REALM | CLI_OPT_PATH | CLI_OPT_LIMIT, cli_show_pinholes,
+	  "media that the kernel forwards, of one call or of all" },
 	{ "hangup", "ID", 0, cli_hangup, "end a call on both legs" },
 	{ "doctor", NULL, 0, cli_doctor, "check the gateway and this machine, and say what to do" },
 	{ "token new", NULL, CLI_OPT_TOKEN, cli_token_new, "make a token for the REST API" },
@@ -225,6 +228,13 @@ static int check_values(struct cli *cli)
 	return CLI_OK;
 }
 
+static bool is_right_count(const struct cli_verb *verb, int n_arguments)
+{
+	if (verb->argument == NULL)
+		return n_arguments == 0;
+	return n_arguments == 1 || (n_arguments == 0 && verb->argument[0] == '[');
+}
+
 static int run(struct cli *cli, const struct cli_verb *verb)
 {
 	int code = verb->run(cli);
@@ -270,7 +280,7 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
 	if (verb == NULL)
 		return usage(&cli, "no such verb", argv[optind]);
 	n_left = argc - optind - n_words;
-	if (n_left != (verb->argument != NULL))
+	if (!is_right_count(verb, n_left))
 		return usage(&cli, n_left ? "takes nothing more" : verb->argument, verb->words);
 	if ((reading.used & ~(verb->options | CLI_OPT_ALL_VERBS)) != 0)
 		return usage(&cli, "does not take all of these options", verb->words);

@@ -23,7 +23,7 @@ struct cli { /* the command line, read */
 	const char *output, *watch; /* as given; format and watch_s are what they mean */
 	enum cli_format format;
 	unsigned watch_s; /* 0: once */
-	const char *state, *realm, *peer, *q, *since, *until, *limit;
+	const char *state, *realm, *peer, *q, *since, *until, *limit, *path, *owner;
 	const char *file, *name, *scope;
 	const char *argument; /* what follows the verb */
 };
@@ -31,10 +31,12 @@ struct cli { /* the command line, read */
 enum { /* bits: options that a verb takes beside those that all take */
 	CLI_OPT_WATCH = 1,
 	CLI_OPT_CALLS = 2,  /* --state */
-	CLI_OPT_FILTER = 4, /* --realm --peer --q */
+	CLI_OPT_FILTER = 4, /* --peer --q */
 	CLI_OPT_TIME = 8,   /* --since --until */
 	CLI_OPT_LIMIT = 16,
 	CLI_OPT_TOKEN = 32, /* --file --name --scope */
+	CLI_OPT_REALM = 64,
+	CLI_OPT_PATH = 128,
 	CLI_OPT_ALL_VERBS = 1 << 30,
 };
 
@@ -54,7 +56,7 @@ extern const unsigned cli_n_options;
 typedef enum cli_exit cli_verb_fn(struct cli *cli);
 struct cli_verb {
 	const char *words;    /* "show calls" */
-	const char *argument; /* "ID", or NULL: takes none */
+	const char *argument; /* "ID"; "[ID]" when it may be left out; NULL: takes none */
 	unsigned options;
 	cli_verb_fn *run;
 	const char *help;     /* one line */
@@ -66,6 +68,7 @@ extern const unsigned cli_n_verbs;
 int cli_main(int argc, char **argv, FILE *out, FILE *err);
 
 cli_verb_fn cli_show_calls, cli_show_call, cli_show_cdrs, cli_show_cdr, cli_show_realms, cli_show_peers;
+cli_verb_fn cli_show_pinholes;
 cli_verb_fn cli_hangup, cli_doctor, cli_token_new, cli_completion;
 
 /* Asks the gateway. On CLI_OK the JSON (new reference, NULL for 204) is in *ret; otherwise the reason was printed. */

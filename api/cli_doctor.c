@@ -16,7 +16,9 @@
 
 enum { RMEM_WANTED = 4 * 1024 * 1024 /* what sbc/transport.c asks for */, FILES_WANTED = 65536 };
 
-static const char *const level_names[] = { [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail" };
+static const char *const level_names[] = {
+	[DOCTOR_OK] = "ok", [DOCTOR_NOTE] = "note", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "fail",
+};
 
 void doctor_add(json_t *checks, enum doctor_level level, const char *name, const char *fix, const char *format, ...)
 {
@@ -28,7 +30,7 @@ void doctor_add(json_t *checks, enum doctor_level level, const char *name, const
 	vsnprintf(detail, sizeof(detail), format, args);
 	va_end(args);
 	check = json_pack("{s:s, s:s, s:s}", "check", name, "status", level_names[level], "detail", detail);
-	json_object_set_new(check, "fix", level != DOCTOR_OK && fix != NULL ? json_string(fix) : json_null());
+	json_object_set_new(check, "fix", level > DOCTOR_NOTE && fix != NULL ? json_string(fix) : json_null());
 	json_array_append_new(checks, check);
 }
 
@@ -70,6 +72,44 @@ static void add_readiness(json_t *checks, const json_t *ready)
 		doctor_add(checks, is_ok ? DOCTOR_OK : DOCTOR_FAIL, name, fix, "%s", detail);
 		free(name);
 		free(detail);
+	}
+}
+
+static bool has_usable_path(const json_t *media_paths, const json_t *realm)
+{
+	json_t *path;
+	size_t i;
+
+	json_array_foreach(media_paths, i, path) {
+		if (json_equal(json_object_get(path, "realm"), realm) && json_is_true(json_object_get(path, "is_wanted")) &&
+		    json_is_true(json_object_get(path, "is_usable")))
+			return true;
+	}
+	return false;
+}
+
+void doctor_check_media(json_t *checks, const json_t *media_paths)
+{
+	json_t *path;
+	size_t i;
+
+	json_array_foreach(media_paths, i, path) {
+		const json_t *realm = json_object_get(path, "realm");
+		bool is_usable = json_is_true(json_object_get(path, "is_usable"));
+		char *name = cli_value(path, "realm", CLI_TEXT), *interface = cli_value(path, "interface", CLI_TEXT);
+		char *mechanism = cli_value(path, "path", CLI_TEXT), *reason = cli_value(path, "reason", CLI_TEXT);
+		enum doctor_level level = is_usable ? DOCTOR_OK :
+					  has_usable_path(media_paths, realm) ? DOCTOR_NOTE : DOCTOR_WARN;
+
+		if (json_is_true(json_object_get(path, "is_wanted")))
+			doctor_add(checks, level, "media path",
+				   "Media of this realm stays in user space and costs more: see Kernel media in operations.md.",
+				   "realm %s, %s on %s: %s%s", name, mechanism, interface, is_usable ? "" : "not usable: ",
+				   reason);
+		free(name);
+		free(interface);
+		free(mechanism);
+		free(reason);
 	}
 }
 
@@ -262,6 +302,7 @@ enum cli_exit cli_doctor(struct cli *cli)
 		doctor_add(checks, DOCTOR_OK, "gateway", NULL, "answers on %s", cli->url ? cli->url : cli->socket);
 		add_version(checks, ready);
 		add_readiness(checks, ready);
+		doctor_check_media(checks, json_object_get(ready, "media_paths"));
 		if (cli_ask(cli, "GET", "/v1/realms?limit=1000", &realms) != CLI_OK)
 			doctor_add(checks, DOCTOR_WARN, "access", "Run it as root or as a member of group postern.",
 				   "realms cannot be read");

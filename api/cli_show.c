@@ -55,6 +55,24 @@ static const struct cli_column peers_columns[] = {
 	{ "FAILED", "failures_total", CLI_TEXT },
 };
 
+static const struct cli_column pinholes_columns[] = {
+	{ "CALL", "owner", CLI_TEXT },
+	{ "PATH", "path", CLI_TEXT },
+	{ "STATE", "state", CLI_TEXT },
+	{ "SOURCE", "source", CLI_TEXT },
+	{ "LISTEN", "listen", CLI_TEXT },
+	{ "FROM", "from", CLI_TEXT },
+	{ "TARGET", "target", CLI_TEXT },
+	{ "PACKETS", "packets", CLI_TEXT },
+	{ "LOST", "lost", CLI_TEXT },
+	{ "JITTER", "jitter_us", CLI_MS },
+	{ "DROPPED", "dropped", CLI_TEXT },
+	{ "IDLE", "idle_ms", CLI_SECONDS },
+	{ "KERNEL", "in_kernel", CLI_TEXT },
+	{ "WHY", "reason", CLI_TEXT },
+	{ "ID", "id", CLI_TEXT },
+};
+
 static void add_filter(struct buf *path, const char *name, const char *value)
 {
 	if (value == NULL)
@@ -73,6 +91,8 @@ static enum cli_exit ask_page(struct cli *cli, const char *resource, unsigned wa
 	add_filter(&path, "state", cli->state);
 	add_filter(&path, "realm", cli->realm);
 	add_filter(&path, "peer", cli->peer);
+	add_filter(&path, "path", cli->path);
+	add_filter(&path, "owner", cli->owner);
 	add_filter(&path, "q", cli->q);
 	add_filter(&path, "since", cli->since);
 	add_filter(&path, "until", cli->until);
@@ -179,6 +199,60 @@ enum cli_exit cli_show_realms(struct cli *cli)
 	}
 	if (code == CLI_OK)
 		print_list(cli, list, realms_columns, N_OF(realms_columns));
+	json_decref(list);
+	return code;
+}
+
+/* Without a payload check nothing is known of loss: better no number than a wrong one. The reasons of drops are added up. */
+static void simplify_pinhole(json_t *pinhole)
+{
+	const json_t *dropped = json_object_get(pinhole, "dropped");
+	json_int_t sum = json_integer_value(json_object_get(dropped, "rate"));
+
+	sum += json_integer_value(json_object_get(dropped, "format"));
+	json_object_set_new(pinhole, "dropped", json_integer(sum));
+	if (json_is_true(json_object_get(pinhole, "has_rtp")))
+		return;
+	json_object_set_new(pinhole, "lost", json_null());
+	json_object_set_new(pinhole, "jitter_us", json_null());
+}
+
+static void print_summary(FILE *out, const json_t *summary)
+{
+	char *missing = cli_value(summary, "missing", CLI_TEXT), *orphans = cli_value(summary, "orphans", CLI_TEXT);
+	char *starts = cli_value(summary, "helper_starts", CLI_TEXT);
+	bool has_helper = json_is_true(json_object_get(summary, "has_helper"));
+	const char *path, *separator = "Open:";
+	json_t *n;
+
+	fputc('\n', out);
+	json_object_foreach(json_object_get(summary, "open"), path, n) {
+		fprintf(out, "%s %s %" JSON_INTEGER_FORMAT, separator, path, json_integer_value(n));
+		separator = ",";
+	}
+	fprintf(out, ". Audits found missing: %s, orphans: %s. Helper: %s%s.\n", missing, orphans,
+		has_helper ? "runs, starts " : "not there", has_helper ? starts : "");
+	free(missing);
+	free(orphans);
+	free(starts);
+}
+
+enum cli_exit cli_show_pinholes(struct cli *cli)
+{
+	json_t *list = NULL, *pinhole;
+	enum cli_exit code;
+	size_t i;
+
+	cli->owner = cli->argument;
+	code = ask_list(cli, "/v1/pinholes", CALLS_DEFAULT, &list);
+	if (code == CLI_OK && cli->format != CLI_JSON) {
+		json_array_foreach(json_object_get(list, "items"), i, pinhole)
+			simplify_pinhole(pinhole);
+	}
+	if (code == CLI_OK)
+		print_list(cli, list, pinholes_columns, N_OF(pinholes_columns));
+	if (code == CLI_OK && cli->format == CLI_TABLE)
+		print_summary(cli->out, json_object_get(list, "summary"));
 	json_decref(list);
 	return code;
 }

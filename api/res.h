@@ -43,6 +43,7 @@ route_fn res_calls_list, res_calls_get, res_calls_delete;
 route_fn res_cdrs_list, res_cdrs_get;
 route_fn res_realms_list, res_realms_get;
 route_fn res_peers_list, res_peers_get;
+route_fn res_pinholes_list;
 
 /* The embedded openapi.yaml as JSON text, malloc'd. 0 or a negative error. */
 int res_openapi_load(char **ret_json);

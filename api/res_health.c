@@ -6,7 +6,10 @@
 #include "core/config.h"
 #include "core/err.h"
 #include "db/store.h"
+#include "pinhole/pinhole.h"
 #include "sbc/b2bua.h"
+
+enum { ABILITIES_MAX = CONFIG_REALMS_MAX * CONFIG_REALM_ADDRESSES_MAX };
 
 static void nothing_on_loop(void *arg)
 {
@@ -29,15 +32,24 @@ struct ready_ask {
 	struct api *api;
 	struct b2bua_stats *stats;
 	const struct config *config; /* referenced */
+	struct pinhole_ability *abilities;
+	unsigned n_abilities;
+	bool has_helper;
 };
 
 static void ready_on_loop(void *arg)
 {
 	struct ready_ask *ask = arg;
 	const struct api_deps *deps = &ask->api->deps;
+	struct pinholes_summary summary;
 
 	ask->config = deps->config(deps->config_arg);
 	b2bua_stats(deps->b2bua, ask->stats);
+	if (deps->pinholes == NULL)
+		return;
+	pinholes_summary(deps->pinholes, &summary);
+	ask->has_helper = summary.has_helper;
+	ask->n_abilities = pinholes_abilities(deps->pinholes, ask->abilities, ABILITIES_MAX);
 }
 
 static void add_check(json_t *checks, bool *is_ready, const char *name, const char *fault, json_t *detail_take)
@@ -80,6 +92,54 @@ static void check_control(const struct ready_ask *ask, json_t *checks, bool *is_
 		  json_sprintf("%u of %u calls", stats->calls_active, stats->calls_max));
 }
 
+static const char *ability_realm(const struct ready_ask *ask, const struct pinhole_ability *ability)
+{
+	return ability->realm < ask->config->n_realms ? ask->config->realms[ability->realm].name : "-";
+}
+
+static unsigned count_abilities(const struct ready_ask *ask, bool is_usable)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ask->n_abilities; i++)
+		n += ask->abilities[i].is_wanted && ask->abilities[i].is_usable == is_usable;
+	return n;
+}
+
+/* A kernel that can do nothing for media is no reason to refuse calls: the relay carries them. */
+static void check_kernel_media(const struct ready_ask *ask, json_t *checks, bool *is_ready)
+{
+	unsigned n_usable = count_abilities(ask, true), n_not = count_abilities(ask, false);
+	json_t *detail;
+
+	if (n_usable + n_not == 0)
+		detail = json_string(ask->has_helper ? "not wanted: media stays in the relay" :
+				     "no helper: media stays in the relay");
+	else
+		detail = json_sprintf("%u of %u wanted mechanisms are usable, see media_paths", n_usable,
+				      n_usable + n_not);
+	add_check(checks, is_ready, "kernel_media", NULL, detail);
+}
+
+static void add_media_paths(const struct ready_ask *ask, json_t *body)
+{
+	json_t *paths = json_array();
+
+	for (unsigned i = 0; i < ask->n_abilities; i++) {
+		const struct pinhole_ability *ability = &ask->abilities[i];
+		json_t *json = json_object();
+
+		res_set(json, "realm", text_json_of(ability_realm(ask, ability)));
+		res_set(json, "interface", ability->interface[0] ? text_json_of(ability->interface) : json_null());
+		res_set(json, "path", json_string(pinhole_path_text(ability->path)));
+		res_set(json, "is_usable", json_boolean(ability->is_usable));
+		res_set(json, "is_wanted", json_boolean(ability->is_wanted));
+		res_set(json, "reason", text_json_of(ability->reason));
+		json_array_append_new(paths, json);
+	}
+	res_set(body, "media_paths", paths);
+}
+
 static void add_node(struct api *api, const struct ready_ask *ask, json_t *body)
 {
 	res_set(body, "version", json_string(PACKAGE_VERSION));
@@ -89,6 +149,7 @@ static void add_node(struct api *api, const struct ready_ask *ask, json_t *body)
 	res_set(body, "node", text_json_of(ask->config->node));
 	res_set(body, "config_revision", json_integer(ask->config->revision));
 	res_set(body, "calls_active", json_integer(ask->stats->calls_active));
+	add_media_paths(ask, body);
 }
 
 void res_readyz(struct api *api, const struct route_request *request, struct route_reply *reply)
@@ -99,11 +160,14 @@ void res_readyz(struct api *api, const struct route_request *request, struct rou
 	int err = ERR_LIMIT;
 
 	ask.stats = arena_alloc(request->arena, sizeof(*ask.stats));
-	if (ask.stats != NULL)
+	ask.abilities = arena_alloc(request->arena, ABILITIES_MAX * sizeof(*ask.abilities));
+	if (ask.stats != NULL && ask.abilities != NULL)
 		err = res_on_loop(api, ready_on_loop, &ask);
 	add_check(checks, &is_ready, "control_loop", err ? "does not turn" : NULL, json_string("turns"));
-	if (err == 0)
+	if (err == 0) {
 		check_control(&ask, checks, &is_ready);
+		check_kernel_media(&ask, checks, &is_ready);
+	}
 	check_database(api, checks, &is_ready);
 	res_set(body, "status", json_string(is_ready ? "ready" : "not-ready"));
 	if (route_value(request, "verbose") != NULL) {

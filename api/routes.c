@@ -28,6 +28,14 @@ static const struct route_param cdrs_params[] = {
 	{ "cursor", ROUTE_TEXT, 1, 256 },
 	{ 0 },
 };
+static const struct route_param pinholes_params[] = {
+	{ "owner", ROUTE_TEXT, 1, 63 },
+	{ "path", ROUTE_TEXT, 1, 32 },
+	{ "realm", ROUTE_TEXT, 1, 63 },
+	{ "limit", ROUTE_UINT, 1, RES_PAGE_MAX },
+	{ "cursor", ROUTE_TEXT, 1, 256 },
+	{ 0 },
+};
 static const struct route_param probe_params[] = {
 	{ "verbose", ROUTE_FLAG, 0, 0 },
 	{ 0 },
@@ -48,5 +56,6 @@ const struct route api_routes[] = {
 	{ "GET", "/v1/realms/{name}", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_realms_get, "getRealm" },
 	{ "GET", "/v1/peers", ROUTE_SCOPED, TOKEN_READ_CONFIG, page_params, res_peers_list, "listPeers" },
 	{ "GET", "/v1/peers/{name}", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_peers_get, "getPeer" },
+	{ "GET", "/v1/pinholes", ROUTE_SCOPED, TOKEN_READ_CALLS, pinholes_params, res_pinholes_list, "listPinholes" },
 };
 const unsigned api_n_routes = sizeof(api_routes) / sizeof(api_routes[0]);

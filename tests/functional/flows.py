@@ -1,8 +1,12 @@
 """Stretches of call flow that many tests share. `a` is the caller's Call, `b` the callee's."""
+import time
+
+from harness import eventually, hostport
 from sipcall import host_text, media_of, sdp
 
 PCMU = "audio {} RTP/AVP 0 8 101"
 A_PORT, B_PORT = 4000, 6000
+MANY_PORT = 30000  # both sides of the first of many calls; the next ones have the even ports above
 
 
 def offer_of(endpoint, port=A_PORT, **kwargs):
@@ -92,9 +96,39 @@ def audio(rtp, a_host, b_host, for_a, for_b, count=50, ports=(A_PORT, B_PORT), *
 
 def assert_clean(endpoint, count, source):
     """All packets of the other side came, once, in order, from the gateway, and nothing else came."""
-    from harness import eventually
     eventually(lambda: endpoint.report()["received"] >= count, 3, f"{count} packets; {endpoint.report()}")
     report = endpoint.report()
     assert (report["received"], report["lost"], report["duplicated"], report["foreign"], report["malformed"]) == (
         count, 0, 0, 0, 0), report
     assert endpoint.sources() == {source}
+
+
+def establish_many(alice, bob, n):
+    """n calls; for each (a, b, audio of a's answer, audio of b's offer)."""
+    made = []
+    for port in range(MANY_PORT, MANY_PORT + 2 * n, 2):
+        a, b = dial(alice, bob, offer=offer_of(alice, port))
+        ok = answer(a, b, answer_of(bob, port))
+        made.append((a, b, media_of(ok.sdp)[0], media_of(b.offer)[0]))
+    settle(alice)
+    return made
+
+
+def lines_of(alice, bob, made):
+    """What rtp_streams needs for many calls, caller's side and callee's side: callers have even numbers, callees odd ones."""
+    callers, callees = [], []
+    for i, (_, _, for_a, for_b) in enumerate(made):
+        port = MANY_PORT + 2 * i
+        callers.append((hostport(alice.host, port), hostport(for_a["address"], for_a["port"]), 2 * i, 2 * i + 1))
+        callees.append((hostport(bob.host, port), hostport(for_b["address"], for_b["port"]), 2 * i + 1, 2 * i))
+    return callers, callees
+
+
+def assert_all_came(receiver, sender):
+    """Every packet that one side sent came to the other, once and in order."""
+    sent = sender.report()["sent"]
+    eventually(lambda: receiver.report()["received"] >= sent, 5, f"{sent} packets; {receiver.report()}")
+    time.sleep(0.2)
+    report = receiver.report()
+    assert (report["received"], report["lost"], report["duplicated"], report["reordered"], report["foreign"],
+            report["malformed"]) == (sent, 0, 0, 0, 0, 0)

@@ -1,5 +1,5 @@
-"""The same tests over each path that media can take: a module that imports `network` from here runs once per path, in a network
-of its own whose outer side has a switch and a third host.
+"""The same tests over each path that media can take: a module that imports `network` from here (or `kernel_network` under
+that name) runs once per path, in a network of its own whose outer side has a switch and a third host.
 
     caller --+
              +-- lan (switch) -- gateway -- callee
@@ -14,9 +14,8 @@ import netns
 import pytest
 
 import harness
+from flows import hang_up
 from harness import eventually
-
-PATHS = ("relay", "conntrack", "tc", "xdp")
 
 
 class Lane(harness.Network):
@@ -68,18 +67,26 @@ class Lane(harness.Network):
                 subprocess.run(["umount", "-l", line.split()[1]], check=False)
 
 
-@pytest.fixture(scope="module", params=PATHS)
-def network(request):
-    if request.param != "relay":
-        pytest.skip(f"{request.param}: not in this build yet")
-    with harness.run_directory() as directory:
-        lane = Lane(request.param, directory)
-        try:
-            if request.param == "xdp":
-                lane.complete_checksums()
-            yield lane
-        finally:
-            lane.delete()
+def lanes_of(*paths):
+    """A fixture: a network for each of these paths in turn."""
+    @pytest.fixture(scope="module", params=paths)
+    def made(request):
+        if request.param != "relay":
+            pytest.skip(f"{request.param}: not in this build yet")
+        with harness.run_directory() as directory:
+            one = Lane(request.param, directory)
+            try:
+                if request.param == "xdp":
+                    one.complete_checksums()
+                yield one
+            finally:
+                one.delete()
+
+    return made
+
+
+network = lanes_of("relay", "conntrack", "tc", "xdp")
+kernel_network = lanes_of("conntrack", "tc", "xdp")
 
 
 @pytest.fixture
@@ -122,7 +129,12 @@ def wait_path(gateway, path, n=2, timeout=5):
     eventually(taken, timeout, f"{n} directions on {path}")
 
 
+def hang_up_all(gateway, made):
+    for a, b, *_ in made:
+        hang_up(a, b)
+    gateway.wait_no_calls()
+    eventually(lambda: not pinholes(gateway), what="the end of all pinholes")
+
+
 def pinholes(gateway, query="?limit=1000"):
-    if "/v1/pinholes" not in gateway.spec["paths"]:
-        return []
     return gateway.api("/v1/pinholes" + query)["items"]

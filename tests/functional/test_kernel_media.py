@@ -1,47 +1,18 @@
 """Media over each path: the same promises, whoever carries the packets."""
 import socket
+import statistics
 import subprocess
 import time
 
 import pytest
 
-from flows import A_PORT, B_PORT, answer, answer_of, assert_clean, audio, dial, establish, hang_up, offer_of, reinvite, settle
+from flows import (A_PORT, B_PORT, answer_of, assert_all_came, assert_clean, audio, dial, establish, establish_many, hang_up,
+                   lines_of, offer_of, reinvite, settle)
 from harness import BUILD, eventually, hostport
-from lanes import lane, network, pinholes, sides, wait_path  # noqa: F401
+from lanes import hang_up_all, lane, network, pinholes, sides, wait_path  # noqa: F401
 from sipcall import media_of, sdp
 
 pytestmark = pytest.mark.usefixtures("network")
-
-
-def establish_many(alice, bob, n):
-    """n calls; for each (a, b, audio of a's answer, audio of b's offer)."""
-    made = []
-    for i in range(n):
-        a, b = dial(alice, bob, offer=offer_of(alice, 30000 + 2 * i))
-        ok = answer(a, b, answer_of(bob, 30000 + 2 * i))
-        made.append((a, b, media_of(ok.sdp)[0], media_of(b.offer)[0]))
-    settle(alice)
-    return made
-
-
-def lines_of(network, made):
-    """What both sides of many calls need for rtp_streams: numbers are even from the callers, odd from the callees."""
-    callers, callees = [], []
-    for i, (_, _, for_a, for_b) in enumerate(made):
-        callers.append((hostport(network.CALLER, 30000 + 2 * i), hostport(network.OUTER, for_a["port"]), 2 * i, 2 * i + 1))
-        callees.append((hostport(network.CALLEE, 30000 + 2 * i), hostport(network.INNER, for_b["port"]), 2 * i + 1, 2 * i))
-    return callers, callees
-
-
-def assert_all_came(receiver, sender, may_reorder=0):
-    """Every packet that one side sent came to the other, once and in order."""
-    sent = sender.report()["sent"]
-    eventually(lambda: receiver.report()["received"] >= sent, 5, f"{sent} packets")
-    time.sleep(0.2)
-    report = receiver.report()
-    assert (report["received"], report["lost"], report["duplicated"], report["foreign"], report["malformed"]) == (
-        sent, 0, 0, 0, 0)
-    assert report["reordered"] <= may_reorder
 
 
 def postern(gateway, *words):
@@ -97,7 +68,7 @@ def test_hand_over(lane, network, alice, bob, rtp_streams, n, pps, count):
     """Streams move while they flow: nothing is lost, doubled or overtaken."""
     gateway = lane()
     made = establish_many(alice, bob, n)
-    lines = lines_of(network, made)
+    lines = lines_of(alice, bob, made)
     one, two = (rtp_streams(side, lines[i], pps=pps, count=count, brief=True) for i, side in enumerate(("caller", "callee")))
     one.start()
     two.start()
@@ -107,13 +78,6 @@ def test_hand_over(lane, network, alice, bob, rtp_streams, n, pps, count):
     for receiver, sender in ((one, two), (two, one)):
         assert_all_came(receiver, sender)
     hang_up_all(gateway, made)
-
-
-def hang_up_all(gateway, made):
-    for a, b, *_ in made:
-        hang_up(a, b)
-    gateway.wait_no_calls()
-    eventually(lambda: not pinholes(gateway), what="the end of all pinholes")
 
 
 def test_addresses_change(lane, network, alice, bob, rtp):
@@ -204,25 +168,29 @@ def test_reports_stay_in_the_relay(lane, network, alice, bob, rtp):
 
 
 def test_statistics(lane, network, alice, bob, rtp):
-    """Loss and jitter as the gateway counts them are what the receiver counts. One packet of three is lost on the way to
-    the gateway, and packets come twice as fast as their timestamps say, which makes for much jitter."""
+    """Jitter and loss as the gateway counts them are what the receiver counts. Packets come twice as fast as their timestamps
+    say, which is a jitter of 10 ms; then one of three is lost on the way to the gateway."""
     gateway = lane()
     a, b, for_a, for_b = establish(alice, bob)
-    one = rtp("caller", network.CALLER, A_PORT, 1, expect=2, count=400, pps=100).to(for_a[0]).start()
-    two = rtp("callee", network.CALLEE, B_PORT, 2, expect=1, count=400, pps=100).to(for_b[0]).start()
+    one = rtp("caller", network.CALLER, A_PORT, 1, expect=2, count=600, pps=100).to(for_a[0]).start()
+    two = rtp("callee", network.CALLEE, B_PORT, 2, expect=1, count=600, pps=100).to(for_b[0]).start()
     wait_path(gateway, network.path)
+    two.wait_sent(150)
+    ratios = []
+    for _ in range(20 if network.path != "conntrack" else 0):  # which does not look into packets
+        ratios.append(sides(gateway)[0]["jitter_us"] / two.report()["timing_us"])
+        time.sleep(0.05)
     with network.losing("caller", for_a[0]["port"], 3):
-        one.wait_sent(400)
+        one.wait_sent(600)
         time.sleep(0.3)
     came, side = two.report(), sides(gateway)[0]
     assert came["received"] == side["packets"] and came["foreign"] == 0
-    assert came["lost"] > 80
+    assert came["lost"] > 50
     if network.path == "conntrack":
-        assert side["lost"] == side["jitter_us"] == 0
+        assert side["jitter_us"] == 0
     else:
+        assert statistics.median(ratios) == pytest.approx(1, rel=0.01)
         assert abs(side["lost"] - came["lost"]) <= max(1, came["lost"] // 100)
-        assert came["timing_us"] > 5000
-        assert side["jitter_us"] == pytest.approx(came["timing_us"], rel=0.01)
     hang_up(a, b)
 
 

@@ -28,7 +28,7 @@ def test_document(gateway):
     assert spec["openapi"].startswith("3.1.")
     operations = [op for item in spec["paths"].values() for op in item.values()]
     names = [op["operationId"] for op in operations]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 15
     checker = Checker(spec)
     for operation in operations:  # every reference leads somewhere
         for item in operation.get("parameters", []) + list(operation["responses"].values()):
@@ -40,7 +40,8 @@ def test_document(gateway):
 def test_idle_gateway(ask):
     for path in ("/livez", "/readyz", "/readyz?verbose", "/healthz", "/metrics", "/v1/openapi.json", "/v1/calls",
                  "/v1/calls?state=ended&limit=1", "/v1/cdrs", "/v1/cdrs?since=2026-01-01T00:00:00Z&status_max=699",
-                 "/v1/realms", "/v1/realms/outer", "/v1/realms?limit=1", "/v1/peers", "/v1/peers/pbx", "/v1/peers?limit=1"):
+                 "/v1/realms", "/v1/realms/outer", "/v1/realms?limit=1", "/v1/peers", "/v1/peers/pbx", "/v1/peers?limit=1",
+                 "/v1/pinholes", "/v1/pinholes?owner=nobody&path=tc&realm=outer&limit=1"):
         ask(path)
     page = ask("/v1/peers?limit=3")
     rest = ask(f"/v1/peers?limit=3&cursor={page['next_cursor']}")
@@ -61,6 +62,8 @@ def test_refusals(ask):
     ask("/v1/cdrs?cursor=%00", status=400)
     ask("/v1/cdrs?cursor=nonsense", status=400)
     ask("/v1/peers?cursor=nonsense", status=400)
+    ask("/v1/pinholes?cursor=nonsense", status=400)
+    ask("/v1/pinholes/nothing", status=404)
     ask("/v1/calls", body=b"{}", status=400)
     ask("/v1/calls", "PUT", body=b"x" * 70000, status=413)
     reply = ask("/v1/calls?a=1&limit=x", status=400, headers={"X-Request-Id": "from-a-test"})
@@ -111,6 +114,7 @@ def test_command_line(gateway, alice, bob):
     assert told.returncode == 0
     assert "caller   --INVITE-->  gateway" in told.stdout and "gateway  --INVITE-->  callee" in told.stdout
     assert "pbx" in postern(gateway, "show", "peers").stdout and "outer" in postern(gateway, "show", "realms").stdout
+    assert "Helper: " in postern(gateway, "show", "pinholes").stdout
     assert postern(gateway, "hangup", call["id"]).returncode == 0
     a.answer_bye()
     b.answer_bye()

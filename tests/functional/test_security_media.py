@@ -5,10 +5,9 @@ import time
 
 import pytest
 
-from flows import A_PORT, B_PORT, answer, answer_of, dial, establish, hang_up, offer_of, settle
-from harness import eventually, hostport
-from lanes import lane, network, pinholes, sides, wait_path  # noqa: F401
-from sipcall import media_of
+from flows import A_PORT, B_PORT, answer_of, assert_all_came, establish, establish_many, hang_up, lines_of, offer_of
+from harness import hostport
+from lanes import hang_up_all, lane, network, pinholes, wait_path  # noqa: F401
 
 PORTS = range(20000, 20200)
 REALMS = {name: {"media_ports": f"{PORTS[0]}-{PORTS[-1]}"} for name in ("outer", "inner")}
@@ -30,16 +29,8 @@ def test_spraying(lane, network, alice, bob, rtp_streams, spray):
     learns an address that it was not told."""
     gateway = lane({"realms": REALMS})
     sprayer = spray(10)
-    made, lines = [], ([], [])
-    for i in range(CALLS):
-        port = 30000 + 2 * i
-        a, b = dial(alice, bob, offer=offer_of(alice, port))
-        ok = answer(a, b, answer_of(bob, port))
-        made.append((a, b))
-        for_a, for_b = media_of(ok.sdp)[0]["port"], media_of(b.offer)[0]["port"]
-        lines[0].append((hostport(network.CALLER, port), hostport(network.OUTER, for_a), 2 * i, 2 * i + 1))
-        lines[1].append((hostport(network.CALLEE, port), hostport(network.INNER, for_b), 2 * i + 1, 2 * i))
-    settle(alice)
+    made = establish_many(alice, bob, CALLS)
+    lines = lines_of(alice, bob, made)
     time.sleep(0.5)  # the ports are open, and only the stranger sends
     one, two = (rtp_streams(side, lines[i], pps=50, count=100) for i, side in enumerate(("caller", "callee")))
     for endpoint in (one, two):
@@ -55,12 +46,10 @@ def test_spraying(lane, network, alice, bob, rtp_streams, spray):
     time.sleep(0.3)
     report = sprayer.report()
     assert report["sent"] > 1000 and report["received"] == report["rtcp_received"] == report["malformed"] == 0
-    for endpoint in (one, two):
-        report = endpoint.report()
-        assert (report["received"], report["lost"], report["foreign"], report["malformed"]) == (CALLS * 200, 0, 0, 0)
+    for receiver, sender in ((one, two), (two, one)):
+        assert_all_came(receiver, sender)
     assert_learned(gateway)
-    for a, b in made:
-        hang_up(a, b)
+    hang_up_all(gateway, made)
 
 
 def assert_learned(gateway):

@@ -10,6 +10,7 @@
 #include "core/loop.h"
 #include "db/store.h"
 #include "sbc/b2bua.h"
+#include "tests/mock/fake_pinhole.h"
 
 struct backend backend;
 
@@ -200,6 +201,52 @@ const char *latch_state_text(enum latch_state state)
 	return state == LATCH_LOCKED ? "locked" : state == LATCH_OPEN ? "open" : "closed";
 }
 
+/* pinhole/pinhole.h */
+
+static void ignore_event(void *arg, struct pinhole *pinhole, enum pinhole_event event)
+{
+	(void)arg;
+	(void)pinhole;
+	(void)event;
+}
+
+static struct pinhole *open_pinhole(const char *owner, unsigned realm_in, const char *const addresses[4])
+{
+	struct pinhole_spec spec = { .proto = IPPROTO_UDP, .realm_in = realm_in, .realm_out = !realm_in, .lifetime_s = 600 };
+	struct pinhole *pinhole = NULL;
+
+	snprintf(spec.owner, sizeof(spec.owner), "%s", owner);
+	spec.source = address(addresses[0]);
+	spec.listen = address(addresses[1]);
+	spec.from = address(addresses[2]);
+	spec.target = address(addresses[3]);
+	if (pinhole_open(backend.pinholes, &spec, 1, ignore_event, NULL, &pinhole) != 0)
+		abort();
+	return pinhole;
+}
+
+static void make_pinholes(void)
+{
+	static const char *const there[] = { "192.0.2.77:40000", "192.0.2.10:20000", "10.0.0.10:20000", "10.0.0.20:30000" };
+	static const char *const back[] = { "10.0.0.20:30000", "10.0.0.10:20000", "192.0.2.10:20000", "192.0.2.77:40000" };
+	static const char *const older[] = { "192.0.2.78:40000", "192.0.2.10:20002", "10.0.0.10:20002", "10.0.0.20:30002" };
+	struct slot_stats stats = { .packets = 4845, .bytes = 833340, .lost = 3, .dropped_rate = 4, .dropped_format = 1,
+				    .jitter_us = 1250, .is_active = 1, .has_rtp = 1 };
+	struct pinhole *pinhole;
+
+	backend.pinholes = fake_pinholes_new();
+	if (backend.pinholes == NULL)
+		abort();
+	pinhole = open_pinhole(BACKEND_CALL, 0, there);
+	fake_pinhole_fire(pinhole, PINHOLE_EV_ARMED);
+	fake_pinhole_fire(pinhole, PINHOLE_EV_BOUND);
+	fake_pinhole_set_stats(pinhole, &stats);
+	(void)open_pinhole(BACKEND_CALL, 1, back);
+	pinhole = open_pinhole(BACKEND_ENDED, 0, older);
+	fake_pinhole_set_path(pinhole, PINHOLE_CONNTRACK, "no BPF");
+	fake_pinhole_fire(pinhole, PINHOLE_EV_ARMED);
+}
+
 /* db/store.h */
 
 void store_stats(const struct store *store, struct store_stats *ret)
@@ -297,6 +344,8 @@ const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, 
 	snprintf(text, sizeof(text), yaml, listen, socket_line, token_line);
 	backend_fini();
 	backend = (struct backend){ 0 };
+	make_pinholes();
+	deps.pinholes = backend.pinholes;
 	if (config_parse(span_of(text), "backend.yaml", &errors, &config) != 0) {
 		conf_errors_print(&errors, stderr);
 		abort();
@@ -309,4 +358,6 @@ void backend_fini(void)
 {
 	config_unref(config);
 	config = NULL;
+	pinholes_free(backend.pinholes);
+	backend.pinholes = NULL;
 }

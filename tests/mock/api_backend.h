@@ -1,5 +1,6 @@
-/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools. Defines the
- * symbols of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links neither of them. */
+/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools, three pinholes.
+ * Defines the symbols of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links
+ * neither of them; pinholes are those of fake_pinhole.h. */
 #ifndef TESTS_MOCK_API_BACKEND_H
 #define TESTS_MOCK_API_BACKEND_H
 
@@ -16,6 +17,7 @@ struct backend {
 	bool is_draining;
 	bool is_store_failing;
 	unsigned n_hangups;  /* of BACKEND_CALL; after the first it is unknown */
+	struct pinholes *pinholes; /* two of BACKEND_CALL, one of BACKEND_ENDED */
 };
 extern struct backend backend;
 

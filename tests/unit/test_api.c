@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "core/err.h"
+#include "pinhole/pinhole.h"
 #include "tests/mock/api_backend.h"
+#include "tests/mock/fake_pinhole.h"
 #include "tests/unit/unit.h"
 
 static struct api *api;
@@ -164,6 +166,119 @@ static void lists_configuration(void)
 	stop();
 }
 
+static void lists_pinholes(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("GET", "/v1/pinholes"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("items")), 3);
+	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.owner"), BACKEND_ENDED); /* the newest call first */
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.path"), "conntrack");
+	CU_ASSERT_STRING_EQUAL(text_at("items.0.reason"), "no BPF");
+	CU_ASSERT_STRING_EQUAL(text_at("items.1.id"), "0000000000000001");
+	CU_ASSERT_STRING_EQUAL(text_at("items.1.state"), "bound");
+	CU_ASSERT_STRING_EQUAL(text_at("items.1.realm_in"), "access");
+	CU_ASSERT_STRING_EQUAL(text_at("items.1.source"), "192.0.2.77:40000");
+	CU_ASSERT_STRING_EQUAL(text_at("items.1.target"), "10.0.0.20:30000");
+	CU_ASSERT_EQUAL(json_integer_value(at("items.1.packets")), 4845);
+	CU_ASSERT_EQUAL(json_integer_value(at("items.1.dropped.rate")), 4);
+	CU_ASSERT_TRUE(json_is_true(at("items.1.in_kernel")));
+	CU_ASSERT_STRING_EQUAL(text_at("items.2.state"), "reserved");
+	CU_ASSERT_TRUE(json_is_false(at("items.2.in_kernel")));
+	CU_ASSERT_TRUE(json_is_null(at("items.2.idle_ms")));
+	CU_ASSERT_EQUAL(json_integer_value(at("summary.open.xdp")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(at("summary.open.conntrack")), 1);
+	CU_ASSERT_TRUE(json_is_true(at("summary.has_helper")));
+	stop();
+}
+
+static void filters_pinholes(void)
+{
+	static const struct {
+		const char *target;
+		size_t n;
+	} cases[] = {
+		{ "/v1/pinholes?owner=" BACKEND_CALL, 2 },
+		{ "/v1/pinholes?owner=nobody", 0 },
+		{ "/v1/pinholes?path=xdp", 1 },
+		{ "/v1/pinholes?path=none&owner=" BACKEND_CALL, 1 },
+		{ "/v1/pinholes?realm=core", 3 },
+		{ "/v1/pinholes?realm=nowhere", 0 },
+	};
+	static const char *const wrong[] = { "x", "0123456789abcdef", "a.0123456789abcdeF", "a.0123456789abcde",
+					     "a0123456789012345678901234567890123456789.0123456789abcdef" };
+
+	start();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CU_ASSERT_EQUAL(ask("GET", cases[i].target), 200);
+		CU_ASSERT_EQUAL(json_array_size(at("items")), cases[i].n);
+	}
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		char target[128];
+
+		snprintf(target, sizeof(target), "/v1/pinholes?cursor=%s", wrong[i]);
+		CU_ASSERT_EQUAL(ask("GET", target), 400);
+		CU_ASSERT_STRING_EQUAL(text_at("errors.0.parameter"), "cursor");
+	}
+	stop();
+}
+
+static void ignore_event(void *arg, struct pinhole *pinhole, enum pinhole_event event)
+{
+	(void)arg;
+	(void)pinhole;
+	(void)event;
+}
+
+/* Many pinholes of many owners, in no order: every one is on exactly one page, and the order holds across pages. */
+static void pages_pinholes(void)
+{
+	enum { MANY = 500, PAGE = 7 };
+	char target[128], last[64] = "~";
+	struct pinhole_spec spec = { .proto = IPPROTO_UDP };
+	struct pinhole *made;
+	size_t n = 0;
+
+	start();
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(spec.owner, sizeof(spec.owner), "%02u", i * 37 % 100);
+		CU_ASSERT_EQUAL_FATAL(pinhole_open(backend.pinholes, &spec, 1, ignore_event, NULL, &made), 0);
+	}
+	snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u", PAGE);
+	for (;;) {
+		CU_ASSERT_EQUAL_FATAL(ask("GET", target), 200);
+		for (size_t i = 0; i < json_array_size(at("items")); i++, n++) {
+			const json_t *item = json_array_get(at("items"), i);
+			const char *owner = json_string_value(json_object_get(item, "owner"));
+
+			CU_ASSERT_TRUE(strcmp(owner, last) <= 0);
+			snprintf(last, sizeof(last), "%s", owner);
+		}
+		if (json_is_null(at("next_cursor")))
+			break;
+		CU_ASSERT_EQUAL(json_array_size(at("items")), PAGE);
+		snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u&cursor=%s", PAGE, text_at("next_cursor"));
+	}
+	CU_ASSERT_EQUAL(n, MANY + 1);
+	stop();
+}
+
+/* Started without an engine, as without privileges. */
+static void lists_no_pinholes(void)
+{
+	struct api_deps deps = *backend_deps(socket_path, 0, NULL);
+	char error[256] = "";
+
+	deps.pinholes = NULL;
+	CU_ASSERT_EQUAL_FATAL(api_start(&deps, error, sizeof(error), &api), 0);
+	CU_ASSERT_EQUAL(ask("GET", "/v1/pinholes"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("items")), 0);
+	CU_ASSERT_TRUE(json_is_false(at("summary.has_helper")));
+	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 200);
+	CU_ASSERT_EQUAL(json_array_size(at("media_paths")), 0);
+	stop();
+}
+
 static void probes(void)
 {
 	start();
@@ -172,7 +287,15 @@ static void probes(void)
 	CU_ASSERT_STRING_EQUAL(text_at("status"), "ready");
 	CU_ASSERT_PTR_NULL(at("checks"));
 	CU_ASSERT_EQUAL(ask("GET", "/healthz?verbose"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("checks")), 4);
+	CU_ASSERT_EQUAL(json_array_size(at("checks")), 5);
+	CU_ASSERT_STRING_EQUAL(text_at("media_paths.0.realm"), "access");
+	CU_ASSERT_STRING_EQUAL(text_at("media_paths.0.path"), "xdp");
+	CU_ASSERT_TRUE(json_is_true(at("media_paths.0.is_usable")));
+	fake_pinholes_set_usable(backend.pinholes, false);
+	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 200); /* the relay carries it */
+	CU_ASSERT_TRUE(json_is_false(at("media_paths.0.is_usable")));
+	CU_ASSERT_STRING_EQUAL(text_at("checks.3.name"), "kernel_media");
+	CU_ASSERT_STRING_EQUAL(text_at("checks.3.status"), "ok");
 	CU_ASSERT_STRING_EQUAL(text_at("node"), "edge-1");
 	backend.is_draining = true;
 	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 503);
@@ -191,7 +314,8 @@ static void probes(void)
 
 static void survives_a_stalled_loop(void)
 {
-	static const char *const targets[] = { "/v1/calls", "/v1/calls/x", "/v1/realms", "/v1/realms/x", "/v1/peers" };
+	static const char *const targets[] = { "/v1/calls", "/v1/calls/x", "/v1/realms", "/v1/realms/x", "/v1/peers",
+					       "/v1/pinholes" };
 
 	start();
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
@@ -207,7 +331,8 @@ static void survives_a_stalled_loop(void)
 
 static void survives_small_memory(void)
 {
-	static const char *const targets[] = { "/v1/calls", ("/v1/calls/" BACKEND_CALL), "/v1/realms", "/v1/peers" };
+	static const char *const targets[] = { "/v1/calls", ("/v1/calls/" BACKEND_CALL), "/v1/realms", "/v1/peers",
+					       "/v1/pinholes", "/readyz" };
 
 	start();
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
@@ -220,7 +345,8 @@ static void survives_small_memory(void)
 			arena_reset(arena);
 			arena_fail_at(arena, n);
 			router_handle(&api->router, &request, &reply);
-			CU_ASSERT_TRUE(reply.status == 500 || reply.status == 200 || reply.status == 404);
+			CU_ASSERT_TRUE(reply.status == 500 || reply.status == 503 || reply.status == 200 ||
+				       reply.status == 404);
 		}
 	}
 	arena_free(arena);
@@ -318,6 +444,10 @@ static const struct unit_test tests[] = {
 	{ "a call is ended once", ends_a_call },
 	{ "call records", lists_records },
 	{ "realms and peers", lists_configuration },
+	{ "pinholes are listed", lists_pinholes },
+	{ "pinholes are filtered", filters_pinholes },
+	{ "many pinholes have pages", pages_pinholes },
+	{ "without an engine there are no pinholes", lists_no_pinholes },
 	{ "probes", probes },
 	{ "a stalled control loop is an answer", survives_a_stalled_loop },
 	{ "out of memory is an answer", survives_small_memory },

@@ -98,10 +98,29 @@ static void lists(void)
 	stop();
 }
 
+static void lists_pinholes(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("show pinholes"), CLI_OK);
+	CU_ASSERT_TRUE(says(BACKEND_CALL "  xdp        bound     192.0.2.77:40000  192.0.2.10:20000  10.0.0.10:20000   "
+				"10.0.0.20:30000   4845     3     1.2ms   5        -     yes     test    0000000000000001\n"));
+	CU_ASSERT_TRUE(says(BACKEND_ENDED "  conntrack  armed"));
+	CU_ASSERT_TRUE(says("  0        -     -       0        -     yes     no BPF  "));
+	CU_ASSERT_TRUE(says("\nOpen: xdp 1, tc 0, conntrack 1, nft 0. Audits found missing: 0, orphans: 0. "
+			    "Helper: runs, starts 1.\n"));
+	CU_ASSERT_EQUAL(ask("show pinholes " BACKEND_ENDED " -o tsv"), CLI_OK);
+	CU_ASSERT_PTR_NULL(strstr(out_text, BACKEND_CALL));
+	CU_ASSERT_PTR_NULL(strstr(out_text, "Open:"));
+	CU_ASSERT_EQUAL(ask("show pinholes --path xdp --realm core -n 1"), CLI_OK);
+	CU_ASSERT_PTR_NULL(strstr(out_text, "conntrack  "));
+	stop();
+}
+
 static void speaks_json(void)
 {
 	static const char *const verbs[] = {
 		"show calls -o json", "show realms -o json", "show peers -o json", "show cdrs -o json", "doctor -o json",
+		"show pinholes -o json",
 		"show call " BACKEND_CALL " -o json", "show cdr " BACKEND_CDR " -o json",
 	};
 
@@ -200,6 +219,9 @@ static void reads_arguments(void)
 		{ "show call", CLI_USAGE },
 		{ "show call a b", CLI_USAGE },
 		{ "hangup", CLI_USAGE },
+		{ "show pinholes a b", CLI_USAGE },
+		{ "show pinholes --peer x", CLI_USAGE },
+		{ "show calls --path xdp", CLI_USAGE },
 		{ "show calls --bogus", CLI_USAGE },
 		{ "show calls -o", CLI_USAGE },
 		{ "show calls -o xml", CLI_USAGE },
@@ -268,6 +290,7 @@ static void examines(void)
 	CU_ASSERT_TRUE(says("ok    gateway"));
 	CU_ASSERT_TRUE(says("ok    database"));
 	CU_ASSERT_TRUE(says("realm access uses 20000-29999"));
+	CU_ASSERT_TRUE(says("ok    media path       realm access, xdp on test0: test\n"));
 	backend.is_draining = true;
 	CU_ASSERT_EQUAL(ask("doctor -o tsv"), CLI_FAILED);
 	CU_ASSERT_TRUE(says("fail\tadmission\tdraining"));
@@ -315,6 +338,25 @@ static void judges(void)
 	CU_ASSERT_STRING_EQUAL(status_of(checks, 2), "warn");
 	fclose(f);
 	json_decref(realms);
+	json_decref(checks);
+}
+
+/* A mechanism that cannot be used is worth a warning only when its realm has no other. */
+static void judges_media_paths(void)
+{
+	static const char text[] =
+		"[{\"realm\": \"a\", \"path\": \"xdp\", \"is_usable\": false, \"is_wanted\": true, \"reason\": \"no driver\"},"
+		" {\"realm\": \"a\", \"path\": \"tc\", \"is_usable\": true, \"is_wanted\": true, \"reason\": \"proved\"},"
+		" {\"realm\": \"b\", \"path\": \"xdp\", \"is_usable\": false, \"is_wanted\": true, \"reason\": \"no driver\"},"
+		" {\"realm\": \"b\", \"path\": \"tc\", \"is_usable\": true, \"is_wanted\": false, \"reason\": \"proved\"}]";
+	json_t *checks = json_array(), *paths = json_loads(text, 0, NULL);
+
+	doctor_check_media(checks, paths);
+	CU_ASSERT_EQUAL(json_array_size(checks), 3);
+	CU_ASSERT_STRING_EQUAL(status_of(checks, 0), "note");
+	CU_ASSERT_STRING_EQUAL(status_of(checks, 1), "ok");
+	CU_ASSERT_STRING_EQUAL(status_of(checks, 2), "warn");
+	json_decref(paths);
 	json_decref(checks);
 }
 
@@ -384,13 +426,14 @@ static void completes(void)
 {
 	CU_ASSERT_EQUAL(run("completion bash"), CLI_OK);
 	CU_ASSERT_TRUE(says("1) words=\"show hangup doctor token completion --help --version\""));
-	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr realms peers\""));
+	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr realms peers pinholes\""));
 	CU_ASSERT_TRUE(says("--output) COMPREPLY=($(compgen -W 'table json tsv'"));
 	CU_ASSERT_TRUE(says("complete -F _postern postern"));
 }
 
 static const struct unit_test tests[] = {
 	{ "lists as tables and tab-separated values", lists },
+	{ "pinholes", lists_pinholes },
 	{ "JSON for every verb that shows", speaks_json },
 	{ "pages are followed", follows_pages },
 	{ "one call for people", tells_a_call },
@@ -401,6 +444,7 @@ static const struct unit_test tests[] = {
 	{ "tokens are made and appended", makes_tokens },
 	{ "the doctor examines", examines },
 	{ "the doctor judges", judges },
+	{ "the doctor judges media paths", judges_media_paths },
 	{ "replies are taken apart strictly", takes_replies_apart },
 	{ "nothing unclean is printed", cleans },
 	{ "completion comes from the tables", completes },
