@@ -18,8 +18,9 @@ BANNED = {
 }
 CLOCKS = {name: "loop_now_ms() or loop_wall_ms()" for name in ("time", "gettimeofday", "clock_gettime")}
 # All but the first two run where there is no loop of core/loop.h: on the store's thread, the relays', and in the helper,
-# whose back end shares a clock with the programs in the kernel.
-CLOCK_FILES = ("core/loop.c", "core/log.c", "db/writer.c", "media-relay/forward.c", "media-relay/relay.c", "pinhole/bpf.c")
+# whose BPF back end shares a clock with the programs in the kernel.
+CLOCK_FILES = ("core/loop.c", "core/log.c", "db/writer.c", "media-relay/forward.c", "media-relay/relay.c", "pinhole/bpf.c",
+               "pinhole/helper_worker.c")
 
 
 def calls(tree, path, table):

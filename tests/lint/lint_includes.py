@@ -20,6 +20,7 @@ LIBRARIES = {
     "libnetfilter_conntrack/*": ["pinhole/conntrack*.c"],
     "libnftnl/*": ["pinhole/nft*.c"],
     "libmnl/*": ["pinhole/*"],
+    "seccomp.h": ["pinhole/sandbox.c"],
     "CUnit/*": [],
 }
 

@@ -1,0 +1,16 @@
+/* The back ends of this program, in the order in which they are opened. Tests link a list of their own. */
+#ifndef PINHOLE_HELPER_BACKENDS_H
+#define PINHOLE_HELPER_BACKENDS_H
+
+#include "pinhole/backend.h"
+
+enum { HELPER_BACKENDS_MAX = 4 };
+
+struct helper_backend {
+	const struct backend_ops *ops;
+	uint32_t paths; /* bit n: provides the path n of enum pinhole_path */
+};
+extern const struct helper_backend helper_backends[];
+extern const unsigned helper_backends_n;
+
+#endif
