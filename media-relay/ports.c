@@ -35,7 +35,7 @@ struct ports {
 
 static int open_socket(const struct ports_conf *conf, uint16_t port, int *ret)
 {
-	const int on = 1, dscp = conf->dscp << 2, receive = PORTS_RECEIVE_BUFFER;
+	const int on = 1, dscp = conf->dscp << 2, receive = port % 2 == 0 ? PORTS_RTP_BUFFER : PORTS_RTCP_BUFFER;
 	struct addr local = conf->address;
 	struct sockaddr_storage sa;
 	socklen_t len;

@@ -31,7 +31,9 @@ struct ports_pair {
 	bool is_recycled;  /* the sockets may hold packets from before */
 };
 
-enum { PORTS_RECEIVE_BUFFER = 32 * 1024 }; /* SO_RCVBUF; the kernel doubles it: some 80 audio packets */
+/* SO_RCVBUF; the kernel doubles it. RTP: some 80 audio packets. RTCP: some 8 reports, and little enough that sockets at rest
+ * may keep it. */
+enum { PORTS_RTP_BUFFER = 32 * 1024, PORTS_RTCP_BUFFER = 4 * 1024 };
 
 /* 0, ERR_CONFIG when the range holds no pair, a negative errno when the address cannot be bound, or -ENOMEM. */
 int ports_new(const struct ports_conf *conf, struct ports **ret);

@@ -191,11 +191,13 @@ void relay_publish(struct relay_stream *stream, uint32_t event)
 /* Gives a recycled socket its buffer back and throws away what it swallowed while nobody owned it. */
 static void refresh_socket(struct relay_socket *s)
 {
-	const int size = PORTS_RECEIVE_BUFFER;
+	const int size = PORTS_RTP_BUFFER;
 	char byte;
 
 	for (int i = 0; i < DRAIN_MAX && recv(s->fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0; i++)
 		;
+	if (s->port != RELAY_RTP)
+		return;
 	setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	s->drops_before = relay_queue_drops(s->fd);
 }
@@ -225,7 +227,8 @@ static void drop_stream(struct relay_thread *thread, struct relay_stream *stream
 		if (stream->setup.keep_sockets[i / RELAY_PORTS]) {
 			if (stream->is_added)
 				epoll_ctl(thread->epoll, EPOLL_CTL_DEL, s->fd, NULL);
-			setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+			if (s->port == RELAY_RTP)
+				setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 		} else {
 			close(s->fd); /* leaves epoll with it */
 			s->fd = -1;
