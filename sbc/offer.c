@@ -3,7 +3,8 @@
  * whole lines and replaces only those that name an address, a port or a host.
  *
  * Does not pick ports, compare versions or decide which streams a call accepts: see call.c. Pure.
- * RFC 8866 (SDP), 3264 (offer/answer), 3605 (a=rtcp), 5761 (rtcp-mux), 8839 (ICE), 4570 (source-filter), 6947 (altc). */
+ * RFC 8866 (SDP), 3264 (offer/answer), 3605 (a=rtcp), 3890 (b=TIAS), 5761 (rtcp-mux), 8839 (ICE), 4570 (source-filter),
+ * 6947 (altc). */
 #include "sbc/offer.h"
 
 #include "core/buf.h"
@@ -24,6 +25,7 @@ struct reader {
 	struct offer_error *error;
 	struct addr session_connection;
 	enum offer_direction session_direction;
+	uint32_t session_bandwidth_bps;
 	unsigned attributes; /* a= of the section that is being read */
 	bool has_version;
 	bool has_ended;      /* an empty line was read */
@@ -288,6 +290,22 @@ static int read_connection_line(struct reader *r, const struct line *line, struc
 	return 0;
 }
 
+/* What the far end wants to receive at most. Only a hint: what cannot be read, and other kinds of limit, say nothing. */
+static void read_bandwidth(struct reader *r, struct span value, struct offer_media *media)
+{
+	uint32_t *bandwidth = media != NULL ? &media->bandwidth_bps : &r->session_bandwidth_bps;
+	struct span number = value;
+	struct span kind = span_trim(span_cut(&number, ':'));
+	uint64_t unit = span_ieq(kind, SPAN_LIT("AS")) ? 1000 : span_ieq(kind, SPAN_LIT("TIAS")) ? 1 : 0;
+	uint32_t n;
+
+	if (unit == 0 || span_to_u32(span_trim(number), UINT32_MAX, &n) < 0)
+		return;
+	unit *= n;
+	if (unit > *bandwidth)
+		*bandwidth = unit < UINT32_MAX ? (uint32_t)unit : UINT32_MAX;
+}
+
 static int read_line(struct reader *r, const struct line *line)
 {
 	struct offer *offer = r->offer;
@@ -308,6 +326,9 @@ static int read_line(struct reader *r, const struct line *line)
 		return read_media(r, line);
 	case 'a':
 		return read_attribute(r, line, media);
+	case 'b':
+		read_bandwidth(r, line->value, media);
+		return 0;
 	default:
 		return 0;
 	}
@@ -321,6 +342,8 @@ static int finish_media(struct reader *r, struct offer_media *media)
 		media->rtcp = (struct addr){ 0 };
 		return 0;
 	}
+	if (media->bandwidth_bps == 0)
+		media->bandwidth_bps = r->session_bandwidth_bps;
 	if (!addr_is_set(&media->rtp))
 		return refuse(r, ERR_PARSE, "no c= for an m= line");
 	media->is_held = addr_kind(&media->rtp) == ADDR_UNSPECIFIED;

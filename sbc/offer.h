@@ -23,6 +23,7 @@ struct offer_media {
 	bool has_rtcp_attr;
 	bool is_rtp;               /* proto contains RTP/ */
 	bool has_rtcp_mux;
+	uint32_t bandwidth_bps;    /* b=AS or b=TIAS, the larger; media, else session; 0: not said */
 	uint64_t payloads[2];      /* of numeric formats when is_rtp */
 	enum offer_direction direction; /* effective: media, else session, else sendrecv */
 	bool is_held;              /* c= is 0.0.0.0 or :: */

@@ -251,6 +251,37 @@ static void test_limits(void)
 	check_limit("v=0\r\ns=", "x", "\r\n", OFFER_BYTES_MAX - 9);
 }
 
+static void test_bandwidth(void)
+{
+	static const struct {
+		const char *session, *media;
+		uint32_t bps;
+	} rows[] = {
+		{ "", "", 0 },
+		{ "", "b=AS:64\r\n", 64000 },
+		{ "", "b=TIAS:50850\r\nb=AS:90\r\n", 90000 },
+		{ "", "b=AS:80\r\nb=TIAS:90000\r\n", 90000 },
+		{ "b=AS:512\r\n", "", 512000 },
+		{ "b=AS:512\r\n", "b=AS:64\r\n", 64000 },
+		{ "b=CT:1000\r\n", "b=RS:800\r\nb=RR:2400\r\n", 0 },
+		{ "", "b=AS:0\r\n", 0 },
+		{ "", "b=as: 64 \r\n", 64000 },
+		{ "", "b=AS:-1\r\nb=AS:\r\nb=AS\r\nb=TIAS:1e9\r\nb=AS:99999999999\r\n", 0 },
+		{ "", "b=AS:4294967295\r\n", UINT32_MAX },
+		{ "", "b=X-YZ:128\r\n", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[512];
+		struct offer offer;
+
+		snprintf(text, sizeof(text), "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\n%st=0 0\r\n"
+			 "m=audio 4000 RTP/AVP 0\r\n%s", rows[i].session, rows[i].media);
+		offer = parsed(text);
+		CU_ASSERT_EQUAL(offer.media[0].bandwidth_bps, rows[i].bps);
+	}
+}
+
 static void test_hold(void)
 {
 	struct offer offer = parsed(HEAD "c=IN IP4 0.0.0.0\r\n" AUDIO "m=audio 4002 RTP/AVP 0\r\n" C4
@@ -437,6 +468,7 @@ static const struct unit_test tests[] = {
 	{ "tolerates sloppy descriptions", test_tolerates },
 	{ "refuses, with error and line", test_refuses },
 	{ "limits", test_limits },
+	{ "bandwidth", test_bandwidth },
 	{ "hold by the unspecified address", test_hold },
 	{ "rewrites addresses and ports, nothing else", test_rewrites_addresses_only },
 	{ "lines with addresses are dropped", test_drops_lines_with_addresses },
