@@ -86,6 +86,7 @@ static void aim(struct relay_stream *stream, unsigned index)
 		rtcp = &side->latches[RELAY_RTCP].locked;
 	set_target(&side->targets[RELAY_RTP], rtp);
 	set_target(&side->targets[RELAY_RTCP], rtcp);
+	relay_addr_set(&side->counts.target, rtp);
 }
 
 static void show_latch(struct relay_side *side)
@@ -97,7 +98,16 @@ static void show_latch(struct relay_side *side)
 		locked = latch->locked;
 	relay_addr_set(&side->counts.latched, &locked);
 	set(&side->counts.window_end_ms, latch->rule.reach == LATCH_STRICT ? UINT64_MAX : latch->window_end_ms);
-	atomic_store_explicit(&side->counts.latch, latch->state, memory_order_relaxed);
+	if (latch->state != LATCH_LOCKED)
+		atomic_store_explicit(&side->counts.since_lock, 0, memory_order_relaxed);
+	atomic_store_explicit(&side->counts.latch, latch->state, memory_order_release);
+}
+
+/* The control side compares it with what it asked for, and then knows that all of the above is as of that setup. */
+static void show_setup(struct relay_stream *stream)
+{
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store_explicit(&stream->sides[i].counts.window, stream->setup.sides[i].window, memory_order_release);
 }
 
 static void open_windows(struct relay_side *side, const struct relay_side_setup *setup, uint64_t now_ms)
@@ -118,12 +128,33 @@ static void open_windows(struct relay_side *side, const struct relay_side_setup 
 	side->wants_window = false;
 }
 
+/* Packets that went through the kernel are not lost. */
+static void take_back(struct relay_stream *stream, const struct relay_setup *setup)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (setup->sides[i].is_elsewhere != stream->setup.sides[i].is_elsewhere)
+			rtp_track_break(&stream->sides[i].track);
+}
+
+static void set_rate(struct relay_side *side, const struct relay_rate *rate, const struct relay_rate *before, uint64_t now_ms)
+{
+	if (rate->packets_per_s == before->packets_per_s && rate->bytes_per_s == before->bytes_per_s)
+		return;
+	limit_init(&side->limit, rate->packets_per_s, rate->packets_per_s, now_ms);
+	side->bytes_left = rate->bytes_per_s;
+	side->bytes_at_ms = now_ms;
+}
+
 void relay_apply(struct relay_stream *stream, const struct relay_setup *setup, uint64_t now_ms)
 {
+	bool is_signalled = setup->signalled != stream->setup.signalled;
+
+	take_back(stream, setup);
 	for (unsigned i = 0; i < 2; i++) {
 		struct relay_side *side = &stream->sides[i];
 		struct latch *latch = &side->latches[RELAY_RTP];
 
+		set_rate(side, &setup->sides[i].rate, &stream->setup.sides[i].rate, now_ms);
 		if (setup->sides[i].window == stream->setup.sides[i].window)
 			continue;
 		side->wants_window = true;
@@ -137,7 +168,7 @@ void relay_apply(struct relay_stream *stream, const struct relay_setup *setup, u
 	for (unsigned i = 0; i < 2; i++) {
 		struct relay_side *side = &stream->sides[i];
 
-		if (stream->is_ready) {
+		if (stream->is_ready && is_signalled) {
 			open_windows(side, &stream->setup.sides[i], now_ms);
 		} else if (!addr_is_set(&setup->sides[i].remote.rtp)) {
 			latch_close(&side->latches[RELAY_RTP]);
@@ -146,6 +177,7 @@ void relay_apply(struct relay_stream *stream, const struct relay_setup *setup, u
 		aim(stream, i);
 		show_latch(side);
 	}
+	show_setup(stream);
 }
 
 /* RTP port. Also says which of the two it is when both share the port. */
@@ -195,12 +227,12 @@ static void on_locked(struct relay_socket *s)
 {
 	struct relay_side *side = &s->stream->sides[s->side];
 
+	aim(s->stream, s->side);
 	if (s->port == RELAY_RTP) {
 		side->latches[RELAY_RTCP].also = side->latches[RELAY_RTP].locked;
 		show_latch(side);
 		relay_publish(s->stream, s->side == MEDIA_A ? RELAY_LATCHED_A : RELAY_LATCHED_B);
 	}
-	aim(s->stream, s->side);
 }
 
 static bool source_is_right(struct relay_socket *s, enum kind kind, const struct addr *source, uint64_t now_ms)
@@ -220,18 +252,54 @@ static bool source_is_right(struct relay_socket *s, enum kind kind, const struct
 	return true;
 }
 
-static void count_rtp(struct relay_side *side, const struct rtp_header *header, size_t len, uint64_t now_us)
+static void note_steady(struct relay_socket *s)
 {
+	struct relay_counts *counts = &s->stream->sides[s->side].counts;
+	uint32_t n = atomic_load_explicit(&counts->since_lock, memory_order_relaxed);
+
+	if (n >= RELAY_STEADY)
+		return;
+	atomic_store_explicit(&counts->since_lock, n + 1, memory_order_release);
+	if (n + 1 == RELAY_STEADY && s->stream->setup.wants_steady)
+		relay_publish(s->stream, s->side == MEDIA_A ? RELAY_STEADY_A : RELAY_STEADY_B);
+}
+
+static void count_rtp(struct relay_socket *s, const struct rtp_header *header, size_t len, uint64_t now_us)
+{
+	struct relay_side *side = &s->stream->sides[s->side];
 	struct relay_counts *counts = &side->counts;
 
 	count(&counts->packets, 1);
 	count(&counts->bytes, len);
+	if (header != NULL) {
+		if (s->stream->setup.sides[s->side].is_elsewhere)
+			rtp_track_break(&side->track);
+		rtp_track_add(&side->track, header, now_us);
+		atomic_store_explicit(&counts->clock_hz, side->track.clock_hz, memory_order_relaxed);
+	}
+	note_steady(s);
 	if (header == NULL)
 		return;
-	rtp_track_add(&side->track, header, now_us);
 	set(&counts->lost, rtp_track_lost(&side->track));
 	set(&counts->reordered, side->track.reordered);
 	set(&counts->jitter_us, rtp_track_jitter_us(&side->track));
+}
+
+/* Packets and bytes per second, as a pinhole in the kernel has them. */
+static bool is_within_rate(struct relay_side *side, uint32_t bytes_per_s, size_t len, uint64_t now_ms)
+{
+	uint64_t size = len + (side->scope.local.family == AF_INET6 ? 48 : 28);
+
+	if (now_ms > side->bytes_at_ms) {
+		side->bytes_left += (now_ms - side->bytes_at_ms) * bytes_per_s / 1000;
+		side->bytes_at_ms = now_ms;
+		if (side->bytes_left > bytes_per_s)
+			side->bytes_left = bytes_per_s;
+	}
+	if (size > side->bytes_left || !limit_take(&side->limit, now_ms))
+		return false;
+	side->bytes_left -= size;
+	return true;
 }
 
 static enum kind admit(struct relay_socket *s, const struct mmsghdr *message, uint64_t now_us)
@@ -264,12 +332,12 @@ static enum kind admit(struct relay_socket *s, const struct mmsghdr *message, ui
 		count(&side->counts.dropped_source, 1);
 		return KIND_DROP;
 	}
-	if (!limit_take(&side->limit, now_us / 1000)) {
+	if (!is_within_rate(side, s->stream->setup.sides[s->side].rate.bytes_per_s, data.len, now_us / 1000)) {
 		count(&side->counts.dropped_overload, 1);
 		return KIND_DROP;
 	}
 	if (kind == KIND_RTP)
-		count_rtp(side, remote->is_rtp ? &header : NULL, data.len, now_us);
+		count_rtp(s, remote->is_rtp ? &header : NULL, data.len, now_us);
 	else
 		count(&side->counts.rtcp_packets, 1);
 	return kind;

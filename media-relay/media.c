@@ -1,8 +1,8 @@
 /* Media sessions, control side: sessions and their streams, what signalling says about far ends,
- * the time-out sweep, statistics. Packets are the relay threads' (relay.c, forward.c).
+ * the time-out sweep, statistics. Packets are the relay threads' (relay.c, forward.c) and the kernel's (offload.c).
  *
  * Closing is immediate for the caller; a stream's memory and ports live on until its relay thread has let go of them
- * (RELAY_CLOSED). Control thread, but for media_stats(). */
+ * (RELAY_CLOSED). Control thread. */
 #include "media-relay/media.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "core/loop.h"
 #include "core/metrics.h"
 #include "media-relay/media_restore.h"
+#include "media-relay/offload.h"
 #include "media-relay/pools.h"
 #include "media-relay/relay.h"
 
@@ -21,6 +22,7 @@ enum { SWEEP_MS = 1000 };
 struct media_engine {
 	struct loop *loop;
 	struct relay *relay;
+	struct pinholes *pinholes; /* or NULL */
 	struct pools pools;
 	struct list sessions;
 	struct list *sweep_next; /* moved on when that session closes inside a callback */
@@ -47,25 +49,29 @@ struct stream {
 	struct ports *pools[2];
 	struct ports_pair pairs[2];
 	struct relay_setup setup;       /* newest, as posted */
-	struct relay_addr signalled[2]; /* for media_stats() */
-	_Atomic uint32_t targets[2];    /* enum target of the signalled RTP address */
-	uint64_t collected[TOTALS];     /* what the metrics already contain */
+	struct offload offload;
+	struct addr signalled[2];
+	enum target targets[2];         /* of the signalled RTP address */
+	uint64_t collected[TOTALS], collected_kernel[2]; /* what the metrics already contain */
+	enum pinhole_path kernel_path[2]; /* of the last packets in the kernel */
 };
 
 struct media {
 	struct group_member member;
 	struct list node;
 	struct media_engine *engine;
+	const char *owner;           /* id of the group */
 	struct side_policy sides[2];
 	uint32_t timeout_ms;
-	bool is_held, has_timed_out;
+	bool is_held, is_answered, has_timed_out;
 	uint64_t quiet_since_ms, packets_seen;
 	media_event_fn *fn;
 	void *arg;
 	struct stream *streams[MEDIA_STREAMS_MAX];
 };
 
-enum { M_SESSIONS, M_STREAMS, M_TIMEOUTS, M_REFUSED, M_EXHAUSTED, M_PACKETS, M_BYTES, M_SENT, M_RTCP, M_DROPPED };
+enum { M_SESSIONS, M_STREAMS, M_TIMEOUTS, M_REFUSED, M_EXHAUSTED, M_PACKETS, M_BYTES, M_SENT, M_RTCP, M_DROPPED,
+       M_KERNEL = M_DROPPED + 6 /* and in the order of enum pinhole_path, from PINHOLE_XDP */ };
 
 static struct metric metrics[] = {
 	[M_SESSIONS] = { "postern_media_sessions", NULL, "Media sessions that are open.", METRIC_GAUGE, 0, 0 },
@@ -89,11 +95,47 @@ static struct metric metrics[] = {
 	{ "postern_media_dropped_total", "reason=\"early\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
 	{ "postern_media_dropped_total", "reason=\"overload\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
 	{ "postern_media_dropped_total", "reason=\"queue\"", "Packets dropped, by reason.", METRIC_COUNTER, 0, 0 },
+	[M_KERNEL] = { "postern_media_packets_total", "path=\"xdp\"", "RTP packets and plain datagrams accepted, by path.",
+		       METRIC_COUNTER, 0, 0 },
+	{ "postern_media_packets_total", "path=\"tc\"", "RTP packets and plain datagrams accepted, by path.",
+	  METRIC_COUNTER, 0, 0 },
+	{ "postern_media_packets_total", "path=\"conntrack\"", "RTP packets and plain datagrams accepted, by path.",
+	  METRIC_COUNTER, 0, 0 },
+	{ "postern_media_packets_total", "path=\"nft\"", "RTP packets and plain datagrams accepted, by path.",
+	  METRIC_COUNTER, 0, 0 },
 };
 
 static uint64_t get(const _Atomic uint64_t *counter)
 {
 	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* Adds what the kernel forwarded to `now`, but for the packets, which are counted by path. Returns those. */
+static uint64_t collect_kernel(struct stream *stream, uint64_t now[TOTALS])
+{
+	uint64_t packets = 0;
+
+	for (enum media_side side = MEDIA_A; side <= MEDIA_B; side++) {
+		struct slot_stats slot;
+		const char *reason;
+		enum pinhole_path path;
+
+		offload_stats(&stream->offload, side, &slot);
+		now[TOTAL_BYTES] += slot.bytes;
+		now[TOTAL_SENT] += slot.packets;
+		now[TOTAL_FORMAT] += slot.dropped_format;
+		now[TOTAL_OVERLOAD] += slot.dropped_rate;
+		packets += slot.packets;
+		if (slot.packets == stream->collected_kernel[side])
+			continue;
+		path = offload_path(&stream->offload, side, &reason);
+		if (path != PINHOLE_NONE)
+			stream->kernel_path[side] = path;
+		metric_add(&metrics[M_KERNEL + stream->kernel_path[side] - PINHOLE_XDP],
+			   (int64_t)(slot.packets - stream->collected_kernel[side]));
+		stream->collected_kernel[side] = slot.packets;
+	}
+	return packets;
 }
 
 static void sum_up(const struct stream *stream, uint64_t now[TOTALS])
@@ -117,15 +159,16 @@ static void sum_up(const struct stream *stream, uint64_t now[TOTALS])
 /* Adds what came since the last time to the metrics. Returns the packets of any accepted kind so far. */
 static uint64_t collect(struct stream *stream)
 {
-	uint64_t now[TOTALS];
+	uint64_t now[TOTALS], kernel_packets;
 
 	sum_up(stream, now);
+	kernel_packets = collect_kernel(stream, now);
 	for (unsigned j = 0; j < TOTALS; j++) {
 		if (now[j] != stream->collected[j])
 			metric_add(&metrics[M_PACKETS + j], (int64_t)(now[j] - stream->collected[j]));
 		stream->collected[j] = now[j];
 	}
-	return now[TOTAL_PACKETS] + now[TOTAL_RTCP];
+	return now[TOTAL_PACKETS] + now[TOTAL_RTCP] + kernel_packets;
 }
 
 static void register_metrics(void)
@@ -147,10 +190,10 @@ int media_engine_new(struct loop *loop, const struct config *config, struct pinh
 	struct media_engine *engine = calloc(1, sizeof(*engine));
 	int err;
 
-	(void)pinholes;
 	if (engine == NULL)
 		return -ENOMEM;
 	engine->loop = loop;
+	engine->pinholes = pinholes;
 	list_init(&engine->sessions);
 	loop_timer_init(&engine->sweep, loop, on_sweep, engine);
 	err = pools_init(&engine->pools, config, errors);
@@ -217,6 +260,7 @@ int media_open(struct media_engine *engine, struct group *group, const struct re
 	if (media == NULL)
 		return err;
 	media->engine = engine;
+	media->owner = group->id;
 	media->timeout_ms = timeout_ms;
 	media->fn = fn;
 	media->arg = arg;
@@ -250,6 +294,17 @@ void media_hold(struct media *media, bool is_held)
 	media->quiet_since_ms = loop_now_ms(media->engine->loop);
 }
 
+void media_answered(struct media *media)
+{
+	media->is_answered = true;
+	for (unsigned i = 0; i < MEDIA_STREAMS_MAX; i++) {
+		if (media->streams[i] == NULL)
+			continue;
+		media->streams[i]->offload.is_answered = true;
+		offload_look(&media->streams[i]->offload);
+	}
+}
+
 unsigned media_sessions(const struct media_engine *engine)
 {
 	return engine->n_sessions;
@@ -266,9 +321,32 @@ static struct stream *new_stream(struct media *media, unsigned index)
 	stream->engine = media->engine;
 	stream->media = media;
 	stream->index = index;
-	for (unsigned i = 0; i < 2; i++)
-		atomic_init(&stream->targets[i], TARGET_UNSET);
+	for (unsigned i = 0; i < 2; i++) {
+		stream->targets[i] = TARGET_UNSET;
+		stream->setup.sides[i].rate = relay_rate_of(0);
+		stream->kernel_path[i] = PINHOLE_XDP;
+	}
 	return stream;
+}
+
+static void on_moved(void *arg, enum media_side side)
+{
+	struct stream *stream = arg;
+	struct media *media = stream->media;
+
+	if (media != NULL && media->fn != NULL)
+		media->fn(media->arg, media, MEDIA_PATH, stream->index, side);
+}
+
+static void prepare_offload(struct media *media, struct stream *stream)
+{
+	stream->offload = (struct offload){
+		.loop = media->engine->loop, .pinholes = media->engine->pinholes, .owner = media->owner, .relay = &stream->relay,
+		.setup = &stream->setup, .moved = on_moved, .arg = stream, .is_answered = media->is_answered,
+		.dscp = { ports_conf(stream->pools[0])->dscp, ports_conf(stream->pools[1])->dscp },
+	};
+	offload_init(&stream->offload);
+	stream->setup.wants_steady = media->engine->pinholes != NULL;
 }
 
 static struct addr local_addr(const struct stream *stream, unsigned side)
@@ -294,6 +372,7 @@ static void prepare(struct media *media, struct stream *stream)
 			.n_own = media->engine->pools.n_own,
 		};
 	}
+	prepare_offload(media, stream);
 }
 
 int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uint8_t family_b)
@@ -337,6 +416,8 @@ void media_stream_close(struct media *media, unsigned index)
 		return;
 	media->streams[index] = NULL;
 	stream->media = NULL;
+	collect(stream);
+	offload_close(&stream->offload);
 	for (unsigned i = 0; i < 2; i++)
 		stream->setup.keep_sockets[i] = ports_may_keep(stream->pools[i]);
 	relay_close(&stream->relay, &stream->setup);
@@ -371,6 +452,8 @@ static void on_relay_event(void *arg, struct relay_stream *relay, uint32_t event
 		if ((events & (side == MEDIA_A ? RELAY_LATCHED_A : RELAY_LATCHED_B)) && stream->media != NULL &&
 		    stream->media->fn != NULL)
 			stream->media->fn(stream->media->arg, stream->media, MEDIA_LATCHED, index, (enum media_side)side);
+	if (stream->media != NULL)
+		offload_look(&stream->offload);
 }
 
 bool media_stream_is_open(const struct media *media, unsigned index)
@@ -409,30 +492,34 @@ static void log_refused(const struct pools_realm *realm, const struct addr *addr
 static void set_remote(struct stream *stream, enum media_side side, const struct media_remote *remote, bool relatch)
 {
 	const struct side_policy *policy = &stream->media->sides[side];
-	struct relay_side_setup *setup = &stream->setup.sides[side];
+	struct relay_side_setup setup = stream->setup.sides[side];
 	struct media_remote next = *remote;
 	enum target rtp, rtcp;
 
 	fill_in_rtcp(&next);
-	relay_addr_set(&stream->signalled[side], &next.rtp);
+	stream->signalled[side] = next.rtp;
 	rtp = target_check(&stream->relay.sides[side].scope, &next.rtp);
 	rtcp = target_check(&stream->relay.sides[side].scope, &next.rtcp);
-	atomic_store_explicit(&stream->targets[side], rtp, memory_order_relaxed);
+	stream->targets[side] = rtp;
 	if (target_is_refused(rtp) && addr_is_set(&next.rtp))
 		log_refused(policy->realm, &next.rtp, rtp);
 	if (target_is_refused(rtp))
 		next.rtp = (struct addr){ 0 };
 	if (target_is_refused(rtcp))
 		next.rtcp = (struct addr){ 0 };
-	if (relatch || !addr_eq(&next.rtp, &setup->remote.rtp) || !addr_eq(&next.rtcp, &setup->remote.rtcp))
-		setup->window++;
-	setup->remote = next;
-	setup->may_send_to[RELAY_RTP] = rtp == TARGET_OK;
-	setup->may_send_to[RELAY_RTCP] = rtcp == TARGET_OK;
-	setup->rule = (struct latch_rule){
+	if (relatch || !addr_eq(&next.rtp, &setup.remote.rtp) || !addr_eq(&next.rtcp, &setup.remote.rtcp))
+		setup.window++;
+	setup.remote = next;
+	setup.may_send_to[RELAY_RTP] = rtp == TARGET_OK;
+	setup.may_send_to[RELAY_RTCP] = rtcp == TARGET_OK;
+	setup.rule = (struct latch_rule){
 		.reach = latch_reach_of(policy->nat, policy->trust), .is_unreachable = rtp == TARGET_LEARN,
 		.window_ms = policy->window_ms,
 	};
+	offload_signalled(&stream->offload, side, &setup);
+	stream->setup.sides[side] = setup;
+	stream->setup.sides[!side].rate = relay_rate_of(next.bandwidth_bps); /* the receiver says how much */
+	stream->setup.signalled++;
 }
 
 void media_stream_remote(struct media *media, unsigned index, enum media_side side, const struct media_remote *remote,
@@ -448,6 +535,18 @@ void media_stream_remote(struct media *media, unsigned index, enum media_side si
 
 /* Restart: see media_restore.h. */
 
+/* What pinholes that are gone have forwarded is in no kernel any more. */
+static void add_past(const struct slot_stats *past, struct media_saved_counts *ret)
+{
+	ret->packets += past->packets;
+	ret->bytes += past->bytes;
+	ret->sent += past->packets;
+	ret->lost += past->lost;
+	ret->reordered += past->reordered;
+	ret->dropped_format += past->dropped_format;
+	ret->dropped_overload += past->dropped_rate;
+}
+
 int media_stream_save(const struct media *media, unsigned index, struct media_saved *ret)
 {
 	if (!media_stream_is_open(media, index))
@@ -458,8 +557,10 @@ int media_stream_save(const struct media *media, unsigned index, struct media_sa
 
 		saved->local = local_addr(stream, side);
 		saved->remote = stream->setup.sides[side].remote;
-		saved->remote.rtp = relay_addr_get(&stream->signalled[side]); /* also one that was refused */
+		saved->remote.rtp = stream->signalled[side]; /* also one that was refused */
+		memcpy(saved->remote.payloads, stream->offload.directions[side].payloads, sizeof(saved->remote.payloads));
 		media_restore_take(&stream->relay.sides[side].counts, saved);
+		add_past(&stream->offload.directions[side].past, &saved->counts);
 	}
 	return 0;
 }
@@ -518,6 +619,8 @@ int media_stream_restore(struct media *media, unsigned index, const struct media
 		stream->relay.setup.sides[side].window = stream->setup.sides[side].window;
 	}
 	sum_up(stream, stream->collected);
+	relay_apply(&stream->relay, &stream->setup, relay_now_ms()); /* so that what it publishes is there at once */
+	offload_resume(&stream->offload);
 	media->streams[index] = stream;
 	relay_open(media->engine->relay, &stream->relay, &stream->setup);
 	metric_add(&metrics[M_STREAMS], 1);
@@ -543,6 +646,7 @@ static bool look_at_streams(struct media *media, uint64_t *ret_packets, unsigned
 
 		if (stream == NULL)
 			continue;
+		offload_tick(&stream->offload);
 		packets += collect(stream);
 		for (enum media_side side = MEDIA_A; side <= MEDIA_B && !is_any_active; side++) {
 			if (!is_active(stream, side))
@@ -595,17 +699,50 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 
 const char *media_path_text(enum media_path path)
 {
-	return path == MEDIA_PATH_RELAY ? "relay" : "none";
+	static const char *const texts[MEDIA_PATHS] = {
+		[MEDIA_PATH_NONE] = "none", [MEDIA_PATH_RELAY] = "relay", [MEDIA_PATH_XDP] = "xdp", [MEDIA_PATH_TC] = "tc",
+		[MEDIA_PATH_CONNTRACK] = "conntrack", [MEDIA_PATH_NFT] = "nft",
+	};
+
+	return (unsigned)path < MEDIA_PATHS ? texts[path] : "unknown";
 }
 
-static void fill_in_path(const struct stream *stream, struct media_stats *ret)
+static void fill_in_path(const struct stream *stream, enum media_side side, struct media_stats *ret)
 {
-	enum target target = TARGET_OK;
+	static const enum media_path paths[PINHOLE_PATHS] = {
+		[PINHOLE_NONE] = MEDIA_PATH_RELAY, [PINHOLE_XDP] = MEDIA_PATH_XDP, [PINHOLE_TC] = MEDIA_PATH_TC,
+		[PINHOLE_CONNTRACK] = MEDIA_PATH_CONNTRACK, [PINHOLE_NFT] = MEDIA_PATH_NFT,
+	};
+	enum target target = stream->targets[0] != TARGET_OK ? stream->targets[0] : stream->targets[1];
 
-	for (unsigned i = 0; i < 2 && target == TARGET_OK; i++)
-		target = (enum target)atomic_load_explicit(&stream->targets[i], memory_order_relaxed);
-	ret->path = target_is_refused(target) ? MEDIA_PATH_NONE : MEDIA_PATH_RELAY;
-	ret->path_reason = target_is_refused(target) ? target_text(target) : "userspace relay";
+	if (target_is_refused(target)) {
+		ret->path = MEDIA_PATH_NONE;
+		ret->path_reason = target_text(target);
+		return;
+	}
+	ret->path = paths[offload_path(&stream->offload, side, &ret->path_reason)];
+	ret->has_quality = ret->path == MEDIA_PATH_RELAY || ret->path == MEDIA_PATH_XDP || ret->path == MEDIA_PATH_TC;
+}
+
+/* What the kernel forwarded, on top of what the relay did. */
+static void add_kernel(const struct stream *stream, enum media_side side, uint64_t now_ms, struct media_stats *ret)
+{
+	struct slot_stats slot;
+	uint64_t last_ms;
+
+	offload_stats(&stream->offload, side, &slot);
+	ret->packets += slot.packets;
+	ret->bytes += slot.bytes;
+	ret->sent += slot.packets;
+	ret->lost += slot.lost;
+	ret->reordered += slot.reordered;
+	ret->dropped_format += slot.dropped_format;
+	ret->dropped_overload += slot.dropped_rate;
+	if (ret->path > MEDIA_PATH_RELAY)
+		ret->jitter_us = slot.jitter_us;
+	last_ms = slot.last_ns / 1000000;
+	if (last_ms != 0 && (now_ms < last_ms || now_ms - last_ms < ret->last_packet_age_ms))
+		ret->last_packet_age_ms = now_ms > last_ms ? now_ms - last_ms : 0;
 }
 
 static void fill_in_latch(const struct relay_counts *c, uint64_t now_ms, struct media_stats *ret)
@@ -635,10 +772,11 @@ int media_stats(const struct media *media, unsigned index, enum media_side side,
 		.dropped_payload = get(&c->dropped_payload), .dropped_early = get(&c->dropped_early),
 		.dropped_overload = get(&c->dropped_overload) + get(&c->dropped_queue),
 		.last_packet_age_ms = last_ms == 0 ? UINT64_MAX : now_ms > last_ms ? now_ms - last_ms : 0,
-		.local = local_addr(stream, side), .signalled = relay_addr_get(&stream->signalled[side]),
+		.local = local_addr(stream, side), .signalled = stream->signalled[side],
 	};
 	fill_in_latch(c, now_ms, ret);
-	fill_in_path(stream, ret);
+	fill_in_path(stream, side, ret);
+	add_kernel(stream, side, now_ms, ret);
 	return 0;
 }
 

@@ -37,8 +37,11 @@ void media_restore_seed(struct relay_side *side, const struct media_saved_side *
 	side->track.lost_before = saved->counts.lost;
 	side->track.reordered = saved->counts.reordered;
 	side->track.jitter_x16_us = saved->counts.jitter_us * 16;
-	if (addr_is_set(&saved->latched))
-		side->latches[RELAY_RTP] = (struct latch){
-			.state = LATCH_LOCKED, .locked = saved->latched, .rule = *rule, .signalled = saved->remote.rtp,
-		};
+	if (!addr_is_set(&saved->latched))
+		return;
+	side->latches[RELAY_RTP] = (struct latch){
+		.state = LATCH_LOCKED, .locked = saved->latched, .rule = *rule, .signalled = saved->remote.rtp,
+	};
+	/* Its packets may all go through the kernel: the relay has nothing to wait for. */
+	atomic_store_explicit(&side->counts.since_lock, RELAY_STEADY, memory_order_relaxed);
 }

@@ -62,6 +62,19 @@ uint64_t relay_now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+struct relay_rate relay_rate_of(uint32_t bandwidth_bps)
+{
+	uint64_t bytes = (2 * (uint64_t)bandwidth_bps + RELAY_BANDWIDTH_EXTRA_BPS) / 8;
+
+	bytes = bandwidth_bps == 0 ? RELAY_BYTES_PER_S : smaller(bytes, RELAY_BYTES_PER_S_MAX);
+	return (struct relay_rate){ (uint32_t)smaller(bytes / RELAY_PACKET_MIN, RELAY_PPS_MAX), (uint32_t)bytes };
+}
+
 /* The cell is written by one thread. Readers retry while the sequence is odd or has moved. */
 void relay_addr_set(struct relay_addr *cell, const struct addr *addr)
 {
@@ -151,7 +164,6 @@ void relay_open(struct relay *relay, struct relay_stream *stream, const struct r
 	stream->mail_reader = 1;
 	atomic_init(&stream->mail_middle, 2);
 	for (unsigned side = 0; side < 2; side++) {
-		limit_init(&stream->sides[side].limit, RELAY_PPS_MAX, RELAY_PPS_MAX, relay_now_ms());
 		for (unsigned port = 0; port < RELAY_PORTS; port++) {
 			struct relay_socket *s = &stream->sides[side].sockets[port];
 

@@ -22,8 +22,23 @@
 #include "media-relay/target.h"
 
 enum { RELAY_RTP, RELAY_RTCP, RELAY_PORTS };
-enum { RELAY_PPS_MAX = 10000 };         /* per port: what one stream may cost; a second's worth may come at once */
+
+/* What may come in on one side; a second's worth may come at once. Twice the bandwidth that the receiver named (b=AS or
+ * b=TIAS) and some for headers and repair; without a name as much as any audio or video needs. */
+enum {
+	RELAY_PPS_MAX = 10000,
+	RELAY_BYTES_PER_S = 50000000 / 8,
+	RELAY_BYTES_PER_S_MAX = RELAY_PPS_MAX * 1500,
+	RELAY_BANDWIDTH_EXTRA_BPS = 256000,
+	RELAY_PACKET_MIN = 40, /* no RTP packet is smaller, IP header included */
+};
+struct relay_rate {
+	uint32_t packets_per_s, bytes_per_s; /* of IP datagrams */
+};
+struct relay_rate relay_rate_of(uint32_t bandwidth_bps); /* 0: not said */
+
 enum { RELAY_DATAGRAM_MAX = 9216 };     /* larger ones are dropped */
+enum { RELAY_STEADY = 5 };              /* so many packets from where a side latched show that its stream is right */
 
 /* An address that one thread writes and others read. */
 struct relay_addr {
@@ -39,9 +54,13 @@ struct relay_side_setup {
 	bool may_send_to[RELAY_PORTS]; /* false: nothing is sent before latching has shown the address */
 	uint32_t window;              /* a new value opens the latching window */
 	struct latch_rule rule;
+	struct relay_rate rate;       /* of what comes in */
+	bool is_elsewhere;            /* its packets go through the kernel: those that come are strays */
 };
 struct relay_setup {
 	struct relay_side_setup sides[2];
+	uint32_t signalled;           /* a new value opens the windows of sides that are not locked */
+	bool wants_steady;            /* RELAY_STEADY_A and _B are of interest */
 	bool keep_sockets[2]; /* on closing: park them for reuse instead of closing them */
 };
 
@@ -53,6 +72,11 @@ struct relay_counts { /* written by the relay thread */
 	_Atomic uint64_t window_end_ms;
 	_Atomic uint32_t latch;
 	struct relay_addr latched;
+	/* For the hand-over to the kernel. What follows from a setup is in force once `window` is that of the setup. */
+	_Atomic uint32_t window;         /* read it first */
+	_Atomic uint32_t since_lock;     /* accepted from where it latched, up to RELAY_STEADY */
+	_Atomic uint32_t clock_hz;       /* of RTP, 0: not known */
+	struct relay_addr target;        /* where RTP leaves through this side; family 0: nowhere */
 };
 
 struct relay_target { /* where to send */
@@ -77,12 +101,13 @@ struct relay_side { /* relay only, but for the counts */
 	struct target_scope scope;                /* set before relay_open */
 	bool wants_window;
 	struct addr kept;                         /* latched before a re-latch: still sent to */
-	struct limit limit;
+	struct limit limit;                       /* packets */
+	uint64_t bytes_left, bytes_at_ms;
 	struct rtp_track track;
 	struct relay_counts counts;
 };
 
-enum { RELAY_LATCHED_A = 1, RELAY_LATCHED_B = 2, RELAY_CLOSED = 4 };
+enum { RELAY_LATCHED_A = 1, RELAY_LATCHED_B = 2, RELAY_CLOSED = 4, RELAY_STEADY_A = 8, RELAY_STEADY_B = 16 };
 
 struct relay_stream { /* embedded in what media.c keeps per stream; zeroed, then see relay_open */
 	struct relay_side sides[2];

@@ -168,6 +168,9 @@ void rtp_track_add(struct rtp_track *t, const struct rtp_header *h, uint64_t arr
 	if (!t->is_started) {
 		restart_jitter(t, h, arrival_us);
 		restart_sequence(t, h);
+	} else if (t->has_break) {
+		restart_sequence(t, h);
+		t->has_break = t->has_transit = false;
 	} else if (h->ssrc != t->ssrc) {
 		if (!t->has_other || h->ssrc != t->other_ssrc) {
 			t->other_ssrc = h->ssrc;
@@ -183,6 +186,11 @@ void rtp_track_add(struct rtp_track *t, const struct rtp_header *h, uint64_t arr
 	}
 	t->received++;
 	add_jitter(t, h, arrival_us);
+}
+
+void rtp_track_break(struct rtp_track *t)
+{
+	t->has_break = t->is_started;
 }
 
 uint64_t rtp_track_lost(const struct rtp_track *t)

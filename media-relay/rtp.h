@@ -35,6 +35,7 @@ struct rtp_track {
 	uint32_t base, highest;  /* extended sequence numbers */
 	uint16_t jump_to;        /* after an unlikely jump: the sequence number that would confirm it */
 	bool has_jump;
+	bool has_break;          /* the next packet begins anew, see rtp_track_break() */
 	uint64_t received;       /* of this source */
 	uint64_t lost_before;    /* by earlier sources, and before jumps */
 	uint64_t reordered;
@@ -48,6 +49,9 @@ struct rtp_track {
 };
 
 void rtp_track_add(struct rtp_track *track, const struct rtp_header *header, uint64_t arrival_us);
+/* Packets went, or will go, another way: whatever lies between the last packet and the next one was not lost here. What was
+ * counted stays. */
+void rtp_track_break(struct rtp_track *track);
 uint64_t rtp_track_lost(const struct rtp_track *track);
 uint32_t rtp_track_jitter_us(const struct rtp_track *track);
 

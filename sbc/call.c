@@ -277,6 +277,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	call->leg[MEDIA_A].is_confirmed = true;
 	loop_timer_stop(&call->timer);
 	media_hold(call->media, call->is_held); /* silence while it rang does not count */
+	media_answered(call->media);
 	free((char *)call->offer_body.ptr);
 	call->offer_body = SPAN_NONE;
 	publish(call, BUS_CALL_ANSWERED, (uint32_t)(loop_now_ms(call->b2bua->deps.loop) - call->started_mono_ms));
@@ -610,6 +611,11 @@ void call_timer(struct loop_timer *timer, void *arg)
 	call_event(call, &(struct call_event){ .type = call->answered_ms == 0 ? CALL_RING_TIMEOUT : CALL_MAX_DURATION });
 }
 
+static const char *direction_text(enum media_side from)
+{
+	return from == MEDIA_A ? "caller to callee" : "callee to caller";
+}
+
 void call_media_event(void *arg, struct media *media, enum media_event event, unsigned stream, enum media_side side)
 {
 	struct call *call = arg;
@@ -618,11 +624,17 @@ void call_media_event(void *arg, struct media *media, enum media_event event, un
 
 	if (event == MEDIA_TIMEOUT)
 		call_event(call, &(struct call_event){ .type = CALL_MEDIA_TIMEOUT });
-	else if (event == MEDIA_LATCHED && media_stats(media, stream, side, &stats) == 0) {
+	else if (media_stats(media, stream, side, &stats) != 0)
+		return;
+	else if (event == MEDIA_LATCHED)
 		call_step(call, "", "stream %u: leg %c sends from %s", stream, side == MEDIA_A ? 'a' : 'b',
 			  addr_text(&stats.latched, text));
+	else if (stats.path <= MEDIA_PATH_RELAY)
+		call_step(call, "", "stream %u %s: relay (%s)", stream, direction_text(side), stats.path_reason);
+	else
+		call_step(call, "", "stream %u %s: kernel (%s)", stream, direction_text(side), media_path_text(stats.path));
+	if (event == MEDIA_LATCHED || event == MEDIA_PATH)
 		call_save_soon(call);
-	}
 }
 
 void call_server_event(void *arg, struct server_txn *txn, enum server_event event, const struct sip_msg *msg)

@@ -223,6 +223,7 @@ static void set_remote(struct call *call, unsigned i, enum media_side side, cons
 		.is_rtp = own->is_rtp,
 		.payloads = { own->payloads[0] | peer->payloads[0], own->payloads[1] | peer->payloads[1] },
 		.may_send = sends(own) && receives(peer),
+		.bandwidth_bps = own->bandwidth_bps,
 	};
 
 	if (own->is_held)

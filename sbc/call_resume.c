@@ -255,6 +255,7 @@ static int restore_media(struct call *call, const struct call_row *row, const ch
 	call->n_streams = row->n_streams;
 	call->is_held = row->is_held;
 	media_hold(call->media, call->is_held);
+	media_answered(call->media);
 	return 0;
 }
 

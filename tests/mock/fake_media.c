@@ -20,6 +20,8 @@ struct stream {
 	bool is_open;
 	struct media_local local[2];
 	struct media_remote remote[2];
+	enum media_path path[2];
+	const char *path_reason[2];
 };
 
 struct media {
@@ -27,7 +29,7 @@ struct media {
 	struct media_engine *engine;
 	const struct realm_conf *realm[2];
 	struct stream streams[MEDIA_STREAMS_MAX];
-	bool is_held;
+	bool is_held, is_answered;
 	media_event_fn *fn;
 	void *arg;
 };
@@ -67,6 +69,16 @@ struct media *fake_media_last(struct media_engine *engine)
 void fake_media_raise(struct media *media, enum media_event event, unsigned stream, enum media_side side)
 {
 	media->fn(media->arg, media, event, stream, side);
+}
+
+int fake_media_move(struct media *media, unsigned stream, enum media_side side, enum media_path path, const char *reason)
+{
+	if (!media->is_answered || !media->streams[stream].is_open)
+		return ERR_STATE;
+	media->streams[stream].path[side] = path;
+	media->streams[stream].path_reason[side] = reason;
+	fake_media_raise(media, MEDIA_PATH, stream, side);
+	return 0;
 }
 
 void fake_media_refuse(struct media_engine *engine, unsigned n)
@@ -141,6 +153,10 @@ int media_stream_open(struct media *media, unsigned index, uint8_t family_a, uin
 		stream->local[side].rtcp.port++;
 	}
 	media->engine->next_pair = (uint16_t)(media->engine->next_pair + 2);
+	for (int side = 0; side < 2; side++) {
+		stream->path[side] = MEDIA_PATH_RELAY;
+		stream->path_reason[side] = "test";
+	}
 	stream->is_open = true;
 	report(media->engine, "open %u", index);
 	return 0;
@@ -210,6 +226,11 @@ void media_hold(struct media *media, bool is_held)
 	media->is_held = is_held;
 }
 
+void media_answered(struct media *media)
+{
+	media->is_answered = true;
+}
+
 int media_stats(const struct media *media, unsigned index, enum media_side side, struct media_stats *ret)
 {
 	const struct stream *stream = &media->streams[index];
@@ -217,13 +238,19 @@ int media_stats(const struct media *media, unsigned index, enum media_side side,
 	if (!stream->is_open)
 		return ERR_NOT_FOUND;
 	*ret = (struct media_stats){ .local = stream->local[side].rtp, .signalled = stream->remote[side].rtp,
-				     .path = MEDIA_PATH_RELAY, .path_reason = "test", .last_packet_age_ms = UINT64_MAX };
+				     .path = stream->path[side], .path_reason = stream->path_reason[side],
+				     .last_packet_age_ms = UINT64_MAX };
 	return 0;
 }
 
 const char *media_path_text(enum media_path path)
 {
-	return path == MEDIA_PATH_RELAY ? "relay" : "none";
+	static const char *const texts[MEDIA_PATHS] = {
+		[MEDIA_PATH_NONE] = "none", [MEDIA_PATH_RELAY] = "relay", [MEDIA_PATH_XDP] = "xdp", [MEDIA_PATH_TC] = "tc",
+		[MEDIA_PATH_CONNTRACK] = "conntrack", [MEDIA_PATH_NFT] = "nft",
+	};
+
+	return texts[path];
 }
 
 const char *latch_state_text(enum latch_state state)

@@ -13,6 +13,9 @@ void fake_media_free(struct media_engine *engine);
 /* The session opened last that is still open, or NULL. */
 struct media *fake_media_last(struct media_engine *engine);
 void fake_media_raise(struct media *media, enum media_event event, unsigned stream, enum media_side side);
+/* What media_stats() says of the stream from now on, and MEDIA_PATH for this side; reason is static. ERR_STATE before media_answered():
+ * nothing leaves the relay before. */
+int fake_media_move(struct media *media, unsigned stream, enum media_side side, enum media_path path, const char *reason);
 /* The next n media_stream_open() fail with ERR_LIMIT. */
 void fake_media_refuse(struct media_engine *engine, unsigned n);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/arena.h"
 #include "core/buf.h"
 #include "core/bus.h"
 #include "core/err.h"
@@ -174,6 +175,19 @@ static int hook_quiet(struct scenario *s, void *arg, struct span args, struct sp
 	return 0;
 }
 
+/* "a xdp" or "b relay": the direction that comes in on this leg. */
+static int move_media(struct scenario *s, struct media *media, struct span args)
+{
+	struct span leg = scenario_word(&args), path = scenario_word(&args);
+	enum media_side side = span_eq(leg, SPAN_LIT("a")) ? MEDIA_A : MEDIA_B;
+
+	for (enum media_path i = MEDIA_PATH_RELAY; i < MEDIA_PATHS; i++)
+		if (span_eq(path, span_of(media_path_text(i))))
+			return fake_media_move(media, 0, side, i, "test") == 0 ? 0 :
+			       scenario_fail(s, "nothing leaves the relay before the answer");
+	return scenario_fail(s, "media path a|b PATH");
+}
+
 static int hook_media(struct scenario *s, void *arg, struct span args, struct span body)
 {
 	struct state *state = arg;
@@ -187,8 +201,10 @@ static int hook_media(struct scenario *s, void *arg, struct span args, struct sp
 	}
 	if (media == NULL)
 		return scenario_fail(s, "no media session is open");
+	if (span_eq(what, SPAN_LIT("path")))
+		return move_media(s, media, args);
 	if (!span_eq(what, SPAN_LIT("timeout")))
-		return scenario_fail(s, "media refuse|timeout");
+		return scenario_fail(s, "media refuse|timeout|path");
 	fake_media_raise(media, MEDIA_TIMEOUT, 0, MEDIA_A);
 	return 0;
 }
@@ -245,6 +261,25 @@ static int hook_call(struct scenario *s, void *arg, struct span args, struct spa
 		err = set_tags(s, state, arena, calls->id);
 	arena_free(arena);
 	return err;
+}
+
+/* The newest live call explains itself with this step. */
+static int hook_step(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	struct arena *arena = arena_new(1 << 22);
+	struct call_filter filter = { .limit = 1 };
+	struct call_summary *calls;
+	struct call_view view = { 0 };
+	bool more, has_step = false;
+
+	(void)body;
+	if (b2bua_calls(state->b2bua, &filter, arena, &calls, &more) == 1)
+		b2bua_call(state->b2bua, span_of(calls->id), arena, &view);
+	for (unsigned i = 0; i < view.n_steps; i++)
+		has_step |= span_eq(span_of(view.steps[i].text), args);
+	arena_free(arena);
+	return has_step ? 0 : scenario_fail(s, "the call has no such step");
 }
 
 static int hook_hangup(struct scenario *s, void *arg, struct span args, struct span body)
@@ -317,9 +352,10 @@ static int hook_above(struct scenario *s, void *arg, struct span args, struct sp
 
 static const struct scenario_hook hooks[] = {
 	{ "quiet", "quiet: media and live rows make no events", hook_quiet },
-	{ "media", "media refuse|timeout", hook_media },
+	{ "media", "media refuse|timeout|path a|b PATH", hook_media },
 	{ "store", "store hold|release|fail: answers to call records", hook_store },
 	{ "call", "call STATE: the newest call is in this state; sets {id} and {atag}", hook_call },
+	{ "step", "step TEXT: the newest live call has this step", hook_step },
 	{ "hangup", "hangup ID", hook_hangup },
 	{ "follows", "follows N M: M is N + 1", hook_follows },
 	{ "above", "above N M: M is larger than N", hook_above },

@@ -63,6 +63,8 @@ static void on_event(void *arg, struct media *media, enum media_event event, uns
 	CU_ASSERT_PTR_EQUAL(media, rig->media);
 	if (event == MEDIA_LATCHED)
 		rig->latched[side]++;
+	else if (event == MEDIA_PATH)
+		rig->moved[side]++;
 	else
 		rig->timeouts++;
 	if (event == MEDIA_TIMEOUT)
@@ -71,12 +73,17 @@ static void on_event(void *arg, struct media *media, enum media_event event, uns
 
 void rig_open(struct rig *rig, struct loop *loop, bool is_ipv6, uint32_t timeout_ms)
 {
+	rig_open_with(rig, loop, is_ipv6, timeout_ms, NULL);
+}
+
+void rig_open_with(struct rig *rig, struct loop *loop, bool is_ipv6, uint32_t timeout_ms, struct pinholes *pinholes)
+{
 	struct config *config = rig_config(is_ipv6);
 	struct conf_errors errors = { 0 };
 
 	memset(rig, 0, sizeof(*rig));
 	rig->loop = loop;
-	CU_ASSERT_EQUAL_FATAL(media_engine_new(loop, config, NULL, &errors, &rig->engine), 0);
+	CU_ASSERT_EQUAL_FATAL(media_engine_new(loop, config, pinholes, &errors, &rig->engine), 0);
 	group_init(&rig->group, 0, loop_wall_ms(loop));
 	CU_ASSERT_EQUAL_FATAL(media_open(rig->engine, &rig->group, &config->realms[0], &config->realms[1], timeout_ms,
 					 on_event, rig, &rig->media), 0);

@@ -13,13 +13,15 @@ struct rig {
 	struct media_engine *engine;
 	struct group group;
 	struct media *media;
-	unsigned latched[2], timeouts; /* events */
+	unsigned latched[2], moved[2], timeouts; /* events */
 	struct addr timeout_at; /* port: stream, family: side of the last time-out */
 };
 
 struct config *rig_config(bool is_ipv6); /* static, made anew by each call */
 /* Engine and one session with stream 0 open. */
 void rig_open(struct rig *rig, struct loop *loop, bool is_ipv6, uint32_t timeout_ms);
+/* The same with a pinhole engine, which stays the caller's. */
+void rig_open_with(struct rig *rig, struct loop *loop, bool is_ipv6, uint32_t timeout_ms, struct pinholes *pinholes);
 void rig_close(struct rig *rig); /* the loop stays */
 bool rig_has_ipv6(void);
 

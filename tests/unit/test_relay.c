@@ -429,6 +429,35 @@ static void test_flood_is_limited(void)
 	end();
 }
 
+static void test_bandwidth_is_limited(void)
+{
+	struct media_remote remote;
+	struct media_stats stats;
+	uint8_t bytes[2048];
+	size_t len;
+
+	begin(false);
+	remote = rig_remote(&trunk_at);
+	remote.bandwidth_bps = 1; /* so 32 kB/s: 160 packets, and as many each second */
+	media_stream_remote(rig.media, 0, MEDIA_B, &remote, false);
+	rig_remotes(&rig, &phone_at, NULL);
+	for (int i = 0; i < 3000; i++) {
+		rig_send(phone, &gate_a, rig_rtp(0, (uint16_t)i));
+		if (i % 16 != 0)
+			continue;
+		CU_ASSERT(crosses(trunk, &gate_b, phone, (uint16_t)i)); /* the other direction is untouched */
+		while (!rig_is_quiet(trunk)) {
+			len = sizeof(bytes);
+			rig_receive(trunk, bytes, &len, NULL);
+		}
+	}
+	stats = rig_stats(&rig, MEDIA_A);
+	CU_ASSERT(stats.packets >= 150);
+	CU_ASSERT(stats.packets < 2000);
+	CU_ASSERT(stats.dropped_overload > 0);
+	end();
+}
+
 static const struct unit_test tests[] = {
 	{ "both ways", test_both_ways },
 	{ "IPv4 to IPv6", test_ipv4_to_ipv6 },
@@ -446,6 +475,7 @@ static const struct unit_test tests[] = {
 	{ "plain datagrams", test_plain_datagrams },
 	{ "bursts come through in order", test_burst_comes_through_in_order },
 	{ "a flood is limited and recovers", test_flood_is_limited },
+	{ "the receiver's bandwidth limits the sender", test_bandwidth_is_limited },
 };
 
 UNIT_MAIN("relay", tests)

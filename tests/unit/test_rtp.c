@@ -174,6 +174,33 @@ static void test_source_changes(void)
 	CU_ASSERT_EQUAL(rtp_track_lost(&track), 2);
 }
 
+/* What went another way is not lost here; losses before and after it count. */
+static void test_break(void)
+{
+	reset();
+	rtp_track_break(&track); /* nothing to break */
+	add_from(1, 1);
+	add_from(1, 3);
+	rtp_track_break(&track);
+	rtp_track_break(&track);
+	add_from(1, 1000);
+	add_from(1, 1002);
+	CU_ASSERT_EQUAL(rtp_track_lost(&track), 2);
+	rtp_track_break(&track);
+	add_from(2, 50000); /* another source, at once */
+	CU_ASSERT_EQUAL(track.ssrc, 2);
+	CU_ASSERT_EQUAL(rtp_track_lost(&track), 2);
+	for (uint16_t i = 0; i < 100; i++) { /* strays of a stream that is carried elsewhere */
+		rtp_track_break(&track);
+		add_from(2, (uint16_t)(50010 + i * 50));
+	}
+	add_from(2, 54961);
+	CU_ASSERT_EQUAL(rtp_track_lost(&track), 2);
+	CU_ASSERT_EQUAL(track.reordered, 0);
+	add_from(2, 54963);
+	CU_ASSERT_EQUAL(rtp_track_lost(&track), 3);
+}
+
 static void add_timed(uint8_t payload_type, uint16_t sequence, uint32_t timestamp, uint64_t arrival_us)
 {
 	struct rtp_header h = { .payload_type = payload_type, .sequence = sequence, .timestamp = timestamp, .ssrc = 1 };
@@ -221,6 +248,11 @@ static void test_jitter_is_not_disturbed(void)
 	for (unsigned i = 201; i < 300; i++)
 		add_timed(0, (uint16_t)i, 0x80000000u + (i - 200) * 160, 1000000 + i * 20000ull);
 	CU_ASSERT_EQUAL(rtp_track_jitter_us(&track), 0);
+	rtp_track_break(&track); /* minutes on another path, which took 50 ms less */
+	for (unsigned i = 300; i < 400; i++)
+		add_timed(0, (uint16_t)i, i * 8000, 1000000 + i * 1000000ull - 50000);
+	CU_ASSERT_EQUAL(rtp_track_jitter_us(&track), 0);
+	CU_ASSERT_EQUAL(track.clock_hz, 8000);
 }
 
 static const struct unit_test tests[] = {
@@ -231,6 +263,7 @@ static const struct unit_test tests[] = {
 	{ "sequence numbers", test_sequences },
 	{ "many wraps", test_many_wraps },
 	{ "sources come and go", test_source_changes },
+	{ "a stream that goes another way for a while", test_break },
 	{ "jitter", test_jitter },
 	{ "jitter with a measured clock", test_jitter_of_unknown_clock },
 	{ "events and jumps are no jitter", test_jitter_is_not_disturbed },
