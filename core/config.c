@@ -328,6 +328,25 @@ static void build_api(struct config_build *b, const json_t *api)
 	b->is_insecure_remote = json_is_true(json_object_get(api, "insecure_remote"));
 }
 
+static void build_media(struct config_build *b, const json_t *media)
+{
+	struct config *config = b->config;
+	const json_t *paths = json_object_get(media, "paths");
+
+	for (size_t i = 0; i < json_array_size(paths) && i < CONFIG_PATHS; i++) {
+		const json_t *value = json_array_get(paths, i);
+		const struct span text = { json_string_value(value), json_string_length(value) };
+
+		if (text.ptr != NULL && config_path_parse(text, &config->media.paths[config->media.n_paths]) == 0)
+			config->media.n_paths++;
+		else
+			b->has_bad_path = true; /* reported by the schema */
+	}
+	config->media.is_firewall_closed = is_text(media, "firewall", "closed");
+	config->media.state_dir = string_in(b, media, "state_dir");
+	config->media.lifetime_s = ms_in(media, "lifetime") / 1000;
+}
+
 static void build_scalars(struct config_build *b, const json_t *root)
 {
 	struct config *config = b->config;
@@ -338,6 +357,7 @@ static void build_scalars(struct config_build *b, const json_t *root)
 	config->node = string_in(b, root, "node");
 	config->database = string_in(b, root, "database");
 	build_api(b, json_object_get(root, "api"));
+	build_media(b, json_object_get(root, "media"));
 	config->sip.t1_ms = ms_in(sip, "t1");
 	config->sip.t2_ms = ms_in(sip, "t2");
 	config->sip.t4_ms = ms_in(sip, "t4");

@@ -16,6 +16,7 @@ enum { CONFIG_REALMS_MAX = 64, CONFIG_PEERS_MAX = 1024, CONFIG_ROUTES_MAX = 4096
 
 enum sip_proto { SIP_UDP /* TCP, TLS: later */ };
 enum realm_trust { TRUST_UNTRUSTED, TRUST_TRUSTED };
+enum config_path { CONFIG_PATH_XDP, CONFIG_PATH_TC, CONFIG_PATH_CONNTRACK, CONFIG_PATH_NFT, CONFIG_PATH_RELAY, CONFIG_PATHS };
 enum realm_nat { NAT_OFF /* media only from where signalling said */, NAT_LATCH /* learn once, then lock */ };
 
 struct realm_listen {
@@ -82,6 +83,13 @@ struct config {
 		const char *token_file;    /* holds "sha256:<hex>" lines; or NULL */
 		uint32_t connections, timeout_s;
 	} api;
+	struct {
+		enum config_path paths[CONFIG_PATHS]; /* preferred first; the last is CONFIG_PATH_RELAY */
+		unsigned n_paths;
+		bool is_firewall_closed;   /* only pinholes pass from one realm to another */
+		const char *state_dir;     /* folder for what the kernel keeps beyond the process */
+		uint32_t lifetime_s;       /* of a stream in the kernel that nobody renews */
+	} media;
 	struct {
 		uint32_t t1_ms, t2_ms, t4_ms;
 		uint32_t ring_timeout_ms;   /* provisional but no final answer: 408 */

@@ -21,6 +21,7 @@ struct config_build {
 	char pointer[CONFIG_POINTER_MAX]; /* what the next report is about */
 	bool is_bad;
 	bool is_insecure_remote; /* api.insecure_remote */
+	bool has_bad_path;       /* in media.paths: what is left of it is not what was meant */
 };
 
 void config_at(struct config_build *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -35,6 +36,10 @@ int config_ports_parse(struct span text, uint16_t *ret_min, uint16_t *ret_max);
 /* "sip:10.0.0.20:5060" or without port. 0, ERR_PARSE, ERR_UNSUPPORTED for another scheme or transport, ERR_NOT_FOUND
  * for a host name. */
 int config_uri_parse(struct span text, struct addr *ret);
+
+/* "xdp", "tc", "conntrack", "nft" or "relay". 0 or ERR_NOT_FOUND. */
+int config_path_parse(struct span text, enum config_path *ret);
+const char *config_path_text(enum config_path path);
 
 /* RTP and RTCP share a pair: an even port and the one above. */
 unsigned config_port_pairs(uint16_t min, uint16_t max);

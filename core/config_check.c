@@ -134,6 +134,38 @@ static void check_api(struct config_build *b)
 		      "plain HTTP beyond loopback");
 }
 
+static bool has_path(const struct config *config, enum config_path path, unsigned before)
+{
+	for (unsigned i = 0; i < before; i++)
+		if (config->media.paths[i] == path)
+			return true;
+	return false;
+}
+
+static void check_media(struct config_build *b)
+{
+	const struct config *config = b->config;
+	unsigned n = config->media.n_paths;
+
+	if (b->has_bad_path)
+		return;
+	for (unsigned i = 0; i < n; i++) {
+		config_at(b, "/media/paths/%u", i);
+		if (has_path(config, config->media.paths[i], i))
+			config_report(b, "remove one of the two", "%s is listed twice", config_path_text(config->media.paths[i]));
+		else if (config->media.paths[i] == CONFIG_PATH_RELAY && i + 1 < n)
+			config_report(b, "put it last", "relay takes all media, so no path after it is used");
+	}
+	config_at(b, "/media/paths");
+	if (n > 0 && !has_path(config, CONFIG_PATH_RELAY, n))
+		config_report(b, "put relay last", "relay is missing: every call begins there");
+	config_at(b, "/media/firewall");
+	if (config->media.is_firewall_closed && !has_path(config, CONFIG_PATH_CONNTRACK, n) &&
+	    !has_path(config, CONFIG_PATH_NFT, n))
+		config_report(b, "add conntrack to media.paths, or leave the firewall open",
+			      "a closed firewall needs the path conntrack or nft");
+}
+
 static void check_timers(struct config_build *b)
 {
 	if (b->config->sip.t1_ms <= b->config->sip.t2_ms)
@@ -156,5 +188,6 @@ void config_check(struct config_build *b)
 	for (unsigned i = 0; i < config->n_routes; i++)
 		check_route(b, &config->routes[i]);
 	check_api(b);
+	check_media(b);
 	check_timers(b);
 }

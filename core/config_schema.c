@@ -227,6 +227,11 @@ static const char *const trust_choices[] = { "untrusted", "trusted", NULL };
 static const char *const nat_choices[] = { "off", "latch", NULL };
 static const char *const level_choices[] = { "error", "warn", "info", "debug", NULL };
 static const char *const format_choices[] = { "text", "json", NULL };
+static const char *const firewall_choices[] = { "open", "closed", NULL };
+static const char *const path_choices[] = {
+	[CONFIG_PATH_XDP] = "xdp", [CONFIG_PATH_TC] = "tc", [CONFIG_PATH_CONNTRACK] = "conntrack", [CONFIG_PATH_NFT] = "nft",
+	[CONFIG_PATH_RELAY] = "relay", [CONFIG_PATHS] = NULL,
+};
 
 static const struct conf_item address_element = {
 	.name = "*", .type = CONF_STRING, .min = 2, .max = 45, .check = check_ip,
@@ -322,6 +327,23 @@ static const struct conf_item api_schema[] = {
 	{ 0 },
 };
 
+static const struct conf_item path_element = { .name = "*", .type = CONF_ENUM, .choices = path_choices };
+
+static const struct conf_item media_schema[] = {
+	{ .name = "paths", .type = CONF_LIST, .min = 1, .max = CONFIG_PATHS, .element = &path_element,
+	  .default_json = "[\"xdp\", \"tc\", \"conntrack\", \"relay\"]",
+	  .help = "The ways that media of an answered call may take, preferred first; relay, the last, is the process itself." },
+	{ .name = "firewall", .type = CONF_ENUM, .choices = firewall_choices, .default_json = "\"open\"",
+	  .help = "closed: this host forwards between the realms' interfaces only what belongs to a call." },
+	{ .name = "state_dir", .type = CONF_STRING, .min = 2, .max = 200, .check = check_path,
+	  .default_json = "\"" POSTERN_RUNDIR "\"",
+	  .help = "Folder for what the kernel keeps of calls while the process restarts." },
+	{ .name = "lifetime", .type = CONF_DURATION, .min = MINUTE_MS, .max = 24 * HOUR_MS, .default_json = "\"1h\"",
+	  .check = check_whole_seconds,
+	  .help = "How long the kernel goes on forwarding a call's media after the gateway has died." },
+	{ 0 },
+};
+
 static const struct conf_item sip_schema[] = {
 	{ .name = "t1", .type = CONF_DURATION, .min = 100, .max = 5 * SECOND_MS, .default_json = "\"500ms\"",
 	  .help = "RFC 3261 T1: estimate of the round trip time." },
@@ -373,6 +395,8 @@ static const struct conf_item schema[] = {
 	  .default_json = "{}", .help = "Next hops for calls." },
 	{ .name = "routes", .type = CONF_LIST, .min = 0, .max = CONFIG_ROUTES_MAX, .element = &route_element,
 	  .default_json = "[]", .help = "Which peer gets a call; the first route that matches decides." },
+	{ .name = "media", .type = CONF_OBJECT, .schema = media_schema, .default_json = "{}",
+	  .help = "How media gets through the gateway." },
 	{ .name = "sip", .type = CONF_OBJECT, .schema = sip_schema, .default_json = "{}", .help = "SIP timers." },
 	{ .name = "limits", .type = CONF_OBJECT, .schema = limits_schema, .default_json = "{}",
 	  .help = "Sizes of what peers can fill." },
@@ -380,6 +404,22 @@ static const struct conf_item schema[] = {
 	  .help = "What is written to standard error." },
 	{ 0 },
 };
+
+int config_path_parse(struct span text, enum config_path *ret)
+{
+	for (unsigned i = 0; i < CONFIG_PATHS; i++) {
+		if (!span_eq(text, span_of(path_choices[i])))
+			continue;
+		*ret = (enum config_path)i;
+		return 0;
+	}
+	return ERR_NOT_FOUND;
+}
+
+const char *config_path_text(enum config_path path)
+{
+	return path_choices[path];
+}
 
 const struct conf_item *config_schema(void)
 {

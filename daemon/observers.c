@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "db/store.h"
+#include "pinhole/pinhole.h"
 
 #define CALLS "postern_calls_total"
 #define CALLS_HELP "Calls by result; attempted counts every INVITE outside a dialog, answered those up as well, resumed those of before."
@@ -124,6 +125,40 @@ int observers_attach(struct bus *bus, const struct config *config)
 	if (err == 0)
 		err = bus_subscribe(bus, BUS_ALARM_CLEARED, on_alarm, NULL);
 	return err;
+}
+
+/* Kernel media */
+
+static struct {
+	struct bus *bus;
+	struct pinholes *pinholes;
+	bool has_helper, is_raised;
+} watched;
+
+static void on_pinholes_change(void *arg)
+{
+	struct bus_event event = { .id = SPAN_LIT("pinhole-helper") };
+	struct pinholes_summary summary;
+
+	(void)arg;
+	pinholes_summary(watched.pinholes, &summary);
+	if (summary.has_helper == watched.has_helper)
+		return;
+	watched.has_helper = summary.has_helper;
+	event.type = summary.has_helper ? BUS_ALARM_CLEARED : BUS_ALARM;
+	event.text = summary.has_helper ? SPAN_LIT("media goes through the kernel again") :
+					  SPAN_LIT("the privileged helper is lost or silent: new media stays with the relay");
+	if (summary.has_helper && !watched.is_raised)
+		return;
+	watched.is_raised = !summary.has_helper;
+	bus_publish(watched.bus, &event);
+}
+
+void observers_watch_pinholes(struct bus *bus, struct pinholes *pinholes)
+{
+	watched.bus = bus;
+	watched.pinholes = pinholes;
+	pinholes_on_change(pinholes, on_pinholes_change, NULL);
 }
 
 /* ---- database -------------------------------------------------------------------------------------------------- */

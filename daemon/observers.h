@@ -5,11 +5,14 @@
 
 struct bus;
 struct config;
+struct pinholes;
 struct store;
 
 /* Once, before threads start; 0 or ERR_LIMIT. */
 int observers_attach(struct bus *bus, const struct config *config);
 /* Once. /metrics must not be asked for any more when the store is closed. */
 void observers_watch_store(struct store *store);
+/* Raises an alarm when the helper that was there is lost, and clears it when it is back. Once. */
+void observers_watch_pinholes(struct bus *bus, struct pinholes *pinholes);
 
 #endif

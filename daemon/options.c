@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const char usage[] =
-	"Usage: posternd [--config FILE] [--user NAME]\n"
+	"Usage: posternd [--config FILE] [--user NAME] [--helper PROGRAM]\n"
 	"       posternd --check-config FILE\n"
 	"\n"
 	"Postern, a session border gateway. Runs in the foreground and logs to standard error.\n"
@@ -14,6 +14,8 @@ static const char usage[] =
 	"  -t, --check-config FILE  check the configuration, print every fault, exit 0 or 1\n"
 	"  -u, --user NAME          account to run as when started as root\n"
 	"                           (default \"postern\" if there is one, else \"nobody\")\n"
+	"  -H, --helper PROGRAM     privileged helper for media in the kernel, \"none\" for none\n"
+	"                           (default: the postern-pinholed beside this program)\n"
 	"  -V, --version            print the version\n"
 	"  -h, --help               print this text\n"
 	"\n"
@@ -27,6 +29,7 @@ int options_parse(int argc, char **argv, struct options *ret, int *ret_exit)
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", required_argument, NULL, 't' },
 		{ "user", required_argument, NULL, 'u' },
+		{ "helper", required_argument, NULL, 'H' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -34,7 +37,7 @@ int options_parse(int argc, char **argv, struct options *ret, int *ret_exit)
 	struct options options = { .config = POSTERN_SYSCONFDIR "/postern.yaml" };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:t:u:Vh", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:t:u:H:Vh", longs, NULL)) != -1) {
 		switch (c) {
 		case 't':
 			options.is_check = true;
@@ -44,6 +47,9 @@ int options_parse(int argc, char **argv, struct options *ret, int *ret_exit)
 			break;
 		case 'u':
 			options.user = optarg;
+			break;
+		case 'H':
+			options.helper = optarg;
 			break;
 		case 'V':
 			puts(PACKAGE_STRING);

@@ -7,6 +7,7 @@
 struct options {
 	const char *config;   /* never NULL */
 	const char *user;     /* to become when started as root; NULL: the default */
+	const char *helper;   /* the program of the privileged helper, or "none"; NULL: the one that was installed */
 	bool is_check;        /* only check the configuration */
 };
 

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/metrics.h"
+#include "daemon/helper.h"
 #include "daemon/options.h"
 #include "daemon/privileges.h"
 #include "daemon/observers.h"
@@ -35,6 +36,8 @@ struct gateway {
 	struct loop *loop;
 	struct bus *bus;
 	struct store *store;
+	struct helper helper;
+	struct pinholes *pinholes;
 	struct media_engine *media;
 	struct b2bua *b2bua;
 	struct api *api;
@@ -121,10 +124,35 @@ static void on_hangup(void *arg, int signum)
 	log_warn("posternd", "configuration changes take effect at a restart", LF_INT("signal", signum));
 }
 
+static void on_child(void *arg, int signum)
+{
+	struct gateway *g = arg;
+
+	(void)signum;
+	helper_reap(&g->helper);
+}
+
+static int open_pinholes(struct gateway *g)
+{
+	struct pinholes_conf conf = { .channel = g->helper.channel, .no_channel_reason = g->helper.reason,
+				      .n_realms = g->config->n_realms };
+	struct wire_seal seal;
+	int err;
+
+	helper_seal(g->config, &seal);
+	conf.max = seal.pinholes_max;
+	helper_order(g->config, conf.order);
+	g->helper.channel = -1; /* the engine's from here */
+	err = pinholes_new(g->loop, &conf, &g->pinholes);
+	if (err == 0)
+		observers_watch_pinholes(g->bus, g->pinholes);
+	return err;
+}
+
 static int open_media(struct gateway *g)
 {
 	struct conf_errors errors = { 0 };
-	int err = media_engine_new(g->loop, g->config, NULL, &errors, &g->media);
+	int err = media_engine_new(g->loop, g->config, g->pinholes, &errors, &g->media);
 
 	for (unsigned i = 0; i < errors.n; i++)
 		log_error("media", errors.items[i].text, LF_TEXT("at", errors.items[i].pointer), LF_TEXT("hint", errors.items[i].hint));
@@ -153,8 +181,10 @@ static int start(struct gateway *g, char *text, size_t size)
 		err = store_open(g->loop, g->bus, g->config->database, text, size, &g->store);
 	if (err == 0) {
 		observers_watch_store(g->store);
-		err = open_media(g);
+		err = open_pinholes(g);
 	}
+	if (err == 0)
+		err = open_media(g);
 	sip.loop = api.loop = g->loop;
 	sip.bus = g->bus;
 	sip.media = api.media = g->media;
@@ -174,6 +204,10 @@ static int start(struct gateway *g, char *text, size_t size)
 		err = loop_on_signal(g->loop, SIGUSR2, on_leave_signal, g);
 	if (err == 0)
 		err = loop_on_signal(g->loop, SIGHUP, on_hangup, g);
+	if (err == 0)
+		err = loop_on_signal(g->loop, SIGCHLD, on_child, g);
+	if (err == 0)
+		pinholes_reconciled(g->pinholes);
 	return err;
 }
 
@@ -183,6 +217,8 @@ static void stop(struct gateway *g)
 	store_close(g->store); /* answers calls about their records, so those must still be there */
 	b2bua_free(g->b2bua);
 	media_engine_free(g->media);
+	pinholes_free(g->pinholes);
+	helper_wait(&g->helper);
 	bus_free(g->bus);
 	if (g->loop != NULL) {
 		loop_timer_stop(&g->drain_limit);
@@ -237,6 +273,7 @@ int main(int argc, char **argv)
 	set_up_log(gateway.config);
 	signal(SIGPIPE, SIG_IGN);
 	raise_files(gateway.config);
+	helper_start(gateway.config, options.helper, &gateway.helper);
 	err = give_up_root(&gateway, options.user, text, sizeof(text));
 	if (err == 0)
 		err = start(&gateway, text, sizeof(text));

@@ -628,9 +628,8 @@ static void on_ability(struct pinholes *engine, const struct wire_ability *recor
 	for (unsigned i = 0; i < n; i++) {
 		unsigned at = 0;
 
-		while (at < engine->n_abilities && (engine->abilities[at].realm != records[i].realm ||
-						    engine->abilities[at].path != records[i].path ||
-						    strcmp(engine->abilities[at].interface, records[i].interface) != 0))
+		while (at < engine->n_abilities &&
+		       (engine->abilities[at].realm != records[i].realm || engine->abilities[at].path != records[i].path))
 			at++;
 		if (at == ENGINE_ABILITIES_MAX || records[i].realm >= engine->conf.n_realms)
 			continue;
@@ -857,6 +856,7 @@ void pinholes_free(struct pinholes *engine)
 {
 	if (engine == NULL)
 		return;
+	pump(engine); /* what was closed in the last moment */
 	loop_timer_stop(&engine->tick);
 	loop_timer_stop(&engine->kick);
 	channel_free(engine->channel);

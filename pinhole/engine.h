@@ -14,7 +14,7 @@
 
 enum {
 	ENGINE_REQUESTS_MAX = 64,   /* unanswered at a time; later ones wait in the queue */
-	ENGINE_ABILITIES_MAX = 1024,
+	ENGINE_ABILITIES_MAX = 512, /* each path on each realm, and room */
 	ENGINE_REASONS_MAX = 256,
 	ENGINE_LISTENERS_MAX = 4,
 	ENGINE_STRAYS_MAX = 4096,   /* in the kernel and nobody's, waiting to be removed; the next audit finds the rest */

@@ -102,6 +102,14 @@ static void defaults_work(void)
 	CU_ASSERT_EQUAL(config->limits.relay_threads, 1);
 	CU_ASSERT_EQUAL(config->limits.port_quarantine_ms, 5000);
 	CU_ASSERT_EQUAL(config->limits.trace_bytes, 8 << 20);
+	CU_ASSERT_EQUAL(config->media.n_paths, 4);
+	CU_ASSERT_EQUAL(config->media.paths[0], CONFIG_PATH_XDP);
+	CU_ASSERT_EQUAL(config->media.paths[1], CONFIG_PATH_TC);
+	CU_ASSERT_EQUAL(config->media.paths[2], CONFIG_PATH_CONNTRACK);
+	CU_ASSERT_EQUAL(config->media.paths[3], CONFIG_PATH_RELAY);
+	CU_ASSERT_FALSE(config->media.is_firewall_closed);
+	CU_ASSERT_STRING_EQUAL(config->media.state_dir, POSTERN_RUNDIR);
+	CU_ASSERT_EQUAL(config->media.lifetime_s, 3600);
 	CU_ASSERT_EQUAL(realm->max_calls, 4096);
 	CU_ASSERT_EQUAL(realm->cps, 0);
 	CU_ASSERT_EQUAL(realm->media_timeout_s, 60);
@@ -354,6 +362,40 @@ static void bad_rest(void)
 	config_unref(parse(REALMS "api: { listen: \"[::1]:8480\" }\n"));
 }
 
+static void media_paths(void)
+{
+	static const struct bad cases[] = {
+		{ REALMS "media: { paths: [xdp] }\n",
+		  "t:4:10: /media/paths: relay is missing: every call begins there (put relay last)\n" },
+		{ REALMS "media: { paths: [relay, tc] }\n",
+		  "t:4:18: /media/paths/0: relay takes all media, so no path after it is used (put it last)\n" },
+		{ REALMS "media: { paths: [tc, tc, relay] }\n",
+		  "t:4:22: /media/paths/1: tc is listed twice (remove one of the two)\n" },
+		{ REALMS "media: { paths: [ebpf, relay] }\n",
+		  "t:4:18: /media/paths/0: ebpf is not a choice (one of: xdp, tc, conntrack, nft, relay)\n" },
+		{ REALMS "media: { paths: [] }\n", "t:4:10: /media/paths: the number of entries is less than 1\n" },
+		{ REALMS "media: { paths: [xdp, tc, relay], firewall: closed }\n",
+		  "t:4:35: /media/firewall: a closed firewall needs the path conntrack or nft "
+		  "(add conntrack to media.paths, or leave the firewall open)\n" },
+		{ REALMS "media: { firewall: shut }\n",
+		  "t:4:10: /media/firewall: shut is not a choice (one of: open, closed)\n" },
+		{ REALMS "media: { state_dir: run, lifetime: 59s }\n",
+		  "t:4:10: /media/state_dir: the path is relative (begin it with /)\n"
+		  "t:4:26: /media/lifetime: the duration, in milliseconds, is less than 60000\n" },
+	};
+	const struct config *config;
+
+	REFUSED(cases);
+	config = parse(REALMS "media: { paths: [conntrack, nft, relay], firewall: closed, state_dir: /x, lifetime: 90s }\n");
+	CU_ASSERT_EQUAL(config->media.n_paths, 3);
+	CU_ASSERT_EQUAL(config->media.paths[1], CONFIG_PATH_NFT);
+	CU_ASSERT_TRUE(config->media.is_firewall_closed);
+	CU_ASSERT_STRING_EQUAL(config->media.state_dir, "/x");
+	CU_ASSERT_EQUAL(config->media.lifetime_s, 90);
+	config_unref(config);
+	config_unref(parse(REALMS "media: { paths: [relay] }\n"));
+}
+
 static void faults_of_schema_and_sense_come_together(void)
 {
 	refused_as("nod: x\n"
@@ -480,6 +522,7 @@ static const struct unit_test tests[] = {
 	{ "bad peers", bad_peers },
 	{ "bad routes", bad_routes },
 	{ "bad rest", bad_rest },
+	{ "media paths", media_paths },
 	{ "faults of schema and sense come together", faults_of_schema_and_sense_come_together },
 	{ "tables end at their limits", tables_end_at_their_limits },
 	{ "listeners end at their limit", listeners_end_at_their_limit },

@@ -7,6 +7,7 @@
 #include "core/metrics.h"
 #include "daemon/observers.h"
 #include "db/store.h"
+#include "tests/mock/fake_pinhole.h"
 #include "tests/unit/unit.h"
 
 static struct bus *bus;
@@ -70,6 +71,36 @@ static void active_calls_by_realm(void)
 	CU_ASSERT(is_shown("postern_call_duration_seconds_bucket{le=\"60\"} 1"));
 }
 
+static unsigned alarms, clears;
+
+static void on_alarm(void *arg, const struct bus_event *event)
+{
+	(void)arg;
+	CU_ASSERT(span_eq(event->id, SPAN_LIT("pinhole-helper")));
+	if (event->type == BUS_ALARM)
+		alarms++;
+	else
+		clears++;
+}
+
+static void a_lost_helper_is_an_alarm(void)
+{
+	struct pinholes *pinholes = fake_pinholes_new();
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(pinholes);
+	CU_ASSERT_EQUAL(bus_subscribe(bus, BUS_ALARM, on_alarm, NULL), 0);
+	CU_ASSERT_EQUAL(bus_subscribe(bus, BUS_ALARM_CLEARED, on_alarm, NULL), 0);
+	observers_watch_pinholes(bus, pinholes);
+	fake_pinholes_set_usable(pinholes, true); /* the first time: nothing was lost */
+	CU_ASSERT_EQUAL(alarms + clears, 0);
+	fake_pinholes_set_usable(pinholes, false);
+	fake_pinholes_set_usable(pinholes, false);
+	CU_ASSERT_EQUAL(alarms, 1);
+	fake_pinholes_set_usable(pinholes, true);
+	CU_ASSERT_EQUAL(clears, 1);
+	pinholes_free(pinholes);
+}
+
 static void results(void)
 {
 	static const int rejected[] = { 302, 403, 404, 480, 486, 488, 600, 603 };
@@ -101,6 +132,7 @@ static const struct unit_test tests[] = {
 	{ "attaches", attaches },
 	{ "active calls by realm", active_calls_by_realm },
 	{ "results", results },
+	{ "a lost helper is an alarm", a_lost_helper_is_an_alarm },
 	{ "database", database },
 };
 
