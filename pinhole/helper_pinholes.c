@@ -131,27 +131,33 @@ static const char *missing_feature(const struct wire_pinhole *pinhole, uint32_t 
 	return NULL;
 }
 
+/* Whether it could go over this path; when not, the reason is noted. */
+static bool would_take(struct helper_pinholes *h, enum pinhole_path path, const struct wire_pinhole *pinhole, char *reason)
+{
+	struct helper_mechanism *m = helper_pinholes_mechanism(h, path);
+	const char *missing = m == NULL ? "not there" : missing_feature(pinhole, m->kind->ops->features);
+	char why[WIRE_REASON_MAX] = "";
+	bool takes = missing == NULL && m->kind->ops->path_of(m->backend, pinhole, why) == path;
+
+	why[sizeof(why) - 1] = '\0';
+	if (!takes)
+		note(reason, path, missing != NULL ? missing : why);
+	return takes;
+}
+
 /* 0 when `path` holds it now; else the reason is noted. */
 static int try_path(struct helper_pinholes *h, enum pinhole_path path, const struct wire_pinhole *pinhole,
 		    struct table_entry *entry, char *reason, bool *ret_was_there)
 {
 	struct helper_mechanism *m = helper_pinholes_mechanism(h, path);
 	struct backend_entry result = { .slot = 0 };
-	char why[WIRE_REASON_MAX] = "";
-	const char *missing;
-	enum pinhole_path got;
 	int err;
 
-	missing = m == NULL ? "not there" : missing_feature(pinhole, m->kind->ops->features);
-	if (missing != NULL) {
-		note(reason, path, missing);
+	if (!would_take(h, path, pinhole, reason))
 		return ERR_UNSUPPORTED;
-	}
-	got = m->kind->ops->path_of(m->backend, pinhole, why);
-	why[sizeof(why) - 1] = '\0';
-	err = got == path ? m->kind->ops->apply(m->backend, pinhole, &result) : ERR_UNSUPPORTED;
+	err = m->kind->ops->apply(m->backend, pinhole, &result);
 	if (err < 0) {
-		note(reason, path, got == path ? err_str(err) : why);
+		note(reason, path, err_str(err));
 		return err;
 	}
 	entry->path = (uint8_t)(result.path != PINHOLE_NONE ? result.path : path);
@@ -179,7 +185,16 @@ static int apply_new(struct helper_pinholes *h, const struct wire_pinhole *pinho
 	return err;
 }
 
-static int renew(struct helper_pinholes *h, const struct wire_pinhole *pinhole, struct table_entry *entry)
+/* What stays on its path although others are preferred says why, whoever asks again. */
+static void explain(struct helper_pinholes *h, const struct wire_pinhole *pinhole, const struct table_entry *entry, char *reason)
+{
+	const struct wire_seal *seal = &h->limits->seal;
+
+	for (size_t i = 0; i < sizeof(seal->order) && seal->order[i] != PINHOLE_NONE && seal->order[i] != entry->path; i++)
+		would_take(h, (enum pinhole_path)seal->order[i], pinhole, reason);
+}
+
+static int renew(struct helper_pinholes *h, const struct wire_pinhole *pinhole, struct table_entry *entry, char *reason)
 {
 	struct helper_mechanism *m = &h->mechanisms[entry->mechanism];
 	struct backend_entry result = { .slot = entry->slot };
@@ -190,6 +205,7 @@ static int renew(struct helper_pinholes *h, const struct wire_pinhole *pinhole, 
 	entry->slot = result.slot;
 	if (result.path != PINHOLE_NONE)
 		entry->path = (uint8_t)result.path;
+	explain(h, pinhole, entry, reason);
 	return 0;
 }
 
@@ -197,7 +213,7 @@ static int apply(struct helper_pinholes *h, const struct wire_pinhole *pinhole, 
 		 struct wire_opened *ret)
 {
 	bool was_there = entry->path != PINHOLE_NONE;
-	int err = was_there ? renew(h, pinhole, entry) : ERR_NOT_FOUND;
+	int err = was_there ? renew(h, pinhole, entry, ret->reason) : ERR_NOT_FOUND;
 
 	if (err < 0) {
 		struct slot last;

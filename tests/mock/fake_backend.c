@@ -150,7 +150,7 @@ static int fake_apply(struct backend *b, const struct wire_pinhole *pinhole, str
 	bool was_there = e != NULL;
 
 	b->kernel->n_applies++;
-	if (pinhole->id == b->kernel->fail_apply)
+	if (pinhole->id != 0 && pinhole->id == b->kernel->fail_apply)
 		return -ENOBUFS;
 	for (size_t i = 0; i < FAKE_ENTRIES && e == NULL; i++)
 		if (!b->kernel->entries[i].is_used)
@@ -169,7 +169,7 @@ static int fake_remove(struct backend *b, const struct wire_pinhole *pinhole, st
 	struct fake_entry *e = find(b->kernel, pinhole);
 
 	b->kernel->n_removes++;
-	if (pinhole->id == b->kernel->fail_remove)
+	if (pinhole->id != 0 && pinhole->id == b->kernel->fail_remove)
 		return -ENOBUFS;
 	if (e == NULL)
 		return -ENOENT;
