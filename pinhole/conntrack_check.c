@@ -27,7 +27,7 @@ static int pass_both_ways(const struct rig *rig, const struct conntrack_entry *w
 	struct addr source = wire_addr_get(&way->source), listen = wire_addr_get(&way->listen);
 	struct addr from = wire_addr_get(&way->from), target = wire_addr_get(&way->target);
 	int left = rig_socket(rig, RIG_LEFT, SOCK_DGRAM, &source), right = rig_socket(rig, RIG_RIGHT, SOCK_DGRAM, &target);
-	struct rig_pass there = { left, right, listen, from }, back = { right, left, from, listen };
+	struct rig_pass there = { left, right, listen, from, 0 }, back = { right, left, from, listen, 0 };
 	int err;
 
 	if (left < 0 || right < 0) {

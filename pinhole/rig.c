@@ -350,7 +350,7 @@ int rig_pass(const struct rig_pass *pass, char *reason, size_t size)
 		return -ENODATA;
 	}
 	len = sizeof(storage);
-	if (poll(&poll_fd, 1, PASS_MAX_MS) != 1 ||
+	if (poll(&poll_fd, 1, pass->wait_ms ? pass->wait_ms : PASS_MAX_MS) != 1 ||
 	    recvfrom(pass->far, got, sizeof(got), 0, (struct sockaddr *)&storage, &len) != (ssize_t)sizeof(text) ||
 	    memcmp(got, text, sizeof(text)) != 0) {
 		snprintf(reason, size, "a packet to %s did not come through", texts[0]);

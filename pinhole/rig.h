@@ -30,10 +30,11 @@ struct addr rig_gateway(enum rig_place side, uint8_t family, uint16_t port);
 int rig_socket(const struct rig *rig, enum rig_place place, int type, const struct addr *addr);
 
 /* One datagram from the host's socket `fd` to `to` (both by a place), which has to arrive at the other socket `far` from
- * `as` with its contents whole, within 3 s. 0, or -ENODATA when it did not, and a reason. */
+ * `as` with its contents whole, within wait_ms (0: 3 s). 0, or -ENODATA when it did not, and a reason. */
 struct rig_pass {
 	int fd, far;
 	struct addr to, as;
+	int wait_ms;
 };
 int rig_pass(const struct rig_pass *pass, char *reason, size_t size);
 

@@ -147,7 +147,7 @@ void place_tick(struct place *place, unsigned seconds)
 
 static int pass(struct place *place, int fd, int far, const struct wire_addr *to, const struct wire_addr *as)
 {
-	struct rig_pass rig_pass_of = { fd, far, wire_addr_get(to), wire_addr_get(as) };
+	struct rig_pass rig_pass_of = { fd, far, wire_addr_get(to), wire_addr_get(as), 0 };
 
 	return rig_pass(&rig_pass_of, place->reason, place->size);
 }

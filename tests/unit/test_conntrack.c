@@ -1,4 +1,5 @@
 /* backend_conntrack with real packets through the kernel, between network namespaces of its own. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "pinhole/conntrack_kernel.h"
@@ -79,7 +80,7 @@ static int ordinary_entries_give_way(struct place *place)
 	first.from.port++;
 	PLACE_CHECK(place, place_apply(place, &first, &entry) == 0);
 	early = (struct rig_pass){ place->right, rig_socket(place->rig, RIG_GATEWAY, SOCK_DGRAM, &from), from,
-				   place_addr(&there.target) };
+				   place_addr(&there.target), 0 };
 	PLACE_CHECK(place, place_to_relay(place) == 0);
 	PLACE_CHECK(place, rig_pass(&early, place->reason, place->size) == 0);
 	PLACE_CHECK(place, conntrack_kernel_open(&kernel) == 0);
@@ -98,7 +99,7 @@ static int ordinary_entries_give_way(struct place *place)
 static int the_relay_is_not_tracked(struct place *place)
 {
 	struct wire_pinhole there = place_pinhole(place, 11);
-	struct rig_pass out = { place->relay, place->left, place_addr(&there.source), place_addr(&there.listen) };
+	struct rig_pass out = { place->relay, place->left, place_addr(&there.source), place_addr(&there.listen), 0 };
 	struct conntrack_kernel *kernel;
 	struct conntrack_entry found;
 	struct backend_entry entry;
@@ -217,6 +218,49 @@ static int losses_are_told(struct place *place)
 	return 0;
 }
 
+/* Fills the kernel's table to the brim, if that is not too much. */
+static int a_full_table_is_told(struct place *place)
+{
+	enum { TOO_MANY = 300000, PORTS = 50000 };
+	struct wire_pinhole there = place_pinhole(place, 11);
+	struct conntrack_entry filler = { .source = there.target, .listen = there.source, .from = there.target,
+					  .target = there.source, .proto = IPPROTO_UDP, .timeout_s = 600, .mark = 1 };
+	struct conntrack_kernel *kernel;
+	struct backend_entry entry, second;
+	char digits[16] = "";
+	FILE *file = fopen("/proc/sys/net/netfilter/nf_conntrack_max", "r");
+	int err = 0;
+	long max;
+
+	PLACE_CHECK(place, file && fgets(digits, sizeof(digits), file));
+	fclose(file);
+	max = strtol(digits, NULL, 10);
+	if (max > TOO_MANY || place->family == AF_INET6) {
+		printf("# SKIP a table for %ld is not filled\n", max);
+		return 0;
+	}
+	PLACE_CHECK(place, place_apply(place, &there, &entry) == 0);
+	PLACE_CHECK(place, conntrack_kernel_open(&kernel) == 0);
+	for (long i = 0; i < max && err == 0; i++) {
+		filler.source.port = filler.from.port = (uint16_t)(10000 + i % PORTS);
+		filler.listen.port = filler.target.port = (uint16_t)(1 + i / PORTS);
+		err = conntrack_kernel_create(kernel, &filler);
+	}
+	PLACE_CHECK(place, err == -ENOSPC);
+	there.source.port++;
+	there.from.port++;
+	PLACE_CHECK(place, place_apply(place, &there, &second) == -ENOSPC);
+	/* What was there before is not touched. */
+	PLACE_CHECK(place, place_there(place) == 0);
+	PLACE_CHECK(place, conntrack_kernel_delete(kernel, &filler) == -ENOENT);
+	filler.source.port = filler.from.port = 10000;
+	filler.listen.port = filler.target.port = 1;
+	PLACE_CHECK(place, conntrack_kernel_delete(kernel, &filler) == 0);
+	PLACE_CHECK(place, place_apply(place, &there, &second) == 0);
+	conntrack_kernel_close(kernel);
+	return 0;
+}
+
 static int only_what_it_can_hold(struct place *place)
 {
 	struct wire_pinhole there = place_pinhole(place, 11);
@@ -244,45 +288,20 @@ static int only_what_it_can_hold(struct place *place)
 	return 0;
 }
 
-static void both_ways(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, passes_both_ways, false });
-}
-
-static void reverses(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, reverses_share_an_entry, false });
-}
-
-static void ordinary(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, ordinary_entries_give_way, false });
-}
-
-static void relay(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, the_relay_is_not_tracked, false });
-}
-
-static void idle(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, an_idle_entry_is_renewed, false });
-}
-
-static void restart(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, survives_a_restart, false });
-}
-
-static void losses(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, losses_are_told, false });
-}
-
-static void limits(void)
-{
-	place_run(&(struct place_test){ &backend_conntrack, only_what_it_can_hold, false });
-}
+#define TEST(name, fn) \
+	static void name(void) \
+	{ \
+		place_run(&(struct place_test){ &backend_conntrack, fn, false }); \
+	}
+TEST(both_ways, passes_both_ways)
+TEST(reverses, reverses_share_an_entry)
+TEST(ordinary, ordinary_entries_give_way)
+TEST(relay, the_relay_is_not_tracked)
+TEST(idle, an_idle_entry_is_renewed)
+TEST(restart, survives_a_restart)
+TEST(losses, losses_are_told)
+TEST(full, a_full_table_is_told)
+TEST(limits, only_what_it_can_hold)
 
 static const struct unit_test tests[] = {
 	{ "packets pass both ways and are counted", both_ways },
@@ -292,6 +311,7 @@ static const struct unit_test tests[] = {
 	{ "an idle entry is renewed until its lifetime ends", idle },
 	{ "entries are found again after a restart", restart },
 	{ "losses are told, reports of ends are only hints", losses },
+	{ "a full table is told, and by itself usable again", full },
 	{ "only what it can hold now, else a reason", limits },
 };
 

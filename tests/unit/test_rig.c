@@ -11,7 +11,7 @@ static int forwards(struct rig *rig, void *arg, char *reason, size_t size)
 {
 	uint8_t family = *(uint8_t *)arg;
 	struct addr left = rig_host(RIG_LEFT, family, 5000), right = rig_host(RIG_RIGHT, family, 6000);
-	struct rig_pass there, back;
+	struct rig_pass there = { 0 }, back = { 0 };
 	int err;
 
 	if (family == AF_INET6 && !rig->has_ipv6)
