@@ -15,7 +15,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 from calls.rig import Failure, TOP, emit, note, run_main  # noqa: E402
 from media import paths  # noqa: E402
-from media.net import Network, make_tools  # noqa: E402
+from media.net import Network, check_tools  # noqa: E402
 from media.traffic import Traffic  # noqa: E402
 
 PPS_PER_FLOW = 50
@@ -133,7 +133,7 @@ def options_of():
 
 def main():
     options, results, is_good = options_of(), Results(), True
-    make_tools(options.build)
+    check_tools(options.build)
     for name in options.paths:
         try:
             measure_path(paths.ALL[name], options, results)

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 from calls.rig import Failure, TOP, emit, note, run_main  # noqa: E402
 from media import paths  # noqa: E402
-from media.net import Network, make_tools  # noqa: E402
+from media.net import Network, check_tools  # noqa: E402
 from media.traffic import Traffic  # noqa: E402
 
 PPS_PER_STREAM = 50
@@ -79,7 +79,7 @@ def options_of():
 
 def main():
     options, peer = options_of(), {}
-    make_tools(options.build)
+    check_tools(options.build)
     if not options.no_peers:
         try:
             peer = measure(paths.Rtpengine, options)
