@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -21,6 +22,7 @@ from media.traffic import Traffic  # noqa: E402
 PPS_PER_FLOW = 50
 BUSY = 0.95
 MANY_FLOWS = 20000
+COUNTERS_S = 1.5  # the helper reads those of conntrack once a second
 SET_UP = (("setup_p50", "us"), ("setup_p99", "us"), ("setup_batch_p99", "us"), ("setup_rate", "pinholes/s"))
 
 
@@ -76,6 +78,7 @@ def compare_counters(gateway, received):
     """The paths' own statistics are on while they are measured; are they right?"""
     if not isinstance(gateway, paths.Pinholes):
         return
+    time.sleep(COUNTERS_S)
     c = gateway.counters()
     note(f"{gateway.name}: its counters say {c['packets']} packets forwarded, {c['lost']} lost before, {c['active']} of "
          f"{c['pinholes']} pinholes used; the receiver counted {received}")

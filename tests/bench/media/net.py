@@ -82,13 +82,16 @@ class End:
         netns.ip("-n", self.space.name, *args)
 
     def set_up(self):
-        """Receives through NAPI, in a thread of its own; sends whole checksums and no super-packets."""
+        """Receives through NAPI, so that frames of XDP programs can be sent to it; sends whole checksums and no
+        super-packets. To be called on both ends before one is up: that is when each looks what the other can do."""
         self.ip("addr", "add", f"{self.address}/24", "dev", self.device)
         with self.space.socket(socket.AF_INET) as handle:
             for command, value in ((ETHTOOL_STXCSUM, 0), (ETHTOOL_STSO, 0), (ETHTOOL_SGRO, 1)):
                 argument = array.array("B", struct.pack("II", command, value))
                 request = struct.pack("16sP16x", self.device.encode(), argument.buffer_info()[0])
                 fcntl.ioctl(handle, SIOCETHTOOL, request)
+
+    def bring_up(self):
         self.ip("link", "set", self.device, "up")
         for name, value in (("threaded", 1), ("napi_defer_hard_irqs", 2), ("gro_flush_timeout", MODERATION_NS)):
             self.shell(f"echo {value} >/sys/class/net/{self.device}/{name}")
@@ -146,6 +149,8 @@ class Network:
         near.ip("link", "add", near.device, "type", "veth", "peer", "name", far.device, "netns", far.space.name)
         for end in (near, far):
             end.set_up()
+        for end in (near, far):
+            end.bring_up()
         far.ip("route", "add", "default", "via", near.address)
         for end, other in ((near, far), (far, near)):  # no ARP while it is measured
             end.ip("neigh", "replace", other.address, "lladdr", other.mac(), "dev", end.device, "nud", "permanent")

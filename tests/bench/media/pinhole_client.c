@@ -136,8 +136,10 @@ static int map_slots(struct client *c, const struct wire_hello *hello, int fds[2
 		if (hello->slots[i] == 0 || next == n_fds)
 			continue;
 		memory = mmap(NULL, hello->slots[i] * sizeof(struct slot), PROT_READ, MAP_SHARED, fds[next++], 0);
-		if (memory == MAP_FAILED)
-			return fail("slots", -errno);
+		if (memory == MAP_FAILED) { /* measured all the same, but without a look at the counters */
+			(void)fail("memory of counters", -errno);
+			continue;
+		}
 		c->slots[i] = memory;
 		c->n_slots[i] = hello->slots[i];
 	}
