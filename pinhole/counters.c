@@ -117,7 +117,7 @@ const struct slot *counters_at(const struct counters_memory *memory, unsigned re
 
 /* Reading */
 
-#define NOW(slot, member) __atomic_load_n(&(slot)->member, __ATOMIC_RELAXED)
+#define NOW(slot, member) __atomic_load_n(&(slot)->member, __ATOMIC_ACQUIRE)
 
 /* The highest sequence number first: packets that come while this runs must not look like lost ones. */
 static uint64_t lost_of(const struct slot *slot)
@@ -200,20 +200,20 @@ static void publish(struct counters_source *source, const struct slot *slot, con
 void counters_read(const struct counters_source *source, struct slot_stats *ret)
 {
 	union counters_words all, least;
-	struct slot_stats now;
+	struct slot_stats now = { 0 };
 	const struct slot *slot;
 	uint32_t version;
 
 	do {
 		version = atomic_load_explicit(&source->version, memory_order_acquire);
 		slot = atomic_load_explicit(&source->slot, memory_order_acquire);
+		if (slot != NULL) /* inside: it may be another's as soon as the version moves */
+			counters_of_slot(slot, &now);
 		load(&source->before, &all);
 		load(&source->least, &least);
 	} while ((version & 1) != 0 || version != atomic_load_explicit(&source->version, memory_order_relaxed));
-	if (slot != NULL) {
-		counters_of_slot(slot, &now);
+	if (slot != NULL)
 		add(&all.stats, &now);
-	}
 	*ret = slot != NULL && all.stats.packets >= least.stats.packets ? all.stats : least.stats;
 }
 
