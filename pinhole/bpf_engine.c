@@ -354,7 +354,9 @@ int bpf_engine_open(struct bpf_engine *e, const char *folder, uint32_t n, const 
 	*ret_what = "the memory of the maps cannot be shared";
 	if (err == 0)
 		err = map_memory(e);
-	if (err == 0 && folder != NULL && (e->slots_read_only = open_pin(e, "slots", BPF_F_RDONLY)) < 0)
+	/* Not BPF_F_RDONLY: the kernel refuses to map such a descriptor, even for reading. Who gets it maps it for reading, and
+	 * closes it before it reads anything from a network. */
+	if (err == 0 && folder != NULL && (e->slots_read_only = open_pin(e, "slots", 0)) < 0)
 		err = e->slots_read_only;
 	*ret_what = "the kernel does not load the programs";
 	if (err == 0)
