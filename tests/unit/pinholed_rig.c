@@ -125,6 +125,24 @@ static void close_fds(struct pinholed_rig *rig)
 		close(rig->fds[--rig->n_fds]);
 }
 
+/* A worker that a sanitizer ended would be replaced, and nobody would notice. */
+static void check_log(const struct pinholed_rig *rig)
+{
+	char path[128], line[1024];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/log", rig->dir);
+	file = fopen(path, "re");
+	while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+		if (strstr(line, "Sanitizer") == NULL && strstr(line, "runtime error") == NULL)
+			continue;
+		printf("# %s", line);
+		CU_FAIL("the helper's sanitizer");
+	}
+	if (file != NULL)
+		fclose(file);
+}
+
 void pinholed_rig_stop(struct pinholed_rig *rig)
 {
 	static const char *const files[] = { "fake", "fake-nat", "log" };
@@ -134,6 +152,7 @@ void pinholed_rig_stop(struct pinholed_rig *rig)
 	close(rig->channel);
 	if (rig->pid > 0)
 		CU_ASSERT_EQUAL(pinholed_rig_wait(rig), 0);
+	check_log(rig);
 	fake_kernel_unmap(rig->fake);
 	fake_kernel_unmap(rig->nat);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
