@@ -175,11 +175,16 @@ static const struct bpf_hook *entrance(const struct backend *b, const struct wir
 	return n == 1 ? bpf_hooks_find(&b->hooks, only->name) : NULL;
 }
 
-/* What all interfaces of a realm have, or of one that is known. */
+/* What all interfaces of a realm have. */
 struct realm_view {
 	bool is_there, has_tc, has_xdp, is_xdp_out;
-	const struct bpf_hook *worst; /* one that lacks something */
+	const struct bpf_hook *worst; /* the one that lacks most */
 };
+
+static int score(const struct bpf_hook *hook)
+{
+	return 4 * hook->has_tc + 2 * hook->has_xdp + hook->is_xdp_out;
+}
 
 static struct realm_view view_realm(const struct backend *b, unsigned realm)
 {
@@ -191,7 +196,7 @@ static struct realm_view view_realm(const struct backend *b, unsigned realm)
 		if (b->conf->interfaces[i].realm != realm || hook == NULL)
 			continue;
 		view.is_there = true;
-		if (view.worst == NULL || !hook->has_tc || (view.worst->has_xdp && !hook->has_xdp))
+		if (view.worst == NULL || score(hook) < score(view.worst))
 			view.worst = hook;
 		view.has_tc &= hook->has_tc;
 		view.has_xdp &= hook->has_xdp;
@@ -224,8 +229,7 @@ static enum pinhole_path path_of(struct backend *b, const struct wire_pinhole *p
 	reason[0] = '\0';
 	if (in.has_xdp && out.is_xdp_out && b->proof.has_xdp)
 		return PINHOLE_XDP;
-	refuse(reason, !b->proof.has_xdp ? b->proof.xdp_reason : in.has_xdp && out.worst->out_reason[0] != '\0' ?
-			out.worst->out_reason : in.worst->xdp_reason);
+	refuse(reason, !b->proof.has_xdp ? b->proof.xdp_reason : !in.has_xdp ? in.worst->xdp_reason : out.worst->out_reason);
 	if (in.has_tc && b->proof.has_tc)
 		return PINHOLE_TC;
 	return refuse(reason, b->proof.has_tc ? in.worst->tc_reason : b->proof.tc_reason);

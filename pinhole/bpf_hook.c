@@ -204,19 +204,20 @@ static bool try_out(struct bpf_hooks *hooks, const struct bpf_hook *hook, bool i
 	       (is_declared && after.tx_lost - before.tx_lost < TRIAL_FRAMES);
 }
 
+/* Tried once, and again when the kernel says something new about the interface. */
 static void sync_out(struct bpf_hooks *hooks, struct bpf_hook *hook)
 {
-	bool can_send = false, was_xdp_out = hook->is_xdp_out;
-	int err = bpf_rtnl_xdp_out(hooks->rtnl, hook->index, &can_send);
+	bool can_send = false;
+	int err = hook->has_xdp ? bpf_rtnl_xdp_out(hooks->rtnl, hook->index, &can_send) : 0;
 
-	if (hook->has_xdp && err == 0 && can_send && was_xdp_out)
-		return; /* tried before, and nothing has changed */
-	if (hook->has_xdp && err == ERR_UNSUPPORTED && hook->out_reason[0] != '\0')
-		return; /* tried before; such a kernel does not say when it changes */
-	hook->is_xdp_out = hook->has_xdp && (err == ERR_UNSUPPORTED || can_send) && try_out(hooks, hook, err == 0);
-	if (!hook->has_xdp)
-		hook->out_reason[0] = '\0';
-	else if (hook->is_xdp_out)
+	if (!hook->has_xdp || (err == 0 && !can_send)) {
+		hook->is_xdp_out = false;
+		hook->tried_as = BPF_HOOK_UNTRIED;
+	} else if (hook->tried_as != (err == 0 ? BPF_HOOK_DECLARED : BPF_HOOK_UNDECLARED)) {
+		hook->is_xdp_out = try_out(hooks, hook, err == 0);
+		hook->tried_as = err == 0 ? BPF_HOOK_DECLARED : BPF_HOOK_UNDECLARED;
+	}
+	if (hook->is_xdp_out)
 		say(hook->out_reason, "%s sends what XDP hands to it", hook->name);
 	else
 		say(hook->out_reason, "%s does not send what XDP hands to it (at a veth: its peer needs XDP or GRO): tc is used",
@@ -227,7 +228,8 @@ static void forget(struct bpf_hook *hook)
 {
 	hook->index = 0;
 	hook->has_tc = hook->has_xdp = hook->is_xdp_out = false;
-	hook->out_reason[0] = '\0';
+	hook->tried_as = BPF_HOOK_UNTRIED;
+	say(hook->out_reason, "%s is not there or down", hook->name);
 	say(hook->tc_reason, "%s is not there or down", hook->name);
 	say(hook->xdp_reason, "%s is not there or down", hook->name);
 }

@@ -14,7 +14,8 @@ struct bpf_hook { /* one interface */
 	int index;                        /* 0: not there now */
 	uint8_t mac[6];
 	bool has_tc, has_xdp;
-	bool is_xdp_out;                  /* what XDP redirects to it goes out: tried or declared */
+	bool is_xdp_out;                  /* what XDP redirects to it goes out: it has been tried */
+	enum { BPF_HOOK_UNTRIED, BPF_HOOK_UNDECLARED, BPF_HOOK_DECLARED } tried_as;
 	char tc_reason[WIRE_REASON_MAX], xdp_reason[WIRE_REASON_MAX], out_reason[WIRE_REASON_MAX];
 };
 

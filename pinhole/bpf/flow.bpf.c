@@ -41,7 +41,6 @@ struct {
 	__type(key, struct flow_key4);
 	__type(value, struct flow);
 	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 } flows4 SEC(".maps");
 
 struct {
@@ -49,7 +48,6 @@ struct {
 	__type(key, struct flow_key6);
 	__type(value, struct flow);
 	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 } flows6 SEC(".maps");
 
 struct {
@@ -90,6 +88,7 @@ struct held { /* what belongs to the packet's flow */
 	struct flow_state *state;
 	struct slot *slot;
 	__u64 now;
+	__u32 slot_index;
 };
 
 struct rtp {
@@ -149,16 +148,17 @@ INLINE bool parse_rtp(void *ctx, const struct packet *p, const struct flow *flow
 INLINE void restart_sequence(const struct held *h, const struct rtp *rtp, __u32 n)
 {
 	struct slot *slot = h->slot;
-	__u64 expected = slot->max_seq - slot->first_seq + 1;
+	struct flow_state *s = h->state;
+	__s64 lost = slot->max_seq - slot->first_seq + 1 - slot->rtp_packets;
 
-	if (!(h->state->marks & FLOW_STARTED))
-		expected = 0;
-	else if (expected < slot->rtp_packets)
-		expected = slot->rtp_packets;
+	/* Packets that came twice or late hide none that an earlier source lost. */
+	if (!(s->marks & FLOW_STARTED) || lost < s->lost_before)
+		lost = s->lost_before;
+	s->lost_before = lost;
 	slot->max_seq = rtp->sequence;
-	slot->first_seq = slot->max_seq + 1 - n - expected;
+	slot->first_seq = slot->max_seq + 1 - n - slot->rtp_packets - lost;
 	slot->ssrc = rtp->ssrc;
-	h->state->marks = (h->state->marks & ~(FLOW_JUMPED | FLOW_OTHER)) | FLOW_STARTED;
+	s->marks = (s->marks & ~(FLOW_JUMPED | FLOW_OTHER)) | FLOW_STARTED;
 }
 
 /* False when the packet is a jump that the next one has to confirm. */
@@ -301,6 +301,12 @@ static __noinline bool is_xdp_out(const struct flow_control *c, __u32 ifindex)
 
 enum way { WAY_NONE, WAY_OPEN, WAY_TC };
 
+/* Clocks of two processors may cross: what lies a little ahead is not long ago. */
+INLINE bool is_past(__u64 then, __u64 now, __u64 ns)
+{
+	return (__s64)(now - then) >= (__s64)ns;
+}
+
 INLINE enum way way_of(void *ctx, const struct packet *p, const struct held *h)
 {
 	struct flow_state *s = h->state;
@@ -310,11 +316,10 @@ INLINE enum way way_of(void *ctx, const struct packet *p, const struct held *h)
 	c = bpf_map_lookup_elem(&control, &zero);
 	if (!c)
 		return WAY_NONE;
-	if (s->hop_epoch != c->epoch || h->now - s->hop_ns > FLOW_SECOND_NS) {
+	if (s->hop_epoch != c->epoch || is_past(s->hop_ns, h->now, FLOW_SECOND_NS)) {
 		find_hop(ctx, h->flow, s, c, p->ifindex);
 		if (p->is_xdp && s->hop_ifindex != 0 && !is_xdp_out(c, s->hop_ifindex)) {
 			s->marks |= FLOW_NO_XDP_OUT;
-			h->slot->flags |= SLOT_NO_XDP;
 			return WAY_TC;
 		}
 	}
@@ -379,7 +384,7 @@ INLINE bool is_over_rate(const struct packet *p, const struct held *h)
 {
 	struct slot *slot = h->slot;
 
-	if (h->now - slot->window_ns >= FLOW_SECOND_NS) {
+	if (is_past(slot->window_ns, h->now, FLOW_SECOND_NS)) {
 		slot->window_ns = h->now;
 		slot->window_packets = slot->window_bytes = 0;
 	}
@@ -395,7 +400,7 @@ INLINE bool is_moving(const struct held *h)
 {
 	__u64 last_ns = h->slot->last_ns;
 
-	return (last_ns != 0 && h->now - last_ns >= FLOW_GAP_NS) || h->now - h->state->since_ns >= FLOW_PENDING_MAX_NS;
+	return (last_ns != 0 && is_past(last_ns, h->now, FLOW_GAP_NS)) || is_past(h->state->since_ns, h->now, FLOW_PENDING_MAX_NS);
 }
 
 INLINE bool is_due(const struct packet *p, const struct held *h)
@@ -422,16 +427,14 @@ INLINE enum verdict judge(void *ctx, const struct packet *p, const struct held *
 		slot->passed++;
 		return UP;
 	}
-	if (p->is_xdp && is_for_tc(ctx, p, slot, is_ip6)) {
-		slot->flags |= SLOT_NO_XDP;
-		return UP;
-	}
 	way = way_of(ctx, p, h);
-	if (way == WAY_TC)
-		return UP; /* and counted there */
 	if (way == WAY_NONE) {
 		slot->passed++;
 		return leave_to_relay(h, &rtp);
+	}
+	if (way == WAY_TC || (p->is_xdp && is_for_tc(ctx, p, slot, is_ip6))) {
+		slot->flags |= SLOT_NO_XDP;
+		return UP; /* and counted there */
 	}
 	if (slot->state == SLOT_PENDING) {
 		if (!is_moving(h))
@@ -457,8 +460,9 @@ INLINE bool hold(const struct packet *p, const struct flow *flow, struct held *r
 	bool is_left_to_tc;
 
 	ret->flow = flow;
-	ret->slot = bpf_map_lookup_elem(&slots, &flow->slot);
-	ret->state = bpf_map_lookup_elem(&states, &flow->slot);
+	ret->slot_index = flow->slot;
+	ret->slot = bpf_map_lookup_elem(&slots, &ret->slot_index);
+	ret->state = bpf_map_lookup_elem(&states, &ret->slot_index);
 	if (!ret->slot || !ret->state || ret->slot->state == SLOT_FREE)
 		return false;
 	is_left_to_tc = (flow->flags & FLOW_TC_ONLY) || (ret->slot->flags & SLOT_NO_XDP);
@@ -575,6 +579,13 @@ INLINE void rewrite_ends(__u8 *data, struct udphdr *udp, const struct held *h)
 	udp->dest = h->flow->dport;
 }
 
+/* A flow that is removed may become another one's memory while its last packet is being rewritten. Slots are reused late, and
+ * the kernel writes a flow from its beginning to its end: a slot that is still the same means that the rest was too. */
+INLINE bool is_still_there(const struct held *h)
+{
+	return *(const volatile __u32 *)&h->flow->slot == h->slot_index;
+}
+
 INLINE int to_xdp(enum verdict verdict)
 {
 	return verdict == DROP ? XDP_DROP : XDP_PASS;
@@ -594,7 +605,7 @@ INLINE int xdp_send(const struct packet *p, const struct held *h, bool is_ip6)
 
 		p->udp->check = check != 0 ? check : CSUM_MANGLED;
 	}
-	return bpf_redirect(h->state->hop_ifindex, 0);
+	return is_still_there(h) ? bpf_redirect(h->state->hop_ifindex, 0) : XDP_DROP;
 }
 
 SEC("xdp")
@@ -655,7 +666,7 @@ INLINE int tc_send(struct __sk_buff *skb, const struct packet *p, const struct h
 		if (!has_check)
 			bpf_csum_update(skb, flow->l4_diff);
 	}
-	return bpf_redirect(h->state->hop_ifindex, 0);
+	return is_still_there(h) ? bpf_redirect(h->state->hop_ifindex, 0) : TC_ACT_SHOT;
 }
 
 /* TC_ACT_UNSPEC: on to the next filter, which may be somebody else's. */

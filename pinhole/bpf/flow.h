@@ -70,11 +70,11 @@ struct flow_state {
 	slot_u64 arrival_ns;
 	slot_u16 jump_to;
 	slot_u8 payload_type, marks;
-	slot_u32 zero2;
+	slot_u32 lost_before;           /* by earlier sources, and before jumps */
 	slot_u64 since_ns;              /* when the flow was opened */
 	/* Not needed per packet. */
 	slot_u8 hop_gateway[16];        /* to keep the neighbour alive */
-	slot_u8 zero3[48];
+	slot_u8 zero2[48];
 };
 
 enum { FLOW_XDP_OUT_MAX = 64 };
