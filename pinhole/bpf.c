@@ -399,7 +399,7 @@ struct listing {
 static void list_one(void *arg, bool is_ip6, const union bpf_engine_key *key, const struct flow *flow)
 {
 	const struct listing *listing = arg;
-	struct backend_entry entry = { .id = flow->id, .slot = flow->slot, .was_there = true };
+	struct backend_entry entry = { .id = flow->id, .slot = flow->slot, .was_there = true, .proto = IPPROTO_UDP };
 	bool is_left_to_tc = flow->slot < listing->backend->engine.n_slots &&
 			     (listing->backend->engine.slot_memory[flow->slot].flags & SLOT_NO_XDP);
 
@@ -528,7 +528,7 @@ static void tick(struct backend *b, uint64_t now_ms, void (*gone)(void *arg, uin
 static int slots(struct backend *b, uint32_t *ret_n)
 {
 	*ret_n = b->held == NULL ? 0 : b->engine.n_slots;
-	return b->held == NULL ? -1 : b->engine.slots_read_only;
+	return b->held == NULL ? -1 : b->engine.slots_shared;
 }
 
 static void report(struct backend *b, enum pinhole_path path, unsigned realm, struct backend_report *ret)

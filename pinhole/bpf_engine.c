@@ -334,7 +334,7 @@ static int load(struct bpf_engine *e, bool had_maps)
 void bpf_engine_init(struct bpf_engine *e)
 {
 	memset(e, 0, sizeof(*e));
-	e->flows4 = e->flows6 = e->slots = e->states = e->control = e->xdp = e->tc = e->probe = e->slots_read_only = -1;
+	e->flows4 = e->flows6 = e->slots = e->states = e->control = e->xdp = e->tc = e->probe = e->slots_shared = -1;
 }
 
 int bpf_engine_open(struct bpf_engine *e, const char *folder, uint32_t n, const char **ret_what)
@@ -357,8 +357,8 @@ int bpf_engine_open(struct bpf_engine *e, const char *folder, uint32_t n, const 
 		err = map_memory(e);
 	/* Not BPF_F_RDONLY: the kernel refuses to map such a descriptor, even for reading. Who gets it maps it for reading, and
 	 * closes it before it reads anything from a network. */
-	if (err == 0 && folder != NULL && (e->slots_read_only = open_pin(e, "slots", 0)) < 0)
-		err = e->slots_read_only;
+	if (err == 0 && folder != NULL && (e->slots_shared = open_pin(e, "slots", 0)) < 0)
+		err = e->slots_shared;
 	*ret_what = "the kernel does not load the programs";
 	if (err == 0)
 		err = load(e, had_maps);
@@ -382,7 +382,7 @@ void bpf_engine_close(struct bpf_engine *e)
 	close_fd(&e->xdp);
 	close_fd(&e->tc);
 	close_fd(&e->probe);
-	close_fd(&e->slots_read_only);
+	close_fd(&e->slots_shared);
 	e->slot_memory = NULL;
 	e->state_memory = NULL;
 	e->control_memory = NULL;

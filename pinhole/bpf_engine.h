@@ -20,7 +20,7 @@ struct bpf_engine {
 	char folder[BPF_ENGINE_PATH_MAX]; /* of the pins; "" : none, everything ends with the process */
 	int flows4, flows6, slots, states, control;
 	int xdp, tc, probe;
-	int slots_read_only; /* for other processes; -1 without pins */
+	int slots_shared; /* for other processes; -1 without pins */
 	/* Programs that are or were ours: what is attached and is not among these is somebody else's. Includes xdp and tc. */
 	struct bpf_engine_program {
 		int fd;

@@ -98,7 +98,7 @@ static int set_stage(struct stage *s)
 		snprintf(s->interfaces[i].name, sizeof(s->interfaces[i].name), "%s", i == 0 ? "left" : "right");
 	}
 	s->seal = (struct wire_seal){ .pinholes_max = 100, .order = { PINHOLE_XDP, PINHOLE_TC } };
-	s->conf = (struct backend_conf){ .state_dir = s->state_dir, .node_tag = "test-1", .seal = &s->seal,
+	s->conf = (struct backend_conf){ .state_dir = s->state_dir, .node_tag = "test_1", .seal = &s->seal,
 					 .interfaces = s->interfaces, .n_interfaces = 2 };
 	err = meet_hosts(s);
 	return err < 0 ? err : stage_switch_gro(s, true);
