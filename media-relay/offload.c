@@ -81,8 +81,7 @@ static bool source_of(const struct offload *o, unsigned side, struct addr *ret)
 
 static bool is_steady(const struct offload *o, unsigned side)
 {
-	return is_applied(o, side) &&
-	       atomic_load_explicit(&counts_of(o, side)->since_lock, memory_order_acquire) >= RELAY_STEADY;
+	return atomic_load_explicit(&counts_of(o, side)->since_lock, memory_order_acquire) >= RELAY_STEADY;
 }
 
 static bool is_ready(const struct offload *o)
@@ -214,6 +213,13 @@ static void show(struct offload_direction *d)
 		o->moved(o->arg, (enum media_side)d->from);
 }
 
+static void failed(struct offload_direction *d, const char *trouble)
+{
+	if (d->state != OFFLOAD_LEAVING)
+		d->trouble = trouble;
+	step(d, EV_FAILED);
+}
+
 static void on_pinhole(void *arg, struct pinhole *pinhole, enum pinhole_event event)
 {
 	struct offload_direction *d = arg;
@@ -226,16 +232,13 @@ static void on_pinhole(void *arg, struct pinhole *pinhole, enum pinhole_event ev
 		step(d, EV_BOUND);
 		break;
 	case PINHOLE_EV_REFUSED:
-		d->trouble = pinhole_reason(pinhole);
-		step(d, EV_FAILED);
+		failed(d, pinhole_reason(pinhole));
 		break;
 	case PINHOLE_EV_LOST:
-		d->trouble = "lost from the kernel";
-		step(d, EV_FAILED);
+		failed(d, "lost from the kernel");
 		break;
 	case PINHOLE_EV_EXPIRED:
-		d->trouble = "expired in the kernel";
-		step(d, EV_FAILED);
+		failed(d, "expired in the kernel");
 		break;
 	case PINHOLE_EV_CLOSED:
 		step(d, EV_CLOSED);
@@ -396,7 +399,6 @@ void offload_signalled(struct offload *o, enum media_side side, struct relay_sid
 	uint64_t had[2] = { from->payloads[0], from->payloads[1] };
 	bool is_same_set = had[0] == next->remote.payloads[0] && had[1] == next->remote.payloads[1];
 
-	next->is_elsewhere = before->is_elsewhere;
 	if (has_moved)
 		withdraw(to, "the address to send to has changed");
 	if (next->window != before->window && has_moved && next->may_send_to[RELAY_RTP] && from->pinhole != NULL)

@@ -601,6 +601,20 @@ static void test_withdrawn_while_asked(void)
 	end();
 }
 
+/* The kernel drops it just as it is being removed. */
+static void test_lost_while_leaving(void)
+{
+	begin();
+	pin();
+	move(MEDIA_B, &phone_at);
+	CU_ASSERT_EQUAL(pinhole_state(fake_pinhole_at(pinholes, 0)), PINHOLE_DRAINING);
+	fake_pinhole_fire(fake_pinhole_at(pinholes, 0), PINHOLE_EV_LOST);
+	CU_ASSERT_EQUAL(rig.moved[MEDIA_A], 2);
+	tick();
+	CU_ASSERT_PTR_NOT_NULL(hole(MEDIA_A));
+	end();
+}
+
 static void test_statistics_are_merged(void)
 {
 	struct slot_stats slot = { .packets = 1000, .bytes = 172000, .lost = 7, .reordered = 3, .dropped_rate = 5, .jitter_us = 1234,
@@ -879,6 +893,72 @@ static void test_restart(void)
 	end();
 }
 
+/* A stream without a relay thread: what is published stands still. */
+struct still {
+	struct relay_stream relay;
+	struct relay_setup setup;
+	struct offload offload;
+};
+
+static struct still *make_still(struct loop *loop, struct pinholes *engine)
+{
+	static const char *const locals[] = { "192.0.2.10:20000", "10.0.0.10:20000" };
+	static const char *const remotes[] = { "192.0.2.77:4000", "10.0.0.20:6000" };
+	struct still *still = calloc(1, sizeof(*still));
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(still);
+	for (unsigned i = 0; i < 2; i++) {
+		struct relay_counts *counts = &still->relay.sides[i].counts;
+		struct relay_side_setup *setup = &still->setup.sides[i];
+
+		addr_parse(span_of(locals[i]), &still->relay.sides[i].scope.local);
+		addr_parse(span_of(remotes[i]), &setup->remote.rtp);
+		setup->window = 1;
+		setup->rate = relay_rate_of(0);
+		relay_addr_set(&counts->latched, &setup->remote.rtp);
+		relay_addr_set(&counts->target, &setup->remote.rtp);
+		atomic_init(&counts->latch, LATCH_LOCKED);
+		atomic_init(&counts->since_lock, RELAY_STEADY);
+	}
+	still->offload = (struct offload){ .loop = loop, .pinholes = engine, .owner = "still", .relay = &still->relay,
+					   .setup = &still->setup, .is_answered = true };
+	offload_init(&still->offload);
+	return still;
+}
+
+/* Until the relay has taken note of what signalling said, what it publishes is of before. */
+static void test_relay_must_know(void)
+{
+	struct loop *loop = NULL;
+	struct pinholes *engine = fake_pinholes_new();
+	struct still *still;
+	struct addr other = { 0 };
+
+	CU_ASSERT_EQUAL_FATAL(loop_new(&loop), 0);
+	still = make_still(loop, engine);
+	offload_look(&still->offload);
+	CU_ASSERT_EQUAL(fake_pinholes_count(engine), 0);
+	atomic_store(&still->relay.sides[MEDIA_A].counts.window, 1);
+	offload_look(&still->offload); /* the source is right, the target may not be */
+	CU_ASSERT_EQUAL(fake_pinholes_count(engine), 0);
+	atomic_store(&still->relay.sides[MEDIA_B].counts.window, 1);
+	offload_look(&still->offload);
+	CU_ASSERT_EQUAL(fake_pinholes_count(engine), 2);
+	addr_parse(SPAN_LIT("10.0.0.21:6000"), &other);
+	still->setup.sides[MEDIA_B].window = 2;
+	relay_addr_set(&still->relay.sides[MEDIA_B].counts.target, &other);
+	offload_look(&still->offload);
+	CU_ASSERT_EQUAL(pinhole_state(fake_pinhole_at(engine, 0)), PINHOLE_RESERVED);
+	CU_ASSERT_EQUAL(pinhole_state(fake_pinhole_at(engine, 1)), PINHOLE_DRAINING); /* its source is to be learnt */
+	atomic_store(&still->relay.sides[MEDIA_B].counts.window, 2);
+	offload_look(&still->offload);
+	CU_ASSERT_EQUAL(pinhole_state(fake_pinhole_at(engine, 0)), PINHOLE_DRAINING);
+	offload_close(&still->offload);
+	pinholes_free(engine);
+	loop_free(loop);
+	free(still);
+}
+
 /* What the hand-over tells the relay opens no latching window. */
 static void test_windows_are_signallings(void)
 {
@@ -925,6 +1005,7 @@ static const struct unit_test tests[] = {
 	{ "the helper is gone", test_helper_is_gone },
 	{ "the media closes in every state", test_close_in_every_state },
 	{ "withdrawn before it came", test_withdrawn_while_asked },
+	{ "lost while it is being removed", test_lost_while_leaving },
 	{ "statistics are merged", test_statistics_are_merged },
 	{ "strays are no loss", test_strays },
 	{ "the time-out sees the kernel's packets", test_timeout_sees_the_kernel },
@@ -935,6 +1016,7 @@ static const struct unit_test tests[] = {
 	{ "limits by the negotiated bandwidth", test_limits },
 	{ "payload types", test_payload_sets },
 	{ "a restart", test_restart },
+	{ "the relay must know before the kernel does", test_relay_must_know },
 	{ "windows are opened by signalling only", test_windows_are_signallings },
 };
 
