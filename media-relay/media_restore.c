@@ -23,6 +23,7 @@ void media_restore_take(const struct relay_counts *counts, struct media_saved_si
 
 		*(uint64_t *)saved = atomic_load_explicit((const _Atomic uint64_t *)live, memory_order_relaxed);
 	}
+	ret->counts.clock_hz = atomic_load_explicit(&counts->clock_hz, memory_order_relaxed);
 	ret->latched = relay_addr_get(&counts->latched);
 }
 
@@ -34,6 +35,8 @@ void media_restore_seed(struct relay_side *side, const struct media_saved_side *
 
 		atomic_store_explicit((_Atomic uint64_t *)to, *(const uint64_t *)from, memory_order_relaxed);
 	}
+	if (saved->counts.clock_hz <= UINT32_MAX)
+		atomic_store_explicit(&side->counts.clock_hz, (uint32_t)saved->counts.clock_hz, memory_order_relaxed);
 	side->track.lost_before = saved->counts.lost;
 	side->track.reordered = saved->counts.reordered;
 	side->track.jitter_x16_us = saved->counts.jitter_us * 16;

@@ -7,6 +7,7 @@
 struct media_saved_counts { /* of the relay; as in struct media_stats. What the kernel counts, it keeps */
 	uint64_t packets, bytes, sent, rtcp_packets, lost, reordered, jitter_us;
 	uint64_t dropped_source, dropped_format, dropped_payload, dropped_early, dropped_overload, dropped_queue;
+	uint64_t clock_hz; /* of RTP as the relay knew it, for the jitter of the kernel; 0: not known */
 };
 struct media_saved_side {
 	struct addr local;          /* of RTP */

@@ -118,7 +118,7 @@ static const size_t counters[] = {
 	offsetof(struct media_saved_counts, jitter_us), offsetof(struct media_saved_counts, dropped_source),
 	offsetof(struct media_saved_counts, dropped_format), offsetof(struct media_saved_counts, dropped_payload),
 	offsetof(struct media_saved_counts, dropped_early), offsetof(struct media_saved_counts, dropped_overload),
-	offsetof(struct media_saved_counts, dropped_queue),
+	offsetof(struct media_saved_counts, dropped_queue), offsetof(struct media_saved_counts, clock_hz),
 };
 
 enum { FLAG_MUX = 1, FLAG_RTP = 2, FLAG_MAY_SEND = 4, FLAGS = 7 };

@@ -842,7 +842,7 @@ static bool is_same_spec(const struct pinhole_spec *a, const struct pinhole_spec
 {
 	return strcmp(a->owner, b->owner) == 0 && addr_eq(&a->source, &b->source) && addr_eq(&a->listen, &b->listen) &&
 	       addr_eq(&a->from, &b->from) && addr_eq(&a->target, &b->target) && a->payloads[0] == b->payloads[0] &&
-	       a->payloads[1] == b->payloads[1] && a->bytes_per_s == b->bytes_per_s;
+	       a->payloads[1] == b->payloads[1] && a->bytes_per_s == b->bytes_per_s && a->clock_hz == b->clock_hz;
 }
 
 /* Another process: it asks for the very same pinholes, and at once. */
