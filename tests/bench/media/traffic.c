@@ -32,7 +32,7 @@ static const char usage[] =
 	"  --use N      only the first flows of the file\n"
 	"  --object F   the BPF programs (default: traffic.bpf.o beside this program)\n"
 	"`count` says \"ready\", answers each line on standard input with a JSON object, and ends with the input.\n"
-	"The line \"clear\" starts the count of live flows anew.\n";
+	"The lines \"all\" and \"some\" start the count of live flows anew, and have all packets compared or each 17th.\n";
 
 uint64_t now_ns(void)
 {

@@ -19,7 +19,6 @@ enum {
 	TRAFFIC_AT_SEQUENCE = TRAFFIC_AT_RTP + 2,
 	TRAFFIC_AT_TIMESTAMP = TRAFFIC_AT_RTP + 4,
 	TRAFFIC_TICKS = 160,        /* of the RTP timestamp, between two packets */
-	TRAFFIC_CHECK_EVERY = 1024, /* of arriving packets: whose checksums are looked at */
 };
 
 struct traffic_flow { /* of the sender; one cache line */
@@ -88,10 +87,13 @@ struct traffic_expected { /* of the receiver: what a packet of this flow must lo
 
 struct traffic_receiver {
 	__u32 daddr, n_flows;
-	__u16 first_port;   /* host byte order */
+	__u32 compare_every; /* packet: 1, or a prime so that all flows have their turn */
+	__u32 check_every;   /* of those: whose checksums are looked at */
+	__u16 first_port;    /* host byte order */
 	__u16 zero[3];
-	__u64 right;
+	__u64 right;        /* among them those that were not compared; their length is right */
 	__u64 wrong;        /* to a port of ours, but addresses, SSRC or length are not what they must be */
+	__u64 arrived, compared;
 	__u64 checked, wrong_checksum;
 	__u64 partial;      /* of those checked: UDP's checksum left to hardware that veth does not have */
 	__u8 wrong_frame[64]; /* the first one */

@@ -74,7 +74,7 @@ class Traffic:
 
     def measure(self, pps, seconds, flows):
         """pps 0: as fast as possible. Rates and CPU time are of a window in the middle, losses of the whole."""
-        first = self.receiver.ask("clear")
+        first = self.receiver.ask("some" if pps == 0 else "all")
         generator = self.start(pps, int(seconds + WARM_UP_S + COOL_DOWN_S + 0.999), flows)
         time.sleep(WARM_UP_S)
         tasks, softirq = self.gateway_ns()
