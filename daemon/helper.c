@@ -17,6 +17,7 @@
 #include "core/config.h"
 #include "core/err.h"
 #include "core/log.h"
+#include "core/loop.h"
 
 #define PROGRAM "postern-pinholed"
 
@@ -219,7 +220,7 @@ void helper_start(const struct config *config, const char *program, struct helpe
 
 /* The end */
 
-void helper_reap(struct helper *helper)
+static void reap(struct helper *helper)
 {
 	int status;
 
@@ -233,6 +234,29 @@ void helper_reap(struct helper *helper)
 			  LF_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0));
 }
 
+static void on_child(void *arg, int signum)
+{
+	(void)signum;
+	reap(arg);
+}
+
+int helper_engine(struct helper *helper, struct loop *loop, const struct config *config, struct pinholes **ret)
+{
+	struct pinholes_conf conf = { .channel = helper->channel, .no_channel_reason = helper->reason,
+				      .n_realms = config->n_realms };
+	struct wire_seal seal;
+	int err = loop_on_signal(loop, SIGCHLD, on_child, helper);
+
+	if (err < 0)
+		return err;
+	reap(helper); /* in case it ended before anyone listened */
+	helper_seal(config, &seal);
+	conf.max = seal.pinholes_max;
+	helper_order(config, conf.order);
+	helper->channel = -1; /* the engine's from here */
+	return pinholes_new(loop, &conf, ret);
+}
+
 void helper_wait(struct helper *helper)
 {
 	const struct timespec step = { .tv_nsec = WAIT_STEP_MS * 1000000 };
@@ -240,10 +264,10 @@ void helper_wait(struct helper *helper)
 	if (helper->channel >= 0) /* nobody took it: the start failed */
 		close(helper->channel);
 	helper->channel = -1;
-	helper_reap(helper);
+	reap(helper);
 	for (unsigned waited_ms = 0; helper->pid > 0 && waited_ms < WAIT_MS; waited_ms += WAIT_STEP_MS) {
 		(void)nanosleep(&step, NULL);
-		helper_reap(helper);
+		reap(helper);
 	}
 	if (helper->pid > 0)
 		log_warn("posternd", "helper goes on", LF_INT("pid", helper->pid), LF_INT("waited_ms", WAIT_MS));

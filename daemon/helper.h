@@ -20,8 +20,8 @@ struct helper {
 /* Starts `program`, or with NULL the postern-pinholed that lies beside this program or was installed with it; "none" starts
  * nothing. Sends the limits that follow from the configuration. Without a helper everything works, with the relay. */
 void helper_start(const struct config *config, const char *program, struct helper *ret);
-/* After SIGCHLD: notices its end. */
-void helper_reap(struct helper *helper);
+/* The engine over its channel, or without one; from here on the end of the process is noticed. */
+int helper_engine(struct helper *helper, struct loop *loop, const struct config *config, struct pinholes **ret);
 /* At the end, when whoever took the channel has closed it: waits for it, but not for long. */
 void helper_wait(struct helper *helper);
 

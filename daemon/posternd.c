@@ -25,6 +25,7 @@
 
 enum {
 	DRAIN_MS = 5000,
+	RECONCILE_MS = 5000, /* until then resumed calls have asked for their pinholes again; the others' are removed */
 	LEAVE_MS = 300, /* for what is said to those whose calls are not answered yet */
 	FILES_PER_CALL = 4,
 	FILES_WARM = 4, /* per call too: sockets kept bound for calls to come */
@@ -41,7 +42,7 @@ struct gateway {
 	struct media_engine *media;
 	struct b2bua *b2bua;
 	struct api *api;
-	struct loop_timer drain_limit;
+	struct loop_timer drain_limit, reconcile;
 	bool is_ending, is_leaving;
 };
 
@@ -124,29 +125,12 @@ static void on_hangup(void *arg, int signum)
 	log_warn("posternd", "configuration changes take effect at a restart", LF_INT("signal", signum));
 }
 
-static void on_child(void *arg, int signum)
+static void on_reconcile(struct loop_timer *timer, void *arg)
 {
 	struct gateway *g = arg;
 
-	(void)signum;
-	helper_reap(&g->helper);
-}
-
-static int open_pinholes(struct gateway *g)
-{
-	struct pinholes_conf conf = { .channel = g->helper.channel, .no_channel_reason = g->helper.reason,
-				      .n_realms = g->config->n_realms };
-	struct wire_seal seal;
-	int err;
-
-	helper_seal(g->config, &seal);
-	conf.max = seal.pinholes_max;
-	helper_order(g->config, conf.order);
-	g->helper.channel = -1; /* the engine's from here */
-	err = pinholes_new(g->loop, &conf, &g->pinholes);
-	if (err == 0)
-		observers_watch_pinholes(g->bus, g->pinholes);
-	return err;
+	(void)timer;
+	pinholes_reconciled(g->pinholes);
 }
 
 static int open_media(struct gateway *g)
@@ -173,6 +157,7 @@ static int start(struct gateway *g, char *text, size_t size)
 		return err;
 	}
 	loop_timer_init(&g->drain_limit, g->loop, on_drain_limit, g);
+	loop_timer_init(&g->reconcile, g->loop, on_reconcile, g);
 	g->bus = bus_new();
 	if (g->bus == NULL)
 		return -ENOMEM;
@@ -181,14 +166,17 @@ static int start(struct gateway *g, char *text, size_t size)
 		err = store_open(g->loop, g->bus, g->config->database, text, size, &g->store);
 	if (err == 0) {
 		observers_watch_store(g->store);
-		err = open_pinholes(g);
+		err = helper_engine(&g->helper, g->loop, g->config, &g->pinholes);
 	}
-	if (err == 0)
+	if (err == 0) {
+		observers_watch_pinholes(g->bus, g->pinholes);
 		err = open_media(g);
+	}
 	sip.loop = api.loop = g->loop;
 	sip.bus = g->bus;
 	sip.media = api.media = g->media;
 	sip.store = api.store = g->store;
+	api.pinholes = g->pinholes;
 	if (err == 0)
 		err = b2bua_new(&sip, text, size, &g->b2bua);
 	if (err == 0)
@@ -205,9 +193,7 @@ static int start(struct gateway *g, char *text, size_t size)
 	if (err == 0)
 		err = loop_on_signal(g->loop, SIGHUP, on_hangup, g);
 	if (err == 0)
-		err = loop_on_signal(g->loop, SIGCHLD, on_child, g);
-	if (err == 0)
-		pinholes_reconciled(g->pinholes);
+		loop_timer_start(&g->reconcile, RECONCILE_MS);
 	return err;
 }
 
@@ -222,6 +208,7 @@ static void stop(struct gateway *g)
 	bus_free(g->bus);
 	if (g->loop != NULL) {
 		loop_timer_stop(&g->drain_limit);
+		loop_timer_stop(&g->reconcile);
 		loop_free(g->loop);
 	}
 	config_unref(g->config);

@@ -27,8 +27,7 @@ void audit_listed(struct pinholes *engine, const struct wire_listed *records, un
 		} else if (id == 0) {
 			engine->n_unknown++;
 		} else if (engine->is_reconciled && engine_find_any(engine, id) == NULL) {
-			engine->n_orphans++;
-			engine_remove_stray(engine, id);
+			engine->n_orphans += engine_remove_stray(engine, id);
 		}
 	}
 }

@@ -68,12 +68,13 @@ struct pinhole *engine_find_any(const struct pinholes *engine, uint64_t id)
 	return node != NULL ? HASH_ENTRY(node, struct pinhole, node) : NULL;
 }
 
-void engine_remove_stray(struct pinholes *engine, uint64_t id)
+bool engine_remove_stray(struct pinholes *engine, uint64_t id)
 {
 	if (engine->n_strays == ENGINE_STRAYS_MAX)
-		return;
+		return false;
 	engine->strays[engine->n_strays++] = id;
 	engine_kick(engine);
+	return true;
 }
 
 const char *engine_reason(struct pinholes *engine, const char *text)

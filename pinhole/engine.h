@@ -107,7 +107,8 @@ void engine_init_pinhole(struct pinhole *pinhole); /* its queues and timer */
 void engine_want(struct pinhole *pinhole, enum pinhole_want want); /* queues it; an earlier wish is dropped */
 void engine_kick(struct pinholes *engine);  /* the queues are looked at before this turn of the loop ends, or in the next */
 bool engine_has_helper(const struct pinholes *engine);
-void engine_remove_stray(struct pinholes *engine, uint64_t id); /* removes it from the kernel, unless somebody has it by then */
+/* Removes it from the kernel, unless somebody has it by then. False when too many wait already. */
+bool engine_remove_stray(struct pinholes *engine, uint64_t id);
 struct pinhole *engine_find_live(const struct pinholes *engine, uint64_t id); /* not draining or closed; or NULL */
 struct pinhole *engine_find_any(const struct pinholes *engine, uint64_t id);
 const char *engine_reason(struct pinholes *engine, const char *text); /* the same text, for as long as the engine lives */

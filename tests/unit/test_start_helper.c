@@ -93,7 +93,6 @@ static void not_started(const char *yaml, const char *program, const char *reaso
 	CU_ASSERT_EQUAL(helper.pid, 0);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(helper.reason);
 	CU_ASSERT_STRING_EQUAL(helper.reason, reason);
-	helper_reap(&helper);
 	helper_wait(&helper);
 	config_unref(config);
 }
