@@ -287,7 +287,8 @@ int links_refresh(struct links *links)
 	for (unsigned i = 0; i < links->limits->n_own; i++) {
 		struct backend_interface interface = interface_of(&reading, &links->limits->own[i]);
 
-		put_interface(links, &interface);
+		if (interface.name[0] != '\0')
+			put_interface(links, &interface);
 	}
 	free(links->locals.items);
 	links->locals = reading.locals;

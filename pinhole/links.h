@@ -19,8 +19,8 @@ bool links_read(struct links *links);
 /* Brings the interfaces up to date. On failure they stay as they were, and it is due again. */
 int links_refresh(struct links *links);
 
-/* One per interface of a realm, without doubles. A realm's address that is on no interface now has an entry of index 0. The
- * array changes in links_refresh() only. */
+/* One per interface of a realm, without doubles. One that the limits name and that is not there has index 0; an address
+ * without interface in the limits that is on none now adds nothing. The array changes in links_refresh() only. */
 struct backend_interface *links_interfaces(const struct links *links, unsigned *ret_n);
 
 /* Whether a peer is not this machine (by any of its addresses) nor all hosts of a network that it is in. */

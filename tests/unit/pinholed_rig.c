@@ -65,13 +65,13 @@ struct wire_pinhole pinholed_rig_pinhole(uint64_t id)
 	};
 }
 
-static void run_child(const struct pinholed_rig *rig, int channel)
+static void run_child(const struct pinholed_rig *rig, const char *name, int channel)
 {
 	const char *build = getenv("POSTERN_BUILDDIR");
 	char program[512], number[16], log[128];
 	int fd;
 
-	snprintf(program, sizeof(program), "%s/tests/mock/pinholed_fake", build != NULL ? build : ".");
+	snprintf(program, sizeof(program), "%s/%s", build != NULL ? build : ".", name);
 	snprintf(number, sizeof(number), "%d", channel);
 	snprintf(log, sizeof(log), "%s/log", rig->dir);
 	fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -83,6 +83,11 @@ static void run_child(const struct pinholed_rig *rig, int channel)
 }
 
 void pinholed_rig_start(struct pinholed_rig *rig)
+{
+	pinholed_rig_start_as(rig, "tests/mock/pinholed_fake");
+}
+
+void pinholed_rig_start_as(struct pinholed_rig *rig, const char *program)
 {
 	int pair[2];
 
@@ -97,7 +102,7 @@ void pinholed_rig_start(struct pinholed_rig *rig)
 	rig->pid = fork();
 	CU_ASSERT_FATAL(rig->pid >= 0);
 	if (rig->pid == 0)
-		run_child(rig, pair[1]);
+		run_child(rig, program, pair[1]);
 	rig->channel = pair[0];
 	close(pair[1]);
 }
@@ -141,6 +146,21 @@ static void check_log(const struct pinholed_rig *rig)
 	}
 	if (file != NULL)
 		fclose(file);
+}
+
+bool pinholed_rig_has_logged(const struct pinholed_rig *rig, const char *text)
+{
+	char path[128], line[1024];
+	bool has = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/log", rig->dir);
+	file = fopen(path, "re");
+	while (file != NULL && !has && fgets(line, sizeof(line), file) != NULL)
+		has = strstr(line, text) != NULL;
+	if (file != NULL)
+		fclose(file);
+	return has;
 }
 
 void pinholed_rig_stop(struct pinholed_rig *rig)

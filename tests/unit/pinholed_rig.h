@@ -24,8 +24,11 @@ struct pinholed_rig {
 };
 
 void pinholed_rig_start(struct pinholed_rig *rig);  /* the program runs, and has no limits yet */
+/* Another one, by its path below the build's folder. Without fake back ends rig->fake and rig->nat mean nothing. */
+void pinholed_rig_start_as(struct pinholed_rig *rig, const char *program);
 void pinholed_rig_seal(struct pinholed_rig *rig);   /* limits, seal, hello and abilities */
 void pinholed_rig_stop(struct pinholed_rig *rig);   /* closes the channel; it must end with 0 */
+bool pinholed_rig_has_logged(const struct pinholed_rig *rig, const char *text);
 int pinholed_rig_wait(struct pinholed_rig *rig);    /* for its end; the status of waitpid(), -1 when it does not end */
 pid_t pinholed_rig_worker(const struct pinholed_rig *rig); /* 0 when there is none */
 
