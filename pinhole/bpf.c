@@ -67,13 +67,18 @@ static void adopt(void *arg, bool is_ip6, const union bpf_engine_key *key, const
 
 int bpf_start(struct backend *b, const struct backend_conf *conf, const char *folder)
 {
+	uint32_t attached[2 * BPF_HOOKS_MAX];
+	struct bpf_engine_conf engine = { .folder = folder, .node = bpf_hooks_node(conf->node_tag), .attached = attached,
+					  .n = conf->seal->pinholes_max + SPARE_SLOTS };
 	const char *what = "";
 	int err;
 
 	b->conf = conf;
+	if (folder != NULL)
+		engine.n_attached = bpf_hooks_attached(conf, attached, 2 * BPF_HOOKS_MAX);
 	b->forwarding4 = open("/proc/sys/net/ipv4/conf/lo/forwarding", O_RDWR | O_CLOEXEC);
 	b->forwarding6 = open("/proc/sys/net/ipv6/conf/lo/forwarding", O_RDWR | O_CLOEXEC);
-	err = bpf_engine_open(&b->engine, folder, conf->seal->pinholes_max + SPARE_SLOTS, &what);
+	err = bpf_engine_open(&b->engine, &engine, &what);
 	if (err == 0) {
 		what = "there is no rtnetlink";
 		err = bpf_rtnl_open(&b->rtnl);

@@ -3,7 +3,8 @@
  * Pins: <bpffs>/<node tag>/v<versions>/{flows4,flows6,slots,states,control,xdp,tc}. The folder is only readable for root.
  * Programs are pinned so that a later process can tell them from those of others without CAP_SYS_ADMIN, and they stay in
  * place when the new ones are the same, instruction by instruction. Folders of other versions are removed: their maps do not
- * fit, but the programs in them are known as ours until they have been replaced. */
+ * fit, but the programs in them are known as ours until they have been replaced. When the bpffs itself is gone (its mount
+ * ended with a service's mount namespace) the attached programs still hold everything: then they are asked for their maps. */
 #include "pinhole/bpf_engine.h"
 
 #include <bpf/bpf.h>
@@ -23,7 +24,7 @@
 #include "core/err.h"
 #include "pinhole/bpf_object.h"
 
-enum { BATCH = 512 };
+enum { BATCH = 512, PROGRAM_MAPS_MAX = 16 };
 
 struct map_kind {
 	const char *name;
@@ -66,6 +67,13 @@ static int be_silent(enum libbpf_print_level level, const char *format, va_list 
 	(void)format;
 	(void)args;
 	return 0;
+}
+
+void bpf_engine_init(struct bpf_engine *e)
+{
+	libbpf_set_print(be_silent); /* what went wrong is told by who calls it */
+	memset(e, 0, sizeof(*e));
+	e->flows4 = e->flows6 = e->slots = e->states = e->control = e->xdp = e->tc = e->probe = e->slots_shared = -1;
 }
 
 int bpf_engine_mount(const char *state_dir, char *path, size_t size)
@@ -112,84 +120,6 @@ static int replace_pin(const struct bpf_engine *e, const char *name, int fd)
 	return bpf_obj_pin(fd, path);
 }
 
-static bool fits(const struct map_kind *kind, const struct bpf_map_info *info)
-{
-	return info->type == kind->type && info->key_size == kind->key_size && info->value_size == kind->value_size &&
-	       info->map_flags == kind->flags && info->max_entries > 0;
-}
-
-static bool is_empty(int fd)
-{
-	union bpf_engine_key key;
-
-	return bpf_map_get_next_key(fd, NULL, &key) < 0;
-}
-
-/* All maps of an earlier process, or none: they belong together. */
-static bool find_maps(struct bpf_engine *e, uint32_t n)
-{
-	struct bpf_map_info info[MAPS] = { 0 };
-	bool is_usable = true;
-
-	for (unsigned i = 0; i < MAPS && is_usable; i++) {
-		const struct map_kind *kind = &map_kinds[i];
-		uint32_t size = sizeof(info[i]);
-		int *fd = map_fd(e, kind);
-
-		*fd = open_pin(e, kind->name, 0);
-		is_usable = *fd >= 0 && bpf_obj_get_info_by_fd(*fd, &info[i], &size) == 0 && fits(kind, &info[i]) &&
-			    (kind->is_single || info[i].max_entries == info[0].max_entries);
-	}
-	/* Of another size than wanted: as long as they hold flows, that is more important. */
-	if (is_usable && info[0].max_entries != n && is_empty(e->flows4) && is_empty(e->flows6))
-		is_usable = false;
-	e->n_slots = info[0].max_entries;
-	for (unsigned i = 0; i < MAPS && !is_usable; i++)
-		close_fd(map_fd(e, &map_kinds[i]));
-	return is_usable;
-}
-
-static int make_maps(struct bpf_engine *e, uint32_t n)
-{
-	e->n_slots = n;
-	for (unsigned i = 0; i < MAPS; i++) {
-		const struct map_kind *kind = &map_kinds[i];
-		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = kind->flags);
-		int *fd = map_fd(e, kind);
-		int err;
-
-		*fd = bpf_map_create(kind->type, kind->name, kind->key_size, kind->value_size, kind->is_single ? 1 : n, &opts);
-		if (*fd < 0)
-			return *fd;
-		err = replace_pin(e, kind->name, *fd);
-		if (err < 0)
-			return err;
-	}
-	return 0;
-}
-
-static int map_memory(struct bpf_engine *e)
-{
-	struct {
-		int fd;
-		size_t size;
-		void **memory;
-	} wanted[] = {
-		{ e->slots, e->n_slots * sizeof(struct slot), (void **)&e->slot_memory },
-		{ e->states, e->n_slots * sizeof(struct flow_state), (void **)&e->state_memory },
-		{ e->control, sizeof(struct flow_control), (void **)&e->control_memory },
-	};
-
-	for (unsigned i = 0; i < 3; i++) {
-		void *memory = mmap(NULL, wanted[i].size, PROT_READ | PROT_WRITE, MAP_SHARED, wanted[i].fd, 0);
-
-		if (memory == MAP_FAILED)
-			return -errno;
-		*wanted[i].memory = memory;
-	}
-	return 0;
-}
-
 uint32_t bpf_engine_id(int program)
 {
 	struct bpf_prog_info info = { 0 };
@@ -216,6 +146,182 @@ static void know(struct bpf_engine *e, int program)
 		return;
 	}
 	e->known[e->n_known++] = (struct bpf_engine_program){ program, id };
+}
+
+static bool fits(const struct map_kind *kind, const struct bpf_map_info *info)
+{
+	return info->type == kind->type && info->key_size == kind->key_size && info->value_size == kind->value_size &&
+	       info->map_flags == kind->flags && info->max_entries > 0;
+}
+
+static bool is_empty(int fd)
+{
+	union bpf_engine_key key;
+
+	return bpf_map_get_next_key(fd, NULL, &key) < 0;
+}
+
+/* The maps' names in the kernel, which show in bpftool. */
+static void name_map(const struct map_kind *kind, uint32_t node, char name[BPF_OBJ_NAME_LEN])
+{
+	if (kind->is_single)
+		snprintf(name, BPF_OBJ_NAME_LEN, "pst_%08x", node);
+	else
+		snprintf(name, BPF_OBJ_NAME_LEN, "pst_%s", kind->name);
+}
+
+static bool read_map(int fd, struct bpf_map_info *ret)
+{
+	uint32_t size = sizeof(*ret);
+
+	memset(ret, 0, sizeof(*ret));
+	return bpf_obj_get_info_by_fd(fd, ret, &size) == 0;
+}
+
+/* Which of the engine's maps it is, by name; NULL: none. */
+static int *fd_for(struct bpf_engine *e, const struct bpf_map_info *info, uint32_t node)
+{
+	char name[BPF_OBJ_NAME_LEN];
+
+	for (unsigned i = 0; i < MAPS; i++) {
+		name_map(&map_kinds[i], node, name);
+		if (strcmp(info->name, name) == 0)
+			return map_fd(e, &map_kinds[i]);
+	}
+	return NULL;
+}
+
+static void close_maps(struct bpf_engine *e)
+{
+	for (unsigned i = 0; i < MAPS; i++)
+		close_fd(map_fd(e, &map_kinds[i]));
+}
+
+/* The maps of a program that is attached. True: it is this node's. */
+static bool open_maps_of(struct bpf_engine *e, int program, uint32_t node)
+{
+	uint32_t ids[PROGRAM_MAPS_MAX] = { 0 }, size;
+	struct bpf_prog_info info = { .nr_map_ids = PROGRAM_MAPS_MAX, .map_ids = (uintptr_t)ids };
+	struct bpf_map_info map;
+
+	size = sizeof(info);
+	if (bpf_obj_get_info_by_fd(program, &info, &size) < 0)
+		return false;
+	for (unsigned i = 0; i < info.nr_map_ids && i < PROGRAM_MAPS_MAX; i++) {
+		int fd = bpf_map_get_fd_by_id(ids[i]);
+		int *place = fd >= 0 && read_map(fd, &map) ? fd_for(e, &map, node) : NULL;
+
+		if (place == NULL || *place >= 0)
+			close_fd(&fd);
+		else
+			*place = fd;
+	}
+	return e->control >= 0;
+}
+
+/* Takes over the maps of the first program that is this node's, and knows them all. Only where there are no pins to say what
+ * is whose. Needs CAP_SYS_ADMIN: without it nothing is found. */
+static void recover(struct bpf_engine *e, const struct bpf_engine_conf *conf)
+{
+	for (unsigned i = 0; i < conf->n_attached; i++) {
+		int program = bpf_prog_get_fd_by_id(conf->attached[i]);
+		struct bpf_engine found;
+		bool is_ours;
+
+		bpf_engine_init(&found);
+		is_ours = program >= 0 && open_maps_of(&found, program, conf->node);
+		for (unsigned k = 0; k < MAPS && is_ours && e->control < 0; k++) {
+			*map_fd(e, &map_kinds[k]) = *map_fd(&found, &map_kinds[k]);
+			*map_fd(&found, &map_kinds[k]) = -1;
+		}
+		close_maps(&found);
+		if (is_ours)
+			know(e, program);
+		else
+			close_fd(&program);
+	}
+}
+
+static int pin_maps(struct bpf_engine *e)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < MAPS && err == 0; i++)
+		err = replace_pin(e, map_kinds[i].name, *map_fd(e, &map_kinds[i]));
+	return err;
+}
+
+static void open_maps(struct bpf_engine *e, const struct bpf_engine_conf *conf)
+{
+	int pin = open_pin(e, map_kinds[0].name, 0);
+
+	for (unsigned i = 0; i < MAPS && pin >= 0; i++)
+		*map_fd(e, &map_kinds[i]) = open_pin(e, map_kinds[i].name, 0);
+	if (pin < 0)
+		recover(e, conf);
+	close_fd(&pin);
+}
+
+/* All maps of an earlier process, or none: they belong together. */
+static bool find_maps(struct bpf_engine *e, const struct bpf_engine_conf *conf)
+{
+	struct bpf_map_info info[MAPS] = { 0 };
+	bool is_usable = true;
+
+	open_maps(e, conf);
+	for (unsigned i = 0; i < MAPS && is_usable; i++) {
+		const struct map_kind *kind = &map_kinds[i];
+		int fd = *map_fd(e, kind);
+
+		is_usable = fd >= 0 && read_map(fd, &info[i]) && fits(kind, &info[i]) &&
+			    (kind->is_single || info[i].max_entries == info[0].max_entries);
+	}
+	/* Of another size than wanted: as long as they hold flows, that is more important. */
+	if (is_usable && info[0].max_entries != conf->n && is_empty(e->flows4) && is_empty(e->flows6))
+		is_usable = false;
+	e->n_slots = info[0].max_entries;
+	if (!is_usable)
+		close_maps(e);
+	return is_usable;
+}
+
+static int make_maps(struct bpf_engine *e, const struct bpf_engine_conf *conf)
+{
+	e->n_slots = conf->n;
+	for (unsigned i = 0; i < MAPS; i++) {
+		const struct map_kind *kind = &map_kinds[i];
+		LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = kind->flags);
+		char name[BPF_OBJ_NAME_LEN];
+		int *fd = map_fd(e, kind);
+
+		name_map(kind, conf->node, name);
+		*fd = bpf_map_create(kind->type, name, kind->key_size, kind->value_size, kind->is_single ? 1 : conf->n, &opts);
+		if (*fd < 0)
+			return *fd;
+	}
+	return 0;
+}
+
+static int map_memory(struct bpf_engine *e)
+{
+	struct {
+		int fd;
+		size_t size;
+		void **memory;
+	} wanted[] = {
+		{ e->slots, e->n_slots * sizeof(struct slot), (void **)&e->slot_memory },
+		{ e->states, e->n_slots * sizeof(struct flow_state), (void **)&e->state_memory },
+		{ e->control, sizeof(struct flow_control), (void **)&e->control_memory },
+	};
+
+	for (unsigned i = 0; i < 3; i++) {
+		void *memory = mmap(NULL, wanted[i].size, PROT_READ | PROT_WRITE, MAP_SHARED, wanted[i].fd, 0);
+
+		if (memory == MAP_FAILED)
+			return -errno;
+		*wanted[i].memory = memory;
+	}
+	return 0;
 }
 
 static void remove_folder(const char *folder)
@@ -331,33 +437,28 @@ static int load(struct bpf_engine *e, bool had_maps)
 	return err;
 }
 
-void bpf_engine_init(struct bpf_engine *e)
-{
-	memset(e, 0, sizeof(*e));
-	e->flows4 = e->flows6 = e->slots = e->states = e->control = e->xdp = e->tc = e->probe = e->slots_shared = -1;
-}
-
-int bpf_engine_open(struct bpf_engine *e, const char *folder, uint32_t n, const char **ret_what)
+int bpf_engine_open(struct bpf_engine *e, const struct bpf_engine_conf *conf, const char **ret_what)
 {
 	bool had_maps = false;
 	int err = 0;
 
 	bpf_engine_init(e);
-	libbpf_set_print(be_silent);
 	*ret_what = "the folder of the pins cannot be used";
-	if (folder != NULL)
-		err = use_folder(e, folder);
+	if (conf->folder != NULL)
+		err = use_folder(e, conf->folder);
 	*ret_what = "the kernel does not make the maps";
 	if (err == 0)
-		had_maps = find_maps(e, n);
+		had_maps = find_maps(e, conf);
 	if (err == 0 && !had_maps)
-		err = make_maps(e, n);
+		err = make_maps(e, conf);
+	if (err == 0)
+		err = pin_maps(e);
 	*ret_what = "the memory of the maps cannot be shared";
 	if (err == 0)
 		err = map_memory(e);
 	/* Not BPF_F_RDONLY: the kernel refuses to map such a descriptor, even for reading. Who gets it maps it for reading, and
 	 * closes it before it reads anything from a network. */
-	if (err == 0 && folder != NULL && (e->slots_shared = open_pin(e, "slots", 0)) < 0)
+	if (err == 0 && conf->folder != NULL && (e->slots_shared = open_pin(e, "slots", 0)) < 0)
 		err = e->slots_shared;
 	*ret_what = "the kernel does not load the programs";
 	if (err == 0)
@@ -375,8 +476,7 @@ void bpf_engine_close(struct bpf_engine *e)
 		munmap(e->state_memory, e->n_slots * sizeof(struct flow_state));
 	if (e->control_memory != NULL)
 		munmap(e->control_memory, sizeof(struct flow_control));
-	for (unsigned i = 0; i < MAPS; i++)
-		close_fd(map_fd(e, &map_kinds[i]));
+	close_maps(e);
 	for (unsigned i = 0; i < e->n_known; i++)
 		close_fd(&e->known[i].fd);
 	close_fd(&e->xdp);

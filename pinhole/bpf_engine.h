@@ -37,9 +37,16 @@ struct bpf_engine {
  * has to mount one. */
 int bpf_engine_mount(const char *state_dir, char *path, size_t size);
 void bpf_engine_init(struct bpf_engine *engine); /* nothing is open */
-/* folder NULL: no pins. n: flows wanted; maps that are there and hold flows are kept as they are. 0, or a negative errno with
- * *ret_what a static text: what could not be done. */
-int bpf_engine_open(struct bpf_engine *engine, const char *folder, slot_u32 n, const char **ret_what);
+struct bpf_engine_conf {
+	const char *folder;         /* of the node's pins; NULL: no pins */
+	slot_u32 node;              /* marks the maps, so that those of several gateways are told apart */
+	slot_u32 n;                 /* flows wanted; maps that are there and hold flows are kept as they are */
+	const slot_u32 *attached;   /* ids of programs found where ours belong, whoever's they are */
+	unsigned n_attached;
+};
+/* Finds what is pinned; where the pins are gone but a program of this node is still attached, what that program uses. 0, or a
+ * negative errno with *ret_what a static text: what could not be done. */
+int bpf_engine_open(struct bpf_engine *engine, const struct bpf_engine_conf *conf, const char **ret_what);
 /* The programs have been attached wherever they are to be: those of an earlier process need not be remembered any more. */
 void bpf_engine_commit(struct bpf_engine *engine);
 void bpf_engine_close(struct bpf_engine *engine); /* the kernel keeps what is pinned or attached */

@@ -30,12 +30,36 @@ __attribute__((format(printf, 2, 3))) static void say(char *reason, const char *
 	va_end(args);
 }
 
+uint32_t bpf_hooks_node(const char *node_tag)
+{
+	return (uint32_t)hash_keyed(span_of(node_tag), handle_key) | 1;
+}
+
+unsigned bpf_hooks_attached(const struct backend_conf *conf, uint32_t *ids, unsigned max)
+{
+	uint32_t handle = bpf_hooks_node(conf->node_tag);
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < conf->n_interfaces && n + 2 <= max; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, place, .ifindex = conf->interfaces[i].index, .attach_point = BPF_TC_INGRESS);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = handle, .priority = PREFERENCE);
+
+		if (place.ifindex == 0)
+			continue;
+		if (bpf_tc_query(&place, &opts) == 0)
+			ids[n++] = opts.prog_id;
+		if (bpf_xdp_query_id(place.ifindex, XDP_FLAGS_DRV_MODE, &ids[n]) == 0 && ids[n] != 0)
+			n++;
+	}
+	return n;
+}
+
 void bpf_hooks_init(struct bpf_hooks *hooks, struct bpf_engine *engine, struct bpf_rtnl *rtnl, const struct backend_conf *conf)
 {
 	memset(hooks, 0, sizeof(*hooks));
 	hooks->engine = engine;
 	hooks->rtnl = rtnl;
-	hooks->handle = (uint32_t)hash_keyed(span_of(conf->node_tag), handle_key) | 1;
+	hooks->handle = bpf_hooks_node(conf->node_tag);
 	for (size_t i = 0; i < sizeof(conf->seal->order); i++) {
 		hooks->wants_xdp |= conf->seal->order[i] == PINHOLE_XDP;
 		hooks->wants_tc |= conf->seal->order[i] == PINHOLE_TC;

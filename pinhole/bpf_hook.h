@@ -28,6 +28,11 @@ struct bpf_hooks {
 	unsigned n;
 };
 
+/* Marks what belongs to this gateway, apart from others on the same machine. Never 0. */
+uint32_t bpf_hooks_node(const char *node_tag);
+/* Ids of the programs at all places where ours may be; how many. */
+unsigned bpf_hooks_attached(const struct backend_conf *conf, uint32_t *ids, unsigned max);
+
 /* Borrows engine and rtnl. */
 void bpf_hooks_init(struct bpf_hooks *hooks, struct bpf_engine *engine, struct bpf_rtnl *rtnl, const struct backend_conf *conf);
 /* Compares with the interfaces of conf and with the kernel, attaches what is missing. Returns whether anything is different
