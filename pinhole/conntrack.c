@@ -1,9 +1,12 @@
 /* backend_conntrack: exact flows as entries of the kernel's connection tracking, with source and destination NAT in one.
- * Owns what it knows of these entries; the kernel's table is the truth and is read once a second.
+ * Owns what it knows of these entries; the kernel's table is the truth.
  *
  * An entry works both ways. Two pinholes that are each other's reverse share one; it lives until both are closed, and one
  * pinhole alone lets answers through as well. Payload is not looked at, the DSCP stays as it arrived, and there is neither
  * a rate limit nor loss and jitter. Single thread: the helper's.
+ *
+ * The kernel's table is read about CONNTRACK_STEP entries a second, for nobody should wait longer than that for a pinhole: with
+ * more flows than that, counters are some seconds old.
  *
  * A time-out: the kernel cuts an entry's life down to nf_conntrack_udp_timeout_stream (120 s) with each packet, so the entry
  * of a stream on hold is renewed here before that ends. Ends that the kernel reports only bring last counters: whether an
@@ -43,7 +46,7 @@ struct side {
 struct pin {
 	struct conntrack_entry kernel; /* as last seen */
 	struct side sides[2];
-	uint64_t seen;         /* serial of the dump that had it */
+	uint64_t seen;         /* serial of the round that had it */
 	unsigned n_freed;      /* sides, at the end */
 };
 
@@ -53,9 +56,9 @@ struct backend {
 	struct conntrack_kernel *kernel;
 	struct nft_table *table;
 	struct hash_table *sides;
-	uint64_t now_ms, serial;
+	uint64_t now_ms, serial; /* serial: round of reading the kernel's table */
 	uint32_t mark;
-	bool has_slots, is_broken;
+	bool has_slots, is_broken, is_reading; /* reading: a round has begun */
 };
 
 struct arrival {
@@ -486,6 +489,7 @@ static void on_dumped(void *arg, const struct conntrack_entry *entry)
 
 struct review {
 	struct backend *backend;
+	bool is_round_complete;
 	void (*gone)(void *arg, uint64_t id, enum wire_gone_why why);
 	void *arg;
 };
@@ -504,7 +508,7 @@ static void review_side(struct hash_node *node, void *arg)
 		side->expires_ms = backend->now_ms + (uint64_t)side->lifetime_s * 1000;
 	if (side->is_one_shot && (tcp_state == CONNTRACK_TCP_TIME_WAIT || tcp_state == CONNTRACK_TCP_CLOSE))
 		why = WIRE_USED_UP;
-	else if (side->pin->seen != backend->serial)
+	else if (review->is_round_complete && side->pin->seen != backend->serial)
 		why = WIRE_LOST;
 	else if (side->expires_ms <= backend->now_ms)
 		why = WIRE_EXPIRED;
@@ -514,9 +518,24 @@ static void review_side(struct hash_node *node, void *arg)
 	review->gone(review->arg, side->id, why);
 }
 
+/* Reads the next part of the kernel's table; whether that was the last one of a round. */
+static bool read_on(struct backend *backend)
+{
+	int more = 0;
+
+	if (!backend->is_reading) {
+		backend->serial++;
+		more = conntrack_kernel_begin(backend->kernel, backend->mark, UINT32_MAX);
+	}
+	if (more == 0)
+		more = conntrack_kernel_step(backend->kernel, on_dumped, backend);
+	backend->is_reading = more > 0; /* after an error a new round begins, and nobody is lost */
+	return more == 0;
+}
+
 static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, uint64_t, enum wire_gone_why), void *arg)
 {
-	struct review review = { backend, gone, arg };
+	struct review review = { backend, false, gone, arg };
 	struct nft_table_news news;
 
 	backend->now_ms = now_ms;
@@ -527,11 +546,7 @@ static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, 
 	conntrack_kernel_ends(backend->kernel, on_end, backend); /* lost reports: the dump tells */
 	if (hash_table_count(backend->sides) == 0)
 		return;
-	backend->serial++;
-	if (conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, on_dumped, backend) < 0) {
-		backend->serial--; /* knows nothing: nobody is lost */
-		return;
-	}
+	review.is_round_complete = read_on(backend);
 	hash_table_each(backend->sides, review_side, &review);
 }
 

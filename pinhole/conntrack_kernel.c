@@ -1,5 +1,5 @@
-/* pinhole/conntrack_kernel.h over libnetfilter_conntrack (messages) and libmnl (sockets). Requests and dumps have a socket
- * each, so that a dump can be read while its entries are being changed.
+/* pinhole/conntrack_kernel.h over libnetfilter_conntrack (messages) and libmnl (sockets). Requests, dumps and dumps in steps
+ * have a socket each, so that a dump can be read while its entries are being changed.
  *
  * Not used: IPS_FIXED_TIMEOUT. It would keep the kernel from shortening an entry's life to nf_conntrack_udp_timeout_stream
  * with every packet, but an entry with it can never be renewed. */
@@ -15,12 +15,12 @@
 
 #include "core/buf.h"
 
-enum { DUMP_BUFFER = 32768, REQUEST_MAX = 1024, EVENTS_BUFFER = 1 << 20 };
+enum { DUMP_BUFFER = 32768, REQUEST_MAX = 1024, EVENTS_BUFFER = 1 << 20, PER_BUFFER = 125 /* entries */ };
 
 struct conntrack_kernel {
-	struct mnl_socket *requests, *dumps, *events;
+	struct mnl_socket *requests, *dumps, *steps, *events;
 	struct nfct_filter_dump *filter; /* reused by every dump */
-	uint32_t serial;
+	uint32_t serial, steps_serial; /* of the dump in steps, 0: none */
 };
 
 _Static_assert((int)CONNTRACK_TCP_TIME_WAIT == (int)TCP_CONNTRACK_TIME_WAIT, "kernel's numbers");
@@ -99,7 +99,8 @@ int conntrack_kernel_open(struct conntrack_kernel **ret)
 	errno = ENOMEM;
 	kernel->requests = open_socket(0);
 	kernel->dumps = kernel->requests ? open_socket(0) : NULL;
-	kernel->filter = kernel->dumps ? nfct_filter_dump_create() : NULL;
+	kernel->steps = kernel->dumps ? open_socket(0) : NULL;
+	kernel->filter = kernel->steps ? nfct_filter_dump_create() : NULL;
 	if (!kernel->filter) {
 		err = -errno;
 		conntrack_kernel_close(kernel);
@@ -117,6 +118,8 @@ void conntrack_kernel_close(struct conntrack_kernel *kernel)
 		mnl_socket_close(kernel->requests);
 	if (kernel->dumps)
 		mnl_socket_close(kernel->dumps);
+	if (kernel->steps)
+		mnl_socket_close(kernel->steps);
 	if (kernel->events)
 		mnl_socket_close(kernel->events);
 	if (kernel->filter)
@@ -143,25 +146,32 @@ static int add(struct nlmsghdr *head, const struct nf_conntrack *ct)
 	return nfct_nlmsg_build(head, ct) < 0 ? -EINVAL : 0;
 }
 
+/* One piece of the answer to request `serial`. 1 when there is more, 0 at the end. */
+static int receive(struct mnl_socket *socket, uint32_t serial, mnl_cb_t fn, void *arg)
+{
+	char buffer[DUMP_BUFFER] SCRATCH;
+	ssize_t n = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+	int more;
+
+	if (n < 0)
+		return -errno;
+	more = mnl_cb_run(buffer, (size_t)n, serial, mnl_socket_get_portid(socket), fn, arg);
+	if (more < 0 && errno == ESRCH) /* an answer to an earlier request that was given up */
+		more = MNL_CB_OK;
+	return more < 0 ? -errno : more > MNL_CB_STOP;
+}
+
 /* Sends and reads the answer up to its end, with fn for data. */
 static int talk(struct mnl_socket *socket, const struct nlmsghdr *head, mnl_cb_t fn, void *arg)
 {
-	char buffer[DUMP_BUFFER] SCRATCH;
-	unsigned port = mnl_socket_get_portid(socket);
 	int more;
 
 	if (mnl_socket_sendto(socket, head, head->nlmsg_len) < 0)
 		return -errno;
-	do {
-		ssize_t n = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
-
-		if (n < 0)
-			return -errno;
-		more = mnl_cb_run(buffer, (size_t)n, head->nlmsg_seq, port, fn, arg);
-		if (more < 0 && errno == ESRCH) /* an answer to an earlier request that was given up */
-			more = MNL_CB_OK;
-	} while (more > MNL_CB_STOP);
-	return more < 0 ? -errno : 0;
+	do
+		more = receive(socket, head->nlmsg_seq, fn, arg);
+	while (more > 0);
+	return more;
 }
 
 /* A request about one tuple that is answered with yes or no. */
@@ -290,17 +300,44 @@ int conntrack_kernel_set_timeout(struct conntrack_kernel *kernel, const struct c
 	return err;
 }
 
+static int build_dump(struct conntrack_kernel *kernel, struct nlmsghdr *head, uint32_t value, uint32_t mask)
+{
+	struct nfct_filter_dump_mark mark = { .val = value, .mask = mask };
+
+	nfct_filter_dump_set_attr(kernel->filter, NFCT_FILTER_DUMP_MARK, &mark);
+	return nfct_nlmsg_build_filter(head, kernel->filter) < 0 ? -EINVAL : 0;
+}
+
 int conntrack_kernel_dump(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask, conntrack_entry_fn *fn, void *arg)
 {
 	char buffer[REQUEST_MAX];
 	struct nlmsghdr *head = begin(kernel, buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
-	struct nfct_filter_dump_mark mark = { .val = value, .mask = mask };
 	struct visit visit = { fn, arg };
+	int err = build_dump(kernel, head, value, mask);
 
-	nfct_filter_dump_set_attr(kernel->filter, NFCT_FILTER_DUMP_MARK, &mark);
-	if (nfct_nlmsg_build_filter(head, kernel->filter) < 0)
-		return -EINVAL;
-	return talk(kernel->dumps, head, visit_message, &visit);
+	return err < 0 ? err : talk(kernel->dumps, head, visit_message, &visit);
+}
+
+int conntrack_kernel_begin(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask)
+{
+	char buffer[REQUEST_MAX];
+	struct nlmsghdr *head = begin(kernel, buffer, IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+	int err = build_dump(kernel, head, value, mask);
+
+	if (err == 0 && mnl_socket_sendto(kernel->steps, head, head->nlmsg_len) < 0)
+		err = -errno;
+	kernel->steps_serial = head->nlmsg_seq;
+	return err;
+}
+
+int conntrack_kernel_step(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg)
+{
+	struct visit visit = { fn, arg };
+	int more = 1;
+
+	for (unsigned i = 0; i < CONNTRACK_STEP / PER_BUFFER && more > 0; i++)
+		more = receive(kernel->steps, kernel->steps_serial, visit_message, &visit);
+	return more;
 }
 
 int conntrack_kernel_watch(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask)

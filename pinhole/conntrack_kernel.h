@@ -36,6 +36,12 @@ int conntrack_kernel_set_timeout(struct conntrack_kernel *kernel, const struct c
 typedef void conntrack_entry_fn(void *arg, const struct conntrack_entry *entry);
 int conntrack_kernel_dump(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask, conntrack_entry_fn *fn, void *arg);
 
+/* The same in steps, since a large table takes its time: _begin once, then _step until it returns 0. Entries made meanwhile
+ * may be missing. 1 when there is more, 0 at the end, or a negative error, after which it has to begin again. */
+int conntrack_kernel_begin(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask);
+enum { CONNTRACK_STEP = 2000 /* entries, about */ };
+int conntrack_kernel_step(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg);
+
 /* Ends of entries with (mark & mask) == value, from now on: hints with final counters, some may be missing. _watch once. */
 int conntrack_kernel_watch(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask);
 /* What was reported since the last call; does not wait. -ENOBUFS when reports were lost. */

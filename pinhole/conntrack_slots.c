@@ -19,6 +19,7 @@ static struct {
 	unsigned users;
 	int fd;
 	uint32_t n, n_free;
+	size_t size; /* whole pages: readers map nothing less */
 	struct slot *slots;
 	uint32_t *free;
 } region = { .fd = -1 };
@@ -26,7 +27,7 @@ static struct {
 static void release(void)
 {
 	if (region.slots)
-		munmap(region.slots, region.n * sizeof(struct slot));
+		munmap(region.slots, region.size);
 	if (region.fd >= 0)
 		close(region.fd);
 	free(region.free);
@@ -53,6 +54,7 @@ static int map(size_t size)
 
 int conntrack_slots_open(uint32_t n)
 {
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int err;
 
 	if (region.users) {
@@ -60,8 +62,9 @@ int conntrack_slots_open(uint32_t n)
 		return 0;
 	}
 	region.n = n ? n : 1;
+	region.size = (region.n * sizeof(struct slot) + page - 1) / page * page;
 	region.free = calloc(region.n, sizeof(*region.free));
-	err = region.free ? map(region.n * sizeof(struct slot)) : -ENOMEM;
+	err = region.free ? map(region.size) : -ENOMEM;
 	if (err < 0) {
 		release();
 		return err;
@@ -114,6 +117,8 @@ void conntrack_slot_count(struct slot *slot, const struct slot_count *count, uin
 	uint64_t headers = (count->family == AF_INET ? 20 : 40) + (count->proto == IPPROTO_UDP ? 8 : 20);
 	uint64_t bytes = count->bytes > count->packets * headers ? count->bytes - count->packets * headers : 0;
 
+	if (slot->active_ns == 0)
+		slot->active_ns = now_ns;
 	if (count->packets > slot->packets)
 		slot->last_ns = now_ns;
 	__atomic_store_n(&slot->packets, count->packets, __ATOMIC_RELAXED);

@@ -13,13 +13,17 @@
 
 #include "core/err.h"
 #include "core/hash.h"
+#include "core/list.h"
 #include "pinhole/conntrack_check.h"
 #include "pinhole/conntrack_kernel.h"
 #include "pinhole/conntrack_slots.h"
 #include "pinhole/nft_door.h"
 #include "pinhole/nft_table.h"
 
-enum { BOTH_HALVES = 2 };
+enum {
+	BOTH_HALVES = 2,
+	LOOKS_MAX = 4, /* readings of the whole connection table for doors that are closed, between two ticks */
+};
 
 struct door {
 	struct hash_node node; /* by what may arrive */
@@ -28,7 +32,7 @@ struct door {
 	uint32_t slot;
 	bool is_shut, is_gone, is_in_kernel; /* shut: has had its connection, no element any more */
 	uint64_t seen;         /* serial of the last dump with a connection through it */
-	uint8_t tcp_state;     /* of the connection seen last */
+	struct conntrack_entry flow; /* the connection seen last */
 	uint64_t packets, bytes; /* of the connections in the dump being read */
 	uint64_t last_packets, last_bytes; /* in the one before */
 	uint64_t past_packets, past_bytes; /* of connections that have ended */
@@ -42,7 +46,15 @@ struct backend {
 	struct hash_table *doors;
 	uint64_t now_ms, serial;
 	uint32_t mark;
+	unsigned n_looks;
+	struct list leaving; /* closed, and to be looked at once more with the next tick */
 	bool has_slots;
+};
+
+/* A door that was closed without a look: a connection that nobody saw may have come through. */
+struct leaving {
+	struct list node;
+	struct nft_door door;
 };
 
 struct arrival { /* hashed and compared as octets: no padding */
@@ -215,6 +227,67 @@ static int take_over(struct backend *backend, const struct nft_door *wanted, boo
 	return err;
 }
 
+static bool is_through(const struct conntrack_entry *flow, const struct nft_door *door)
+{
+	const struct arrival arrival = arrival_of(flow->proto, &flow->source, &flow->listen);
+
+	return flow->proto == door->proto && same_addr(&flow->listen, &door->listen) &&
+	       same_addr(&flow->target, &door->target) &&
+	       (door->source.family == 0 || same_addr(&arrival.source, &door->source));
+}
+
+struct cut {
+	struct backend *backend;
+	const struct nft_door *door;
+};
+
+/* A connection of the door that is being closed. */
+static void cut_flow(void *arg, const struct conntrack_entry *flow)
+{
+	const struct cut *cut = arg;
+
+	if (is_through(flow, cut->door))
+		conntrack_kernel_delete(cut->backend->kernel, flow);
+}
+
+static void cut_late_flow(void *arg, const struct conntrack_entry *flow)
+{
+	struct backend *backend = arg;
+
+	LIST_EACH(&backend->leaving, node)
+		if (is_through(flow, &LIST_ENTRY(node, struct leaving, node)->door))
+			conntrack_kernel_delete(backend->kernel, flow);
+}
+
+static void forget_leaving(struct backend *backend)
+{
+	LIST_EACH(&backend->leaving, node) {
+		list_remove(node);
+		free(LIST_ENTRY(node, struct leaving, node));
+	}
+}
+
+static void cut_leaving(struct backend *backend)
+{
+	if (list_is_empty(&backend->leaving))
+		return;
+	if (conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, cut_late_flow, backend) == 0)
+		forget_leaving(backend);
+}
+
+/* Before the same door is opened again: connections through the new one must not be taken for those of the old one. */
+static void cut_before(struct backend *backend, const struct nft_door *wanted)
+{
+	LIST_EACH(&backend->leaving, node) {
+		const struct nft_door *door = &LIST_ENTRY(node, struct leaving, node)->door;
+
+		if (door->proto == wanted->proto && same_addr(&door->listen, &wanted->listen)) {
+			cut_leaving(backend);
+			return;
+		}
+	}
+}
+
 static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole, struct backend_entry *ret)
 {
 	struct door *door = calloc(1, sizeof(*door));
@@ -224,6 +297,7 @@ static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole
 	if (!door)
 		return -ENOMEM;
 	door->kernel = wanted_door(pinhole);
+	cut_before(backend, &door->kernel);
 	err = conntrack_slots_take(&door->slot);
 	if (err < 0) {
 		free(door);
@@ -301,24 +375,6 @@ static int apply(struct backend *backend, const struct wire_pinhole *pinhole, st
 	return err;
 }
 
-struct cut {
-	struct backend *backend;
-	const struct nft_door *door;
-};
-
-/* A connection of the door that is being closed. */
-static void cut_flow(void *arg, const struct conntrack_entry *flow)
-{
-	const struct cut *cut = arg;
-	const struct nft_door *door = cut->door;
-	struct arrival arrival = arrival_of(flow->proto, &flow->source, &flow->listen);
-
-	if (flow->proto == door->proto && same_addr(&flow->listen, &door->listen) &&
-	    same_addr(&flow->target, &door->target) &&
-	    (door->source.family == 0 || same_addr(&arrival.source, &door->source)))
-		conntrack_kernel_delete(cut->backend->kernel, flow);
-}
-
 static int remove_unknown(struct backend *backend, const struct wire_pinhole *pinhole)
 {
 	static const uint8_t protos[] = { IPPROTO_UDP, IPPROTO_TCP };
@@ -341,31 +397,6 @@ static int remove_unknown(struct backend *backend, const struct wire_pinhole *pi
 	return err;
 }
 
-static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pinhole, struct slot *ret_last)
-{
-	struct door *door;
-	struct cut cut;
-
-	if (!backend->kernel || !backend->table)
-		return ERR_NOT_FOUND;
-	door = find_pinhole(backend, pinhole);
-	if (!door)
-		return remove_unknown(backend, pinhole);
-	if (pinhole->id && pinhole->id != door->kernel.id)
-		return ERR_NOT_FOUND;
-	cut = (struct cut){ backend, &door->kernel };
-	if (!door->is_shut)
-		take_out_both(backend, &door->kernel);
-	read_flows(backend);
-	conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, cut_flow, &cut);
-	if (ret_last)
-		*ret_last = *conntrack_slot(door->slot);
-	conntrack_slots_give(door->slot);
-	hash_table_remove(backend->doors, &door->node);
-	free(door);
-	return 0;
-}
-
 static void begin_flows(struct hash_node *node, void *arg)
 {
 	struct door *door = HASH_ENTRY(node, struct door, node);
@@ -384,7 +415,7 @@ static void read_flow(void *arg, const struct conntrack_entry *flow)
 	if (!door)
 		return;
 	door->seen = backend->serial;
-	door->tcp_state = flow->tcp_state;
+	door->flow = *flow;
 	door->packets += flow->packets[0] + flow->packets[1];
 	door->bytes += flow->bytes[0] + flow->bytes[1];
 }
@@ -423,6 +454,68 @@ static int read_flows(struct backend *backend)
 	err = conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, read_flow, backend);
 	hash_table_each(backend->doors, err < 0 ? forget_flows : end_flows, backend);
 	return err;
+}
+
+/* The one connection that is known. Counted to its last packet, then cut. */
+static void cut_known(struct backend *backend, struct door *door)
+{
+	const struct conntrack_entry *known = &door->flow;
+	struct conntrack_entry flow;
+
+	if (conntrack_kernel_find(backend->kernel, known->proto, &known->source, &known->listen, &flow) < 0 ||
+	    flow.id != known->id)
+		return;
+	begin_flows(&door->node, backend);
+	read_flow(backend, &flow);
+	end_flows(&door->node, backend);
+	conntrack_kernel_delete(backend->kernel, &flow);
+}
+
+/* A door that stood open may have connections that were never seen: that takes a look at all of them, now or, when many doors
+ * close at once, with the next tick. */
+static void cut_flows(struct backend *backend, struct door *door)
+{
+	struct cut cut = { backend, &door->kernel };
+	struct leaving *leaving = NULL;
+
+	if (door->is_shut || (door->kernel.is_one_shot && door->seen)) {
+		cut_known(backend, door);
+		return;
+	}
+	if (backend->n_looks >= LOOKS_MAX)
+		leaving = calloc(1, sizeof(*leaving));
+	if (leaving) {
+		if (door->seen)
+			cut_known(backend, door);
+		leaving->door = door->kernel;
+		list_append(&backend->leaving, &leaving->node);
+		return;
+	}
+	backend->n_looks++;
+	if (read_flows(backend) == 0 && door->seen == backend->serial)
+		conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, cut_flow, &cut);
+}
+
+static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pinhole, struct slot *ret_last)
+{
+	struct door *door;
+
+	if (!backend->kernel || !backend->table)
+		return ERR_NOT_FOUND;
+	door = find_pinhole(backend, pinhole);
+	if (!door)
+		return remove_unknown(backend, pinhole);
+	if (pinhole->id && pinhole->id != door->kernel.id)
+		return ERR_NOT_FOUND;
+	if (!door->is_shut)
+		take_out_both(backend, &door->kernel);
+	cut_flows(backend, door);
+	if (ret_last)
+		*ret_last = *conntrack_slot(door->slot);
+	conntrack_slots_give(door->slot);
+	hash_table_remove(backend->doors, &door->node);
+	free(door);
+	return 0;
 }
 
 struct listing {
@@ -519,8 +612,8 @@ struct review {
 
 static bool has_ended(const struct backend *backend, const struct door *door)
 {
-	return door->seen != backend->serial || door->tcp_state == CONNTRACK_TCP_TIME_WAIT ||
-	       door->tcp_state == CONNTRACK_TCP_CLOSE;
+	return door->seen != backend->serial || door->flow.tcp_state == CONNTRACK_TCP_TIME_WAIT ||
+	       door->flow.tcp_state == CONNTRACK_TCP_CLOSE;
 }
 
 static void review_door(struct hash_node *node, void *arg)
@@ -554,6 +647,8 @@ static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, 
 	conntrack_check_tick(&backend->check);
 	if (!backend->kernel || !backend->table)
 		return;
+	backend->n_looks = 0;
+	cut_leaving(backend);
 	if (hash_table_count(backend->doors) > 0 && read_flows(backend) == 0)
 		hash_table_each(backend->doors, review_door, &review);
 	heal(backend); /* after the review: a door that has had its connection is not opened again */
@@ -617,6 +712,7 @@ static void close_backend(struct backend *backend)
 	if (backend->doors)
 		hash_table_each(backend->doors, free_door, backend->doors);
 	hash_table_free(backend->doors);
+	forget_leaving(backend);
 	conntrack_kernel_close(backend->kernel);
 	nft_table_close(backend->table);
 	conntrack_check_close(&backend->check);
@@ -633,6 +729,7 @@ static int open_backend(const struct backend_conf *conf, struct backend **ret)
 	if (!backend)
 		return -ENOMEM;
 	backend->conf = conf;
+	list_init(&backend->leaving);
 	backend->mark = nft_mark(conf->node_tag) | NFT_MARK_OPEN;
 	backend->doors = hash_table_new(conf->seal->pinholes_max);
 	backend->has_slots = backend->doors && conntrack_slots_open(conf->seal->pinholes_max) == 0;

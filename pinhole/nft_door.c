@@ -255,31 +255,52 @@ static bool read_half(struct nftnl_set_elem *element, struct half *half)
 	return true;
 }
 
-static bool same_end(const struct wire_addr *a, const struct wire_addr *b)
+/* Of all doors of one kind, to find the second half of each. */
+struct leave {
+	struct octets key;
+	struct wire_addr from;
+};
+
+struct leaves {
+	struct half half;
+	struct leave *list;
+	size_t n, cap;
+	bool is_short; /* of memory */
+};
+
+static int compare_leaves(const void *a, const void *b)
 {
-	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+	const struct leave *one = a, *other = b;
+
+	return memcmp(one->key.data, other->key.data, one->key.len);
 }
 
-static struct wire_addr find_from(struct nftnl_set *leaves, const struct half *target)
+static int keep_leave(struct nftnl_set_elem *element, void *arg)
 {
-	struct nftnl_set_elems_iter *iter = nftnl_set_elems_iter_create(leaves);
-	struct wire_addr from = { .family = 0 };
-	struct nftnl_set_elem *element;
+	struct leaves *leaves = arg;
+	struct half *half = &leaves->half;
+	struct leave *larger;
 
-	while (iter && from.family == 0 && (element = nftnl_set_elems_iter_next(iter))) {
-		struct half leave = { .has_source = target->has_source, .family = target->family };
-
-		if (read_half(element, &leave) && leave.proto == target->proto && same_end(&leave.source, &target->source) &&
-		    same_end(&leave.to, &target->becomes))
-			from = leave.becomes;
+	if (!read_half(element, half))
+		return 0;
+	if (leaves->n == leaves->cap) {
+		leaves->cap = leaves->cap ? 2 * leaves->cap : 64;
+		larger = reallocarray(leaves->list, leaves->cap, sizeof(*larger));
+		if (!larger) {
+			leaves->is_short = true;
+			return -1;
+		}
+		leaves->list = larger;
 	}
-	if (iter)
-		nftnl_set_elems_iter_destroy(iter);
-	return from;
+	leaves->list[leaves->n++] = (struct leave){
+		.key = key_of(&(struct nft_door){ .source = half->source, .target = half->to, .proto = half->proto }, 1),
+		.from = half->becomes,
+	};
+	return 0;
 }
 
 struct visit {
-	struct nftnl_set *leaves;
+	const struct leaves *leaves;
 	struct half half;
 	nft_door_fn *fn;
 	void *arg;
@@ -290,6 +311,7 @@ static int visit_target(struct nftnl_set_elem *element, void *arg)
 	struct visit *visit = arg;
 	struct half *half = &visit->half;
 	struct nft_door door;
+	struct leave wanted, *leave;
 	const void *comment;
 	uint32_t len = 0;
 
@@ -298,11 +320,43 @@ static int visit_target(struct nftnl_set_elem *element, void *arg)
 	comment = nftnl_set_elem_get(element, NFTNL_SET_ELEM_USERDATA, &len);
 	door = (struct nft_door){
 		.id = comment ? id_of(comment, len) : 0, .source = half->source, .listen = half->to, .target = half->becomes,
-		.from = find_from(visit->leaves, half), .proto = half->proto,
+		.proto = half->proto,
 		.timeout_s = (uint32_t)(nftnl_set_elem_get_u64(element, NFTNL_SET_ELEM_EXPIRATION) / 1000),
 	};
+	wanted.key = key_of(&door, 1);
+	leave = visit->leaves->n == 0 ? NULL :
+		bsearch(&wanted, visit->leaves->list, visit->leaves->n, sizeof(wanted), compare_leaves);
+	if (leave)
+		door.from = leave->from;
 	visit->fn(visit->arg, &door);
 	return 0;
+}
+
+/* Doors of one family, with or without known source. */
+static int list_kind(struct nft_link *link, const char *table, struct visit *visit)
+{
+	struct leaves leaves = { .half = visit->half };
+	struct nftnl_set *targets = NULL, *set = NULL;
+	int err = read_map(link, table, map_name(0, visit->half.has_source, visit->half.family), &targets);
+
+	if (err == 0)
+		err = read_map(link, table, map_name(1, visit->half.has_source, visit->half.family), &set);
+	if (err == 0) {
+		nftnl_set_elem_foreach(set, keep_leave, &leaves);
+		err = leaves.is_short ? -ENOMEM : 0;
+	}
+	if (err == 0) {
+		if (leaves.n)
+			qsort(leaves.list, leaves.n, sizeof(*leaves.list), compare_leaves);
+		visit->leaves = &leaves;
+		nftnl_set_elem_foreach(targets, visit_target, visit);
+	}
+	if (targets)
+		nftnl_set_free(targets);
+	if (set)
+		nftnl_set_free(set);
+	free(leaves.list);
+	return err;
 }
 
 int nft_door_list(struct nft_link *link, const char *table, nft_door_fn *fn, void *arg)
@@ -310,21 +364,11 @@ int nft_door_list(struct nft_link *link, const char *table, nft_door_fn *fn, voi
 	int err = 0;
 
 	for (unsigned i = 0; i < 4 && err == 0; i++) {
-		bool has_source = i & 1;
-		uint8_t family = i & 2 ? AF_INET6 : AF_INET;
-		struct nftnl_set *targets = NULL, *leaves = NULL;
-		struct visit visit = { .half = { .has_source = has_source, .family = family }, .fn = fn, .arg = arg };
+		struct visit visit = {
+			.half = { .has_source = i & 1, .family = i & 2 ? AF_INET6 : AF_INET }, .fn = fn, .arg = arg,
+		};
 
-		err = read_map(link, table, map_name(0, has_source, family), &targets);
-		if (err == 0)
-			err = read_map(link, table, map_name(1, has_source, family), &leaves);
-		visit.leaves = leaves;
-		if (err == 0)
-			nftnl_set_elem_foreach(targets, visit_target, &visit);
-		if (targets)
-			nftnl_set_free(targets);
-		if (leaves)
-			nftnl_set_free(leaves);
+		err = list_kind(link, table, &visit);
 	}
 	return err;
 }

@@ -385,14 +385,14 @@ static void run_child(rig_fn *fn, void *arg, int to_parent)
 }
 
 /* One record, within the time; the child is gone afterwards. */
-static int await_child(pid_t pid, int from_child, struct verdict *verdict)
+static int await_child(pid_t pid, int from_child, int max_ms, struct verdict *verdict)
 {
 	struct pollfd poll_fd = { .fd = from_child, .events = POLLIN };
 	bool is_told;
 	int n;
 
 	do
-		n = poll(&poll_fd, 1, RUN_MAX_MS);
+		n = poll(&poll_fd, 1, max_ms);
 	while (n < 0 && errno == EINTR);
 	is_told = n == 1 && read(from_child, verdict, sizeof(*verdict)) == (ssize_t)sizeof(*verdict);
 	if (!is_told)
@@ -402,7 +402,7 @@ static int await_child(pid_t pid, int from_child, struct verdict *verdict)
 	return is_told ? 0 : -ETIMEDOUT;
 }
 
-int rig_run(rig_fn *fn, void *arg, char *reason, size_t size)
+int rig_run_within(int max_ms, rig_fn *fn, void *arg, char *reason, size_t size)
 {
 	struct verdict verdict = { 0 };
 	int ends[2], err;
@@ -418,7 +418,7 @@ int rig_run(rig_fn *fn, void *arg, char *reason, size_t size)
 	err = pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (err == 0) {
-		err = await_child(pid, ends[0], &verdict);
+		err = await_child(pid, ends[0], max_ms, &verdict);
 		if (err == 0)
 			err = verdict.err;
 		else
@@ -428,4 +428,9 @@ int rig_run(rig_fn *fn, void *arg, char *reason, size_t size)
 	if (err < 0)
 		snprintf(reason, size, "%.*s", (int)sizeof(verdict.reason) - 1, verdict.reason);
 	return err;
+}
+
+int rig_run(rig_fn *fn, void *arg, char *reason, size_t size)
+{
+	return rig_run_within(RUN_MAX_MS, fn, arg, reason, size);
 }

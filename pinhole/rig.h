@@ -45,5 +45,6 @@ int rig_sysctl(const char *name, const char *text);
  * errno) or why it could not run, and `reason` (of `size` bytes) says more: fn writes it. */
 typedef int rig_fn(struct rig *rig, void *arg, char *reason, size_t size);
 int rig_run(rig_fn *fn, void *arg, char *reason, size_t size);
+int rig_run_within(int max_ms, rig_fn *fn, void *arg, char *reason, size_t size);
 
 #endif

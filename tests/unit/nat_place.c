@@ -8,6 +8,8 @@
 #include "core/err.h"
 #include "tests/unit/unit.h"
 
+enum { TEST_MAX_MS = 120000 };
+
 struct addr place_addr(const struct wire_addr *addr)
 {
 	return wire_addr_get(addr);
@@ -197,6 +199,17 @@ int place_failed(struct place *place, const char *condition, int line)
 	return -EPROTO;
 }
 
+/* A child process ends without the sanitizer's last look, so it is asked here. */
+__attribute__((weak)) int __lsan_do_recoverable_leak_check(void);
+
+static int find_leaks(char *reason, size_t size)
+{
+	if (!__lsan_do_recoverable_leak_check || __lsan_do_recoverable_leak_check() == 0)
+		return 0;
+	snprintf(reason, size, "memory was lost");
+	return -ENOMEM;
+}
+
 struct run {
 	const struct place_test *test;
 	uint8_t family;
@@ -216,9 +229,10 @@ static int run_in_rig(struct rig *rig, void *arg, char *reason, size_t size)
 		return err;
 	}
 	err = run->test->fn(&place);
-	if (err == 0)
-		place_close(&place);
-	return err;
+	if (err < 0)
+		return err;
+	place_close(&place);
+	return find_leaks(reason, size);
 }
 
 void place_run(const struct place_test *test)
@@ -228,7 +242,7 @@ void place_run(const struct place_test *test)
 	for (unsigned i = 0; i < 2; i++) {
 		struct run run = { test, families[i] };
 		char reason[256] = "";
-		int err = rig_run(run_in_rig, &run, reason, sizeof(reason));
+		int err = rig_run_within(TEST_MAX_MS, run_in_rig, &run, reason, sizeof(reason));
 
 		CU_ASSERT_EQUAL(err, 0);
 		if (err < 0)

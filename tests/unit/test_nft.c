@@ -112,6 +112,35 @@ static int closing_cuts_the_connection(struct place *place)
 	return 0;
 }
 
+/* When many doors close at once, a connection that nobody has seen yet is cut with the next tick. */
+static int closing_many_cuts_late(struct place *place)
+{
+	enum { MANY = 20 };
+	struct wire_pinhole pinhole = open_pinhole(place, 21), other;
+	struct backend_entry entry;
+
+	for (unsigned i = 0; i < MANY; i++) {
+		other = pinhole;
+		other.id += 1 + i;
+		other.listen.port = (uint16_t)(other.listen.port + 1 + i);
+		other.target.port = (uint16_t)(other.target.port + 1 + i);
+		PLACE_CHECK(place, place_apply(place, &other, &entry) == 0);
+	}
+	PLACE_CHECK(place, place_apply(place, &pinhole, &entry) == 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		other = pinhole;
+		other.id += 1 + i;
+		other.listen.port = (uint16_t)(other.listen.port + 1 + i);
+		other.target.port = (uint16_t)(other.target.port + 1 + i);
+		PLACE_CHECK(place, place->ops->remove(place->backend, &other, NULL) == 0);
+	}
+	PLACE_CHECK(place, place_there(place) == 0);
+	PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, NULL) == 0);
+	place_tick(place, 1);
+	PLACE_CHECK(place, place_to_relay(place) == 0);
+	return 0;
+}
+
 /* Sent by the right host to the address on which the left one is expected. */
 static int stranger_to_relay(struct place *place)
 {
@@ -286,6 +315,7 @@ static int only_what_it_can_hold(struct place *place)
 	}
 TEST(once, one_connection_only)
 TEST(cut, closing_cuts_the_connection)
+TEST(cut_late, closing_many_cuts_late)
 TEST(any_port, any_port_of_one_host)
 TEST(any_host, anybody)
 TEST(lifetime, elements_have_the_lifetime)
@@ -296,6 +326,7 @@ TEST(limits, only_what_it_can_hold)
 static const struct unit_test tests[] = {
 	{ "a one-shot door lets one connection in", once },
 	{ "closing a pinhole cuts its connection", cut },
+	{ "closing many pinholes cuts what nobody has seen", cut_late },
 	{ "any port of one host, and nobody else", any_port },
 	{ "anybody, and doors in each other's way", any_host },
 	{ "elements have the lifetime of their pinhole", lifetime },
