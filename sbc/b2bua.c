@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/conf.h"
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/limit.h"
 #include "core/log.h"
@@ -127,6 +128,12 @@ void b2bua_call_free(struct call *call)
 	free(call);
 }
 
+void b2bua_call_discard(struct call *call)
+{
+	call->b2bua->n_live--;
+	b2bua_call_free(call);
+}
+
 void b2bua_retire(struct b2bua *b, struct call *call)
 {
 	b2bua_unindex(b, &call->leg[MEDIA_A]);
@@ -196,6 +203,7 @@ static void in_dialog(struct b2bua *b, struct server_txn *txn, const struct sip_
 	if (dialog_accept_cseq(dialog, request) != 0) {
 		server_txn_reply_simple(txn, 500);
 	} else if (request->method == SIP_BYE) {
+		CRASH_POINT("bye-received");
 		if (side == MEDIA_B && !call->leg[MEDIA_B].is_confirmed) /* RFC 3261 15: the callee may not */
 			server_txn_reply_simple(txn, 481);
 		else
@@ -291,21 +299,29 @@ out:
 	arena_free(arena);
 }
 
+/* Shortly after a start, an answer may be to an INVITE that the process before this one has sent. */
+static bool may_be_answer(const struct b2bua *b)
+{
+	return b->resumed_ms != 0 && loop_now_ms(b->deps.loop) < b->resumed_ms + b->config->sip.ring_timeout_ms;
+}
+
 /* A 2xx whose transaction is gone. The call that is still there repeats its ACK. One that is nobody's, because its call ended,
  * went on to another target or took another branch, is released; only peers get initial INVITEs, so nobody else can make us
  * send. */
-static void on_stray_2xx(void *arg, const struct sip_msg *response)
+static void on_stray_2xx(void *arg, const struct sip_msg *response, bool is_answer)
 {
 	struct b2bua *b = arg;
 	struct hash_node *node = hash_table_find(b->dialogs, hash_bytes(response->from.tag), is_local_tag, &response->from.tag);
 	struct dialog *dialog = node != NULL ? HASH_ENTRY(node, struct dialog, node) : NULL;
 	struct call *call = dialog != NULL ? dialog->owner : NULL;
+	bool is_known = call != NULL && (is_answer || dialog_knows(dialog, &response->flow.remote));
 	bool is_dialogs = call != NULL && span_eq(dialog->call_id, response->call_id) &&
 			  span_eq(dialog->remote_tag, response->to.tag);
 
-	if (is_dialogs && side_of(call, dialog) == MEDIA_B && response->cseq == call->invite.uac_cseq)
+	if (is_dialogs && is_known && side_of(call, dialog) == MEDIA_B && response->cseq == call->invite.uac_cseq)
 		exchange_ack_far(&call->invite);
-	else if (!is_dialogs && config_peer_of(b->config, &b->config->realms[response->flow.realm], &response->flow.remote))
+	else if (!is_dialogs && (is_answer || may_be_answer(b)) &&
+		 config_peer_of(b->config, &b->config->realms[response->flow.realm], &response->flow.remote) != NULL)
 		b2bua_release(b, response);
 }
 

@@ -159,7 +159,7 @@ struct b2bua {
 	struct limit refusal_records;
 	char body[OFFER_BYTES_MAX * 2]; /* the session description being written */
 	struct b2bua_stats stats;
-	uint64_t unproven_until_ms;  /* no call is is_unproven after that */
+	uint64_t resumed_ms;         /* when it took over; the wires may still hold what was meant for the process before */
 	void (*drained)(void *arg);
 	void *drained_arg;
 };
@@ -171,6 +171,7 @@ void b2bua_retire(struct b2bua *b2bua, struct call *call); /* to history; may fr
 void b2bua_release(struct b2bua *b2bua, const struct sip_msg *response);
 struct call *b2bua_call_new(struct b2bua *b2bua, struct span id); /* empty: a new id. NULL at the limit */
 void b2bua_call_free(struct call *call);
+void b2bua_call_discard(struct call *call); /* a new one that came to nothing */
 
 /* ---- call.c ---- */
 void call_event(struct call *call, const struct call_event *event);

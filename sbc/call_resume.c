@@ -362,7 +362,7 @@ static void resume_row(void *arg, struct span id, struct span state)
 		return;
 	}
 	give_up(r, id, &row, call->arena, why);
-	b2bua_call_free(call);
+	b2bua_call_discard(call);
 }
 
 void b2bua_resume(struct b2bua *b, struct b2bua_resumed *ret)
@@ -375,7 +375,7 @@ void b2bua_resume(struct b2bua *b, struct b2bua_resumed *ret)
 	if (r.result.calls + r.result.given_up > 0)
 		log_info("call", "resumed after a restart", LF_UINT("calls", r.result.calls),
 			 LF_UINT("given_up", r.result.given_up), LF_TEXT("last_reason", r.result.why));
-	b->unproven_until_ms = loop_now_ms(b->deps.loop) + (uint64_t)TIMEOUT_T1S * b->config->sip.t1_ms;
+	b->resumed_ms = loop_now_ms(b->deps.loop);
 	*ret = r.result;
 }
 
@@ -383,7 +383,7 @@ void b2bua_resume(struct b2bua *b, struct b2bua_resumed *ret)
  * it. The row was there before the answer left, so this cannot be seen from the row. */
 void call_resume_repeated(struct b2bua *b, const struct sip_msg *invite)
 {
-	if (loop_now_ms(b->deps.loop) >= b->unproven_until_ms)
+	if (b->resumed_ms == 0 || loop_now_ms(b->deps.loop) - b->resumed_ms >= (uint64_t)TIMEOUT_T1S * b->config->sip.t1_ms)
 		return;
 	LIST_EACH(&b->live, node) {
 		struct call *call = LIST_ENTRY(node, struct call, node);

@@ -7,13 +7,15 @@
 #include "core/err.h"
 #include "core/id.h"
 #include "core/json_text.h"
+#include "sbc/call_live.h"
 #include "sbc/guard.h"
 #include "sbc/sip_char.h"
 #include "sbc/sip_uri.h"
 
 #define LARGEST ((uint64_t)INT64_MAX)
 
-enum { NAME_MAX_LEN = 64, PARTY_MAX_LEN = 480, LINE_MAX_LEN = 512, STEP_MAX_LEN = 256 };
+enum { NAME_MAX_LEN = 64, PARTY_MAX_LEN = 480, LINE_MAX_LEN = 512, STEP_MAX_LEN = 256,
+       CSEQ_MAX = INT32_MAX - 10 * CALL_CSEQ_GAP };
 
 struct reader {
 	struct arena *arena;
@@ -88,7 +90,7 @@ static const struct member leg_members[] = {
 	LEG("at", ADDRESS, at, 0, NULL, true),
 	LEG("to", ADDRESS, to, 0, NULL, true),
 	LEG("source", ADDRESS, source, 0, NULL, false),
-	LEG("local_cseq", NUMBER, local_cseq, INT32_MAX, NULL, false),
+	LEG("local_cseq", NUMBER, local_cseq, CSEQ_MAX, NULL, false),
 	LEG("next_cseq", NUMBER, next_cseq, (uint64_t)UINT32_MAX + 1, NULL, false),
 	LEG("sdp_id", NUMBER, sdp_id, LARGEST, NULL, false),
 	LEG("sdp_version", NUMBER, sdp_version, LARGEST, NULL, false),
@@ -188,7 +190,8 @@ static bool is_usual_rtcp(const struct media_remote *remote)
 	return addr_eq(&usual, &remote->rtcp);
 }
 
-/* [local, remote RTP, remote RTCP, latched, flags, payload types 0-63, 64-127, counters...], without counters as long as all are 0. */
+/* [local, remote RTP, remote RTCP, latched, flags, bandwidth, payload types 0-63, 64-127, counters...], without counters as long as all
+ * are 0. */
 static void write_side(const struct media_saved_side *side, struct buf *out)
 {
 	const struct media_remote *remote = &side->remote;
@@ -201,6 +204,7 @@ static void write_side(const struct media_saved_side *side, struct buf *out)
 	write_address(out, is_usual_rtcp(remote) ? &none : &remote->rtcp);
 	write_address(out, &side->latched);
 	json_int(out, (remote->rtcp_mux ? FLAG_MUX : 0) | (remote->is_rtp ? FLAG_RTP : 0) | (remote->may_send ? FLAG_MAY_SEND : 0));
+	json_int(out, remote->bandwidth_bps);
 	json_int(out, (int64_t)remote->payloads[0]);
 	json_int(out, (int64_t)remote->payloads[1]);
 	for (size_t i = 0; i < COUNT(counters); i++)
@@ -268,6 +272,12 @@ static int refuse(struct reader *r, const char *why)
 	return ERR_PARSE;
 }
 
+static int refuse_size(struct reader *r)
+{
+	r->why = "larger than a call can be";
+	return ERR_LIMIT;
+}
+
 static int read_text(struct reader *r, const json_t *value, size_t max, check_fn *check, struct span *ret)
 {
 	struct span text = { json_string_value(value), json_string_length(value) };
@@ -276,10 +286,8 @@ static int read_text(struct reader *r, const json_t *value, size_t max, check_fn
 	if (!json_is_string(value) || text.len > max || (text.len > 0 && check != NULL && !check(text)))
 		return refuse(r, "a text that no call has");
 	copy = arena_dup(r->arena, text);
-	if (copy.ptr == NULL) {
-		r->why = "larger than a call can be";
-		return ERR_LIMIT;
-	}
+	if (copy.ptr == NULL)
+		return refuse_size(r);
 	*ret = copy;
 	return 0;
 }
@@ -316,7 +324,7 @@ static int read_routes(struct reader *r, const json_t *value, struct span *ret)
 		size += strlen("Route: \r\n") + json_string_length(json_array_get(value, i));
 	out = buf_of(arena_alloc_raw(r->arena, size + 1), size);
 	if (out.data == NULL)
-		return refuse(r, "larger than a call can be");
+		return refuse_size(r);
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(value, i);
 		struct span text = { json_string_value(item), json_string_length(item) };
@@ -373,8 +381,8 @@ static int read_side(struct reader *r, const json_t *array, struct media_saved_s
 {
 	struct media_remote *remote = &ret->remote;
 	struct addr *const addresses[] = { &ret->local, &remote->rtp, &remote->rtcp, &ret->latched };
-	size_t n = json_array_size(array), first = COUNT(addresses) + 3;
-	uint64_t flags = 0;
+	size_t n = json_array_size(array), first = COUNT(addresses) + 4;
+	uint64_t flags = 0, bandwidth_bps = 0;
 	int err = 0;
 
 	if (!json_is_array(array) || (n != first && n != first + COUNT(counters)))
@@ -383,8 +391,10 @@ static int read_side(struct reader *r, const json_t *array, struct media_saved_s
 		err = read_address(r, json_array_get(array, i), addresses[i]);
 	if (err == 0)
 		err = read_number(r, json_array_get(array, 4), FLAGS, &flags);
+	if (err == 0)
+		err = read_number(r, json_array_get(array, 5), UINT32_MAX, &bandwidth_bps);
 	for (size_t i = 0; err == 0 && i < 2; i++) {
-		const json_t *bits = json_array_get(array, 5 + i);
+		const json_t *bits = json_array_get(array, 6 + i);
 
 		err = json_is_integer(bits) ? 0 : refuse(r, "a stream that is none");
 		remote->payloads[i] = (uint64_t)json_integer_value(bits);
@@ -392,6 +402,7 @@ static int read_side(struct reader *r, const json_t *array, struct media_saved_s
 	for (size_t i = 0; err == 0 && n > first && i < COUNT(counters); i++)
 		err = read_number(r, json_array_get(array, first + i), LARGEST,
 				  (uint64_t *)(void *)((char *)&ret->counts + counters[i]));
+	remote->bandwidth_bps = (uint32_t)bandwidth_bps;
 	remote->rtcp_mux = flags & FLAG_MUX;
 	remote->is_rtp = flags & FLAG_RTP;
 	remote->may_send = flags & FLAG_MAY_SEND;

@@ -399,8 +399,8 @@ static void receive_response(struct sip_stack *stack, const struct sip_msg *resp
 	bool is_2xx = response->method == SIP_INVITE && response->status / 100 == 2;
 	stack_count(STACK_STRAY);
 	/* Without a transaction only our branch shows that there was a request of ours at all. */
-	if (is_2xx && response->n_vias == 1 && is_own_branch(response->via.branch))
-		stack->user.on_stray_2xx(stack->user.arg, response);
+	if (is_2xx && response->n_vias == 1)
+		stack->user.on_stray_2xx(stack->user.arg, response, is_own_branch(response->via.branch));
 }
 
 static void receive_parsed(struct sip_stack *stack, const struct sip_flow *flow)

@@ -27,8 +27,9 @@ struct sip_user {
 	/* An ACK that matches no transaction's non-2xx final: for a 2xx, or stray. Never answer it. */
 	void (*on_ack)(void *arg, const struct sip_msg *ack);
 	/* A 2xx to INVITE that matches no transaction (late copy), or one that was unbound: ACK it by dialog. Other stray
-	 * responses are dropped. */
-	void (*on_stray_2xx)(void *arg, const struct sip_msg *response);
+	 * responses are dropped. is_answer: its Via shows that this process sent a request; without that it may be to one of
+	 * the process before, or to none. */
+	void (*on_stray_2xx)(void *arg, const struct sip_msg *response, bool is_answer);
 	/* Every message in and out that belongs to a transaction or dialog, for the message ladder; may be NULL.
 	 * call_id as on the wire. */
 	void (*on_trace)(void *arg, bool is_out, const struct sip_flow *flow, struct span call_id, struct span bytes);

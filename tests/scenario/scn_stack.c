@@ -86,10 +86,11 @@ static void on_ack(void *arg, const struct sip_msg *ack)
 	scenario_event(u->scenario, "ack %.*s", SPAN_ARG(ack->call_id));
 }
 
-static void on_stray_2xx(void *arg, const struct sip_msg *response)
+static void on_stray_2xx(void *arg, const struct sip_msg *response, bool is_answer)
 {
 	struct user *u = arg;
-	scenario_event(u->scenario, "stray-2xx %.*s", SPAN_ARG(response->call_id));
+	if (is_answer)
+		scenario_event(u->scenario, "stray-2xx %.*s", SPAN_ARG(response->call_id));
 }
 
 static void on_trace(void *arg, bool is_out, const struct sip_flow *flow, struct span call_id, struct span bytes)

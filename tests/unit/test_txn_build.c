@@ -30,6 +30,11 @@ static void on_message(void *arg, const struct sip_msg *msg)
 	(void)msg;
 }
 
+static void on_stray(void *arg, const struct sip_msg *msg, bool is_answer)
+{
+	(void)arg, (void)msg, (void)is_answer;
+}
+
 static void on_client(void *arg, struct client_txn *txn, enum client_event event, const struct sip_msg *msg)
 {
 	(void)txn;
@@ -44,7 +49,7 @@ static void up(struct fixture *f)
 				   "media_ports: 20000-20999 }\n";
 	char error[128];
 	*f = (struct fixture){ .loop = NULL };
-	const struct sip_user user = { f, on_request, on_message, on_message, NULL };
+	const struct sip_user user = { f, on_request, on_message, on_stray, NULL };
 	CU_ASSERT_EQUAL_FATAL(config_parse(span_of(yaml), "test", &(struct conf_errors){ .n = 0 }, &f->config), 0);
 	CU_ASSERT_EQUAL_FATAL(loop_new(&f->loop), 0);
 	CU_ASSERT_EQUAL_FATAL(sip_stack_new(f->loop, f->config, &user, error, sizeof(error), &f->stack), 0);
