@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/ring.h"
 #include "db/spool.h"
@@ -238,6 +239,8 @@ static int commit(struct writer *w)
 	w->last_commit_us = begin_us;
 	atomic_store_explicit(&w->status.last_commit_us, now_us() - begin_us, memory_order_relaxed);
 	atomic_store_explicit(&w->status.wal_pages, w->wal_pages, memory_order_relaxed);
+	if (err == 0 && n_cdrs > 0)
+		CRASH_POINT("cdr-committed");
 	if (err == 0) {
 		count(&w->status.commits, 1);
 		count(&w->status.live_writes, n_live);

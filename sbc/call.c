@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/bus.h"
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/log.h"
 #include "sbc/call_live.h"
@@ -257,6 +258,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	struct body_out body = { 0 };
 	int status, err;
 
+	CRASH_POINT("answer-received");
 	follow_branch(call, msg);
 	err = confirm_b(call, msg);
 	if (call->invite.offer_phase == OFFER_IDLE)
@@ -264,6 +266,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	else
 		status = call_answer(&call->invite, MEDIA_B, msg, false, &body);
 	exchange_ack_far(&call->invite);
+	CRASH_POINT("media-applied");
 	if (status != 0 || err != 0)
 		return CALL_BAD_SDP;
 	topology_headers(msg, call->leg[MEDIA_B].realm, call->leg[MEDIA_A].realm, &headers);
@@ -272,6 +275,7 @@ static enum call_event_type answer(struct call *call, const struct call_event *e
 	out.body = body.bytes;
 	if (reply_a(call, &out) != 0)
 		return CALL_BAD_SDP;
+	CRASH_POINT("answer-sent");
 	call->answered_ms = loop_wall_ms(call->b2bua->deps.loop);
 	call->invite.awaits_ack = true;
 	call->leg[MEDIA_A].is_confirmed = true;
@@ -312,6 +316,7 @@ static enum call_event_type retry(struct call *call, const struct call_event *ev
 static enum call_event_type up(struct call *call, const struct call_event *event)
 {
 	(void)event;
+	CRASH_POINT("up");
 	if (call->config->sip.max_call_s > 0)
 		loop_timer_start(&call->timer, (uint64_t)call->config->sip.max_call_s * 1000);
 	return CALL_NOTHING;
@@ -546,6 +551,7 @@ static void on_recorded(void *arg, int result)
 {
 	struct call *call = arg;
 
+	CRASH_POINT("cdr-durable");
 	if (result != 0)
 		LOG_GATED(5, LOG_ERROR, "call", "record is not durable", LF_TEXT("call", call->group.id),
 			  LF_TEXT("error", err_str(result)));
@@ -576,6 +582,7 @@ void call_finish(struct call *call, enum cdr_end ended_by, const char *cause)
 	call_record(call, on_recorded);
 	group_close(&call->group);
 	call->media = NULL;
+	CRASH_POINT("media-closed");
 	if (call->is_counted) {
 		call->is_counted = false;
 		stats->calls_active--;

@@ -6,6 +6,7 @@
 
 #include "core/buf.h"
 #include "core/bus.h"
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/limit.h"
 #include "sbc/route.h"
@@ -328,7 +329,9 @@ static struct refusal set_up(struct call *call, const struct sip_msg *invite, st
 		r = take_offer(call, invite);
 	if (r.status != 0)
 		return r;
+	CRASH_POINT("ports-taken");
 	status = call_try_next(call);
+	CRASH_POINT("invite-sent");
 	return status == 0 ? accepted : refusal(topology_status(status), "no-target");
 }
 
@@ -356,6 +359,7 @@ void call_incoming(struct b2bua *b2bua, struct server_txn *txn, const struct sip
 		server_txn_reply(txn, &(struct sip_reply){ .status = 503, .headers = SPAN_LIT("Retry-After: 5\r\n") });
 		return;
 	}
+	CRASH_POINT("invite-received");
 	a = &call->leg[MEDIA_A];
 	a->realm = &call->config->realms[invite->flow.realm];
 	a->peer = config_peer_of(call->config, a->realm, &invite->flow.remote);

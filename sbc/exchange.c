@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "core/buf.h"
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/rnd.h"
 #include "sbc/call_live.h"
@@ -218,6 +219,7 @@ static enum call_event_type forward_success(struct exchange *x, const struct sip
 		reply_status(x, 500);
 		return may_carry_sdp(x) ? CALL_BAD_SDP : CALL_NOTHING;
 	}
+	CRASH_POINT("request-answered");
 	x->awaits_ack = x->method == SIP_INVITE;
 	if (may_carry_sdp(x))
 		call_save_live(call);
@@ -368,6 +370,7 @@ void exchange_request(struct call *call, enum media_side near, struct server_txn
 	} else if (!is_body_plain(request)) {
 		status = call_is_body_whole(request) ? 488 : 400;
 	}
+	CRASH_POINT("request-received");
 	if (status == 0 && send_far(x, request, &body) != 0) {
 		call_offer_failed(x);
 		status = 500;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/log.h"
 #include "core/loop.h"
@@ -304,6 +305,7 @@ static void flush(void *arg)
 	for (unsigned i = 0; i < t->n_sockets; i++)
 		if (!t->sockets[i].is_blocked)
 			flush_socket(&t->sockets[i]);
+	CRASH_FLUSHED();
 }
 
 static void on_socket(void *arg, int fd, int events)

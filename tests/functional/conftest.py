@@ -46,10 +46,10 @@ def start_gateway(network):
         pytest.skip("posternd is not built")
     started = []
 
-    def start(changes=None):
+    def start(changes=None, **environment):
         gateway = harness.Gateway(network, directory, changes)
         started.append(gateway)
-        return gateway.start()
+        return gateway.start(**environment)
 
     with harness.run_directory() as directory:
         yield start

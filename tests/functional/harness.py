@@ -9,6 +9,7 @@ import pwd
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -155,14 +156,21 @@ class Gateway:
             "log": {"level": "debug"},
         }, changes or {})
 
-    def start(self):
+    def start(self, **environment):
+        self.spawn(**environment)
+        self.wait_ready()
+        return self
+
+    def spawn(self, **environment):
         path = self.directory / "postern.yaml"
         path.write_text(yaml.safe_dump(self.config, sort_keys=False))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.network.gateway.command(BUILD / "posternd", "--user", ACCOUNT, "--config", path), stdout=log,
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1"})
+                env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1", **environment})
+
+    def wait_ready(self):
         try:
             eventually(self._is_ready, 10, "/readyz")
         except BaseException:
@@ -171,7 +179,6 @@ class Gateway:
             raise AssertionError(f"posternd did not become ready:\n{self.log.read_text('utf-8', 'replace')[-4000:]}")
         status, self.spec = self.raw("GET", "/v1/openapi.json")
         assert status == 200
-        return self
 
     def _is_ready(self):
         assert self.process.poll() is None, "posternd has ended"
@@ -240,6 +247,24 @@ class Gateway:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def kill(self):
+        """As a crash would end it: nobody is told, nothing is tidied up."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self):
+        self.kill()
+        return self.start()
+
+    def database(self, sql):
+        """Rows of a query, or a change, on a connection of its own."""
+        with contextlib.closing(sqlite3.connect(self.directory / "postern.db", timeout=10)) as connection, connection:
+            return connection.execute(sql).fetchall()
+
+    def metric(self, name):
+        text = self.raw("GET", "/metrics")[1]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(re.escape(name) + r"[{ ]", line))
 
     def kill(self):
         """As a crash would end it: nothing is said, nothing put away."""
