@@ -37,6 +37,9 @@ def options_of(argv):
     parser.add_argument("--max-first", type=int, default=400, help="where that search begins (default: %(default)s)")
     parser.add_argument("--max-limit", type=int, default=3000, help="where it ends (default: %(default)s)")
     parser.add_argument("--no-peers", action="store_true", help="Postern alone")
+    parser.add_argument("--rtp", type=int, default=0, metavar="N",
+                        help="audio packets that each end of a call sends; compares with media in user space alone, "
+                             "instead of with the peers")
     parser.add_argument("--quick", action="store_true", help="small and short: does everything work?")
     rig.add_common_options(parser)
     options = parser.parse_args(argv)
@@ -75,10 +78,12 @@ def report(name, unit, values):
 
 def main():
     options = options_of(sys.argv[1:])
-    systems = [gateways.Postern] + ([] if options.no_peers else gateways.PEERS)
+    peers = [gateways.PosternRelay] if options.rtp else gateways.PEERS
+    systems = [gateways.Postern] + ([] if options.no_peers else peers)
     rig.check_tools(options.build, {name: package for s in systems for name, package in s.programs.items()})
     is_clean = True
     with rig.Rig(options.build, options.directory) as bench:
+        bench.rtp_packets = options.rtp
         for rate in options.rates:
             values = measure_cpu(bench, systems, rate, options)
             is_clean = is_clean and values[gateways.Postern.name] is not None

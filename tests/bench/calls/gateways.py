@@ -45,23 +45,34 @@ class System:
 
 
 class Postern(System):
+    """It has a mount namespace of its own, so that what is pinned for media in the kernel goes away with it."""
     name = "postern"
     programs = {}
+    paths = "xdp, tc, conntrack, relay"
 
     def start(self):
         # The gateway makes this folder itself, after which it belongs to the account that it runs as.
         self.data = self.folder / "data"
         config = self.folder / "postern.yaml"
         template = (rig.HERE / "postern.yaml").read_text("utf-8")
-        config.write_text(template.replace("@DIRECTORY@", str(self.data)))
-        process = self.spawn(self.rig.build / "posternd", "--config", config)
+        config.write_text(template.replace("@DIRECTORY@", str(self.data)).replace("@STATE@", str(self.folder / "state"))
+                          .replace("@PATHS@", self.paths))
+        process = self.spawn("unshare", "--mount", self.rig.build / "posternd", "--config", config)
         self.wait_ready(process, self._answers)
+        self._note_paths()
 
     def _answers(self):
+        """Whether it is ready, and its helper has found out what the kernel can do."""
         try:
-            return self.get("/readyz")[0] == 200
+            status, body = self.get("/readyz?verbose")
         except OSError:
             return False
+        return status == 200 and (self.paths == "relay" or any(path["interface"] for path in body["media_paths"]))
+
+    def _note_paths(self):
+        usable = {path["path"] for path in self.get("/readyz?verbose")[1]["media_paths"]
+                  if path["is_wanted"] and path["is_usable"]}
+        rig.note(f"{self.name}: media in the kernel by {', '.join(sorted(usable)) or 'nothing'}")
 
     def get(self, path):
         """(status, body) of a GET on the REST interface; the body decoded when it is JSON."""
@@ -100,6 +111,12 @@ class Postern(System):
             return database.execute("SELECT count(*) FROM cdr WHERE status = 200").fetchone()[0]
         finally:
             database.close()
+
+
+class PosternRelay(Postern):
+    """The same without pinholes: all media stays in user space."""
+    name = "postern_relay"
+    paths = "relay"
 
 
 class Kamailio(System):

@@ -88,6 +88,7 @@ class Rig:
     def __init__(self, build, directory=None):
         self.build, self.directory = build.resolve(), directory.resolve() if directory else None
         self.spaces, self.folder = [], None
+        self.rtp_packets = 0  # that each end of a call sends
 
     def __enter__(self):
         try:

@@ -2,6 +2,7 @@
 import bisect
 import csv
 import signal
+import struct
 import time
 
 from calls import rig
@@ -13,6 +14,17 @@ MIN_ACHIEVED = 0.97  # of the rate that was asked for
 MAX_BUSY = 0.9  # of one processor: above that SIPp itself may be what is slow
 SOCKET_BUFFER = 4194304
 TIMER_SECONDS = 35  # after which SIPp has given up on every call that got stuck
+
+
+def write_rtp(path, packets):
+    """A capture of that many audio packets (G.711 A-law, 20 ms apart), for SIPp to play: it fills in the addresses."""
+    with open(path, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))  # Ethernet
+        for i in range(packets):
+            rtp = struct.pack("!BBHII", 0x80, 8, i, i * 160, 1) + bytes(160)
+            udp = struct.pack("!HHHH", 4000, 4000, 8 + len(rtp), 0) + rtp
+            frame = bytes(12) + struct.pack("!HBBHHHBBH8x", 0x0800, 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + udp
+            file.write(struct.pack("<IIII", i // 50, i % 50 * 20000, len(frame), len(frame)) + frame)
 
 
 class Statistics:
@@ -69,7 +81,13 @@ class Traffic:
 
     def _sipp(self, role, space, address, *options):
         files = self.folder / role
-        return rig.Process(space, files.with_suffix(".log"), "sipp", "-sf", rig.HERE / f"{role}.xml", "-nostdin",
+        scenario = (rig.HERE / f"{role}.xml").read_text("ascii")
+        if self.rig.rtp_packets:
+            write_rtp(self.folder / "rtp.pcap", self.rig.rtp_packets)
+            scenario = scenario.replace("<!-- @MEDIA@ -->", f"""<nop><action>
+    <exec play_pcap_audio="{self.folder / "rtp.pcap"}"/></action></nop>""")
+        files.with_suffix(".xml").write_text(scenario, "ascii")
+        return rig.Process(space, files.with_suffix(".log"), "sipp", "-sf", files.with_suffix(".xml"), "-nostdin",
                            "-i", address, "-p", 5060, "-buff_size", SOCKET_BUFFER, "-watchdog_interval", 0,
                            "-trace_stat", "-fd", 1, "-stf", files.with_suffix(".csv"),
                            "-trace_err", "-error_file", files.with_suffix(".err"), *options)
@@ -141,9 +159,9 @@ class Outcome:
 def measure(system_class, bench, rate, warmup, seconds, hold):
     """Starts the system afresh, makes calls at that rate, and measures once calls end as fast as they begin."""
     with system_class(bench) as system:
-        pids = system.pids()
         with Traffic(bench, rate, round(rate * (warmup + seconds + 1)), hold) as traffic:
             time.sleep(warmup + hold)
+            pids = system.pids()
             begin, cpu_begin, busy_begin = time.time(), rig.cpu_seconds(pids), traffic.busy()
             time.sleep(seconds - hold)
             end, cpu_end, busy_end = time.time(), rig.cpu_seconds(pids), traffic.busy()
