@@ -17,7 +17,7 @@
 #include "core/rnd.h"
 #include "pinhole/engine.h"
 
-enum { TICK_MS = 1000, STALL_MS = 5000, AUDIT_MS = 30000, RENEWALS = 3 /* in a lifetime */ };
+enum { TICK_MS = 1000, STALL_MS = 5000, LATE_MS = 15000, AUDIT_MS = 30000, RENEWALS = 3 /* in a lifetime */ };
 
 /* Queues */
 
@@ -828,6 +828,7 @@ int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pin
 		return -ENOMEM;
 	engine->loop = loop;
 	engine->conf = *conf;
+	engine->late_ms = loop_now_ms(loop) + LATE_MS;
 	list_init(&engine->all);
 	list_init(&engine->out);
 	list_init(&engine->done);

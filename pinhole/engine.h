@@ -74,6 +74,7 @@ struct pinholes {
 	uint32_t last_batch;
 
 	bool has_hello;             /* what is wanted may be sent */
+	uint64_t late_ms;           /* by then it should have come */
 	uint32_t starts;            /* of the helper, as its last hello said */
 	uint64_t last_serial;
 	uint64_t void_serial;       /* up to here asked of an earlier process: answers no longer matter */

@@ -261,7 +261,7 @@ static unsigned say_no_helper(const struct pinholes *engine, struct pinhole_abil
 	for (unsigned i = 0; i < PINHOLE_PATHS && engine->conf.order[i] != PINHOLE_NONE; i++)
 		for (unsigned realm = 0; realm < engine->conf.n_realms && n < max; realm++) {
 			struct pinhole_ability *ability = &out[n++];
-			const char *why = engine->no_helper != NULL ? engine->no_helper : "the helper is not ready yet";
+			const char *why = engine->no_helper != NULL ? engine->no_helper : "the helper does not become ready";
 
 			*ability = (struct pinhole_ability){ .path = engine->conf.order[i], .realm = realm, .is_wanted = true };
 			memcpy(ability->reason, why, strnlen(why, sizeof(ability->reason) - 1));
@@ -274,6 +274,8 @@ unsigned pinholes_abilities(const struct pinholes *engine, struct pinhole_abilit
 	unsigned n = 0;
 
 	_Static_assert(sizeof(out->reason) == WIRE_REASON_MAX && sizeof(out->interface) == WIRE_INTERFACE_MAX, "texts fit");
+	if (engine->n_abilities == 0 && engine->no_helper == NULL && loop_now_ms(engine->loop) < engine->late_ms)
+		return 0;
 	if (engine->n_abilities == 0)
 		return say_no_helper(engine, out, max);
 	for (; n < engine->n_abilities && n < max; n++) {

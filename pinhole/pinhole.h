@@ -104,6 +104,7 @@ struct pinhole_ability { /* one mechanism on one realm */
 	char interface[16];
 	char reason[120];
 };
+/* Returns how many there are in out. None while the helper proves what it can, for the first seconds of the process. */
 unsigned pinholes_abilities(const struct pinholes *pinholes, struct pinhole_ability *out, unsigned max);
 
 struct pinhole_view { /* for the API */

@@ -152,9 +152,14 @@ static void refused_as_a_whole(void)
 
 static void nothing_is_sent_before_hello(void)
 {
+	struct pinhole_ability abilities[16];
 	struct pinhole *p[3];
 
 	rig_begin_silent(&rig);
+	CU_ASSERT_EQUAL(pinholes_abilities(rig.pinholes, abilities, 16), 0);
+	fake_loop_advance(rig.loop, 20000);
+	CU_ASSERT_EQUAL(pinholes_abilities(rig.pinholes, abilities, 16), 9);
+	CU_ASSERT_STRING_EQUAL(abilities[0].reason, "the helper does not become ready");
 	CU_ASSERT_EQUAL_FATAL(rig_open(&rig, 0, 3, p), 0);
 	pinholes_reconciled(rig.pinholes);
 	fake_helper_run(&rig.helper);
