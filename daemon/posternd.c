@@ -182,7 +182,6 @@ static int start(struct gateway *g, char *text, size_t size)
 	if (err == 0)
 		b2bua_resume(g->b2bua, &resumed);
 	api.b2bua = g->b2bua;
-	api.pinholes = g->pinholes;
 	if (err == 0)
 		err = api_start(&api, text, size, &g->api);
 	if (err == 0)
