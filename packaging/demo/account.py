@@ -13,6 +13,8 @@ def of_the_calls(demo):
     result = demo.result
     lines = [f"{result['answered']} of {result['calls']} calls answered; {result['rtp_sent']} packets of audio sent, "
              f"{result['rtp_received']} received, {result['rtp_lost']} lost; {result['cdrs']} call records.", ""]
+    if result["media_path"] not in ("relay", "none"):
+        lines[-1:] = [f"Once both ends had sent, their audio went through the kernel ({result['media_path']}), past the process.", ""]
     number = next((n for n in demo.reports if all(n in sipp.heard for sipp in demo.ends)), None)
     if number:
         lines += [f"The call to {number}, as its two ends saw it:", ""]

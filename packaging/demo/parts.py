@@ -194,6 +194,9 @@ peers:
 
 routes:
   - {{ name: to-the-pbx, from: outside, prefix: "1", to: pbx }}
+
+media:
+  state_dir: {folder}/kernel
 """
 
 
@@ -204,6 +207,8 @@ class Gateway(Child):
         outside, inside = network.gateway.addresses
         self.config, self.tokens, self.log = folder / "postern.yaml", folder / "tokens", folder / "posternd.log"
         self.socket, self.database = folder / "state/api.sock", folder / "state/postern.db"
+        self.kernel = folder / "kernel"
+        self.kernel.mkdir()
         self.config.write_text(CONFIG.format(folder=folder, rest=network.rest, outside=outside, inside=inside,
                                              callee=network.callee.addresses[0]))
         if os.geteuid() != 0:
@@ -225,6 +230,25 @@ class Gateway(Child):
 
     def wait_ready(self):
         wait_for(self._is_ready, 10, "the gateway to become ready")
+
+    def wait_kernel(self):
+        """As root, media goes through the kernel once the gateway has proved that it can. Returns whether it does."""
+        def can():
+            paths = (self.get("/readyz?verbose") or {}).get("media_paths", [])
+            return any(path["is_usable"] for path in paths)
+
+        if os.geteuid() != 0:
+            return False
+        try:
+            return wait_for(can, 8, "media in the kernel")
+        except Failure:
+            return False
+
+    def stop(self, seconds=3):
+        code = super().stop(seconds)
+        # A file system that outlives the process on purpose; here nothing is to be left.
+        subprocess.run(["umount", self.kernel / "bpf"], capture_output=True, check=False)
+        return code
 
     def _is_ready(self):
         if not self.is_running():
