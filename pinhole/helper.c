@@ -80,6 +80,7 @@ static int parse_options(int argc, char **argv, struct options *ret)
 	struct options options = { .conf = { .channel = -1 } };
 	int c;
 
+	opterr = 0; /* said below */
 	while ((c = getopt_long(argc, argv, "C:d:n:jVh", longs, NULL)) != -1) {
 		switch (c) {
 		case 'C':

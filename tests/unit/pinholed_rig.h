@@ -40,6 +40,9 @@ bool pinholed_rig_skip_to(struct pinholed_rig *rig, enum wire_op op);
 /* A request and its answer. */
 bool pinholed_rig_ask(struct pinholed_rig *rig, enum wire_op op, const void *records, uint32_t count, enum wire_op answer);
 
+/* For tests that need network namespaces: prints that they are skipped, and returns false, where none may be made. */
+bool pinholed_rig_may_unshare(void);
+
 /* The limits: realm 0 is 192.0.2.10 and 2001:db8::a, realm 1 is 198.51.100.10, realm 2 an address of its own on loopback; ports
  * 20000 to 29999 everywhere. */
 struct wire_addr pinholed_rig_addr(const char *text); /* "192.0.2.1:5004"; "-" is none */
