@@ -29,6 +29,8 @@ enum {
 	KEEP_BELOW_S = 60,   /* an idle entry with less time than this is renewed */
 	KEEP_STEP_S = 5,     /* but only if that wins this much */
 	TCP_ENDING = 4,      /* this state (FIN_WAIT) and those after it are left to their time-outs */
+	BLOCKED_PACKETS = 40, /* so many in a round, none of which left, are no accident */
+	BLOCKED_MS = 300000, /* until it is tried again */
 };
 
 struct pin;
@@ -59,6 +61,9 @@ struct backend {
 	uint64_t now_ms, serial; /* serial: round of reading the kernel's table */
 	uint32_t mark;
 	bool has_slots, is_broken, is_reading; /* reading: a round has begun */
+	uint64_t arrived, passed; /* packets: in this round so far; that had left when it began */
+	uint64_t blocked_until_ms; /* 0: what arrives leaves */
+	bool has_new_rules;        /* in this round, and perhaps a new counter */
 };
 
 struct arrival {
@@ -480,6 +485,8 @@ static void on_dumped(void *arg, const struct conntrack_entry *entry)
 		return;
 	is_idle = pin->kernel.packets[0] == entry->packets[0] && pin->kernel.packets[1] == entry->packets[1];
 	pin->seen = backend->serial;
+	if (entry->id == pin->kernel.id && !is_idle)
+		backend->arrived += entry->packets[0] + entry->packets[1] - pin->kernel.packets[0] - pin->kernel.packets[1];
 	count(backend, pin, entry);
 	left_s = time_left_s(backend, pin);
 	if (is_idle && entry->tcp_state < TCP_ENDING && entry->timeout_s < KEEP_BELOW_S &&
@@ -508,7 +515,7 @@ static void review_side(struct hash_node *node, void *arg)
 		side->expires_ms = backend->now_ms + (uint64_t)side->lifetime_s * 1000;
 	if (side->is_one_shot && (tcp_state == CONNTRACK_TCP_TIME_WAIT || tcp_state == CONNTRACK_TCP_CLOSE))
 		why = WIRE_USED_UP;
-	else if (review->is_round_complete && side->pin->seen != backend->serial)
+	else if (backend->blocked_until_ms || (review->is_round_complete && side->pin->seen != backend->serial))
 		why = WIRE_LOST;
 	else if (side->expires_ms <= backend->now_ms)
 		why = WIRE_EXPIRED;
@@ -533,20 +540,47 @@ static bool read_on(struct backend *backend)
 	return more == 0;
 }
 
+/* At the end of a round: packets that arrive and never leave are dropped by rules of this machine that the proof could not
+ * know. Their streams go back to the relay. */
+static void look_for_block(struct backend *backend)
+{
+	uint64_t passed;
+
+	if (nft_table_passed(backend->table, &passed) == 0) {
+		if (backend->arrived >= BLOCKED_PACKETS && passed == backend->passed && !backend->has_new_rules)
+			backend->blocked_until_ms = backend->now_ms + BLOCKED_MS;
+		backend->passed = passed;
+	}
+	backend->arrived = 0;
+	backend->has_new_rules = false;
+}
+
+static void look_at_rules(struct backend *backend)
+{
+	struct nft_table_news news = { 0 };
+
+	nft_table_check(backend->table, &news); /* when it fails the next tick tries again */
+	if (news.is_changed)
+		backend->has_new_rules = true;
+	if (news.is_changed || backend->blocked_until_ms <= backend->now_ms)
+		backend->blocked_until_ms = 0;
+}
+
 static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, uint64_t, enum wire_gone_why), void *arg)
 {
 	struct review review = { backend, false, gone, arg };
-	struct nft_table_news news;
 
 	backend->now_ms = now_ms;
 	conntrack_check_tick(&backend->check);
 	if (!backend->kernel || !backend->table)
 		return;
-	nft_table_check(backend->table, &news); /* when it fails the next tick tries again */
+	look_at_rules(backend);
 	conntrack_kernel_ends(backend->kernel, on_end, backend); /* lost reports: the dump tells */
 	if (hash_table_count(backend->sides) == 0)
 		return;
 	review.is_round_complete = read_on(backend);
+	if (review.is_round_complete)
+		look_for_block(backend);
 	hash_table_each(backend->sides, review_side, &review);
 }
 
@@ -652,6 +686,14 @@ static void remove_all(struct backend *backend)
 		nft_table_remove(backend->table);
 }
 
+static bool is_blocked(const struct backend *backend, char *reason)
+{
+	if (backend->blocked_until_ms)
+		snprintf(reason, WIRE_REASON_MAX, "packets arrive and do not leave: let ct mark 0x%08x/0x%08x through your "
+			 "FORWARD chain, docs/firewall.md", nft_mark(backend->conf->node_tag), ~(uint32_t)NFT_MARK_KIND);
+	return backend->blocked_until_ms != 0;
+}
+
 static enum pinhole_path path_of(struct backend *backend, const struct wire_pinhole *pinhole, char *reason)
 {
 	uint8_t family = pinhole->source.family;
@@ -664,6 +706,8 @@ static enum pinhole_path path_of(struct backend *backend, const struct wire_pinh
 		snprintf(reason, WIRE_REASON_MAX, "address families differ");
 		return PINHOLE_NONE;
 	}
+	if (is_blocked(backend, reason))
+		return PINHOLE_NONE;
 	return conntrack_check_family(&backend->check, family, reason) ? PINHOLE_CONNTRACK : PINHOLE_NONE;
 }
 
@@ -684,6 +728,8 @@ static void report(struct backend *backend, enum pinhole_path path, unsigned rea
 {
 	(void)path;
 	conntrack_check_report(&backend->check, backend->conf, realm, ret);
+	if (ret->is_usable && is_blocked(backend, ret->reason))
+		ret->is_usable = false;
 }
 
 static bool is_broken(const struct backend *backend)

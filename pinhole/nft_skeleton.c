@@ -135,7 +135,9 @@ static void put_body(struct buf *b, const struct backend_conf *conf)
 	buf_printf(b, "\t\tct mark 0x%08x drop\n", mark | NFT_MARK_OPEN);
 	buf_puts(b, "\t}\n\tchain relayed {\n\t\ttype filter hook output priority raw; policy accept;\n");
 	put_untracked(b, conf);
-	buf_puts(b, "\t}\n");
+	/* Of exact flows, after everything else: see nft_table_passed(). */
+	buf_printf(b, "\t}\n\tchain " NFT_CHAIN_PASSED " {\n\t\ttype filter hook postrouting priority srcnat + 10; "
+		   "policy accept;\n\t\tct mark 0x%08x counter\n\t}\n", mark | NFT_MARK_EXACT);
 	if (conf->seal->firewall)
 		put_closed(b, conf, mark);
 	buf_puts(b, "}\n");

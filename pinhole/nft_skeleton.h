@@ -12,6 +12,8 @@ enum { NFT_NAME_MAX = 48, NFT_SIGNATURE_MAX = 64 };
 enum { NFT_MARK_KIND = 15, NFT_MARK_EXACT = 1 /* inserted */, NFT_MARK_OPEN = 2 /* through an element */ };
 uint32_t nft_mark(const char *tag);
 
+#define NFT_CHAIN_PASSED "passed" /* its one rule counts what leaves through exact flows */
+
 struct nft_skeleton {
 	char table[NFT_NAME_MAX];            /* "postern_<tag>", family inet */
 	char signature[NFT_SIGNATURE_MAX];   /* the table's comment; differs when the text does */

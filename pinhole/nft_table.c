@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/chain.h>
+#include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
@@ -253,6 +254,62 @@ void nft_table_close(struct nft_table *table)
 	nft_skeleton_free(&table->skeleton);
 	nft_link_close(table->link);
 	free(table);
+}
+
+struct passed {
+	const char *table;
+	uint64_t packets;
+	bool is_found;
+};
+
+static void put_chain_name(struct nlmsghdr *head, void *arg)
+{
+	mnl_attr_put_strz(head, NFTA_RULE_TABLE, ((struct passed *)arg)->table);
+	mnl_attr_put_strz(head, NFTA_RULE_CHAIN, NFT_CHAIN_PASSED);
+}
+
+static int read_counter(struct nftnl_expr *expr, void *arg)
+{
+	struct passed *passed = arg;
+	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
+
+	if (name && strcmp(name, "counter") == 0) {
+		passed->packets = nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_PACKETS);
+		passed->is_found = true;
+	}
+	return 0;
+}
+
+static int read_passed(const struct nlmsghdr *head, void *arg)
+{
+	struct passed *passed = arg;
+	struct nftnl_rule *rule = nftnl_rule_alloc();
+	const char *chain;
+
+	if (!rule)
+		return MNL_CB_ERROR;
+	if (nftnl_rule_nlmsg_parse(head, rule) == 0) {
+		const char *table = nftnl_rule_get_str(rule, NFTNL_RULE_TABLE);
+
+		chain = nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN);
+		if (table && chain && strcmp(table, passed->table) == 0 && strcmp(chain, NFT_CHAIN_PASSED) == 0)
+			nftnl_expr_foreach(rule, read_counter, passed);
+	}
+	nftnl_rule_free(rule);
+	return MNL_CB_OK;
+}
+
+int nft_table_passed(struct nft_table *table, uint64_t *ret)
+{
+	struct passed passed = { .table = table->skeleton.table };
+	struct nft_dump dump = { NFT_MSG_GETRULE, put_chain_name, read_passed, &passed };
+	int err = nft_link_dump(table->link, &dump);
+
+	if (err == 0 && !passed.is_found)
+		err = ERR_NOT_FOUND;
+	if (err == 0)
+		*ret = passed.packets;
+	return err;
 }
 
 bool nft_table_is_for(const struct nft_table *table, const struct backend_conf *conf)

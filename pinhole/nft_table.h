@@ -22,6 +22,8 @@ struct nft_table_news {
 	bool is_changed, is_new;
 };
 int nft_table_check(struct nft_table *table, struct nft_table_news *ret);
+/* Packets of exact flows that left, since the table is there: what arrives and does not leave was dropped in between. */
+int nft_table_passed(struct nft_table *table, uint64_t *ret);
 /* Takes it out of the kernel. */
 int nft_table_remove(struct nft_table *table);
 

@@ -261,6 +261,44 @@ static int a_full_table_is_told(struct place *place)
 	return 0;
 }
 
+/* A firewall of the host that lets nothing through: streams go back to the relay, and are taken again when it changes. */
+static int a_blocked_way_is_noticed(struct place *place)
+{
+	struct wire_pinhole there = place_pinhole(place, 11);
+	struct addr listen = place_addr(&there.listen);
+	struct sockaddr_storage to;
+	socklen_t len = addr_to_sockaddr(&listen, &to);
+	char reason[WIRE_REASON_MAX] = "";
+	struct backend_report report;
+	struct backend_entry entry;
+
+	PLACE_CHECK(place, place_apply(place, &there, &entry) == 0);
+	for (unsigned i = 0; i < 100; i++)
+		PLACE_CHECK(place, sendto(place->left, "x", 1, 0, (struct sockaddr *)&to, len) == 1);
+	place_tick(place, 1);
+	PLACE_CHECK(place, place->n_gone == 0);
+	PLACE_CHECK(place, system("nft 'table inet host { chain f { type filter hook forward priority 0; policy drop; }; }'") == 0);
+	place_tick(place, 1);
+	for (unsigned i = 0; i < 100; i++)
+		PLACE_CHECK(place, sendto(place->left, "x", 1, 0, (struct sockaddr *)&to, len) == 1);
+	place_tick(place, 1);
+	PLACE_CHECK(place, place->n_gone == 1 && place->gone[0].why == WIRE_LOST);
+	PLACE_CHECK(place, place->ops->remove(place->backend, &there, NULL) == 0);
+	PLACE_CHECK(place, place->ops->path_of(place->backend, &there, reason) == PINHOLE_NONE);
+	PLACE_CHECK(place, strstr(reason, "FORWARD chain") != NULL);
+	place->ops->report(place->backend, PINHOLE_CONNTRACK, 0, &report);
+	PLACE_CHECK(place, !report.is_usable);
+	PLACE_CHECK(place, place_to_relay(place) == 0);
+	PLACE_CHECK(place, system("nft insert rule inet host f ct state established accept") == 0);
+	place_tick(place, 1);
+	PLACE_CHECK(place, place_apply(place, &there, &entry) == 0);
+	for (unsigned i = 0; i < 100; i++)
+		PLACE_CHECK(place, sendto(place->left, "x", 1, 0, (struct sockaddr *)&to, len) == 1);
+	place_tick(place, 1);
+	PLACE_CHECK(place, place->n_gone == 1);
+	return 0;
+}
+
 static int only_what_it_can_hold(struct place *place)
 {
 	struct wire_pinhole there = place_pinhole(place, 11);
@@ -301,6 +339,7 @@ TEST(idle, an_idle_entry_is_renewed)
 TEST(restart, survives_a_restart)
 TEST(losses, losses_are_told)
 TEST(full, a_full_table_is_told)
+TEST(blocked, a_blocked_way_is_noticed)
 TEST(limits, only_what_it_can_hold)
 
 static const struct unit_test tests[] = {
@@ -312,6 +351,7 @@ static const struct unit_test tests[] = {
 	{ "entries are found again after a restart", restart },
 	{ "losses are told, reports of ends are only hints", losses },
 	{ "a full table is told, and by itself usable again", full },
+	{ "a firewall that drops everything is noticed", blocked },
 	{ "only what it can hold now, else a reason", limits },
 };
 
