@@ -204,14 +204,22 @@ def cpu_seconds(pids):
 def resident_kb(pids):
     total = 0
     for pid in pids:
-        for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1])
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a child that the helper needed for a moment
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
     return total
 
 
 def open_files(pids):
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
+    total = 0
+    for pid in pids:
+        try:
+            total += len(os.listdir(f"/proc/{pid}/fd"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return total
 
 
 def has_udp_port(pid, port):
