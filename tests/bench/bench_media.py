@@ -129,7 +129,7 @@ def options_of():
         parser.error(f"no path {unknown[0]}; there are {', '.join(paths.ALL)}")
     options.loads, options.step_seconds, options.many_flows = [20000, 60000, 90000], 2.0, MANY_FLOWS
     if options.quick:
-        options.seconds, options.step_seconds, options.loads, options.many_flows = 1.0, 0.5, [20000], MANY_FLOWS
+        options.seconds, options.step_seconds, options.loads = 0.8, 0.5, [20000]
     options.flows = options.loads[-1] // PPS_PER_FLOW
     return options
 

@@ -72,7 +72,7 @@ def options_of():
     options.build = options.build.resolve()
     options.loads, options.step_seconds = [20000, 60000, 90000], 2.0
     if options.quick:
-        options.seconds, options.step_seconds, options.loads = 1.0, 0.5, [20000]
+        options.seconds, options.step_seconds, options.loads = 0.8, 0.5, [20000]
     options.streams = options.loads[-1] // PPS_PER_STREAM
     return options
 

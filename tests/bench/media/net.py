@@ -22,7 +22,8 @@ SENDER, GATE_A, GATE_B, RECEIVER = "192.0.2.10", "192.0.2.1", "198.51.100.1", "1
 FIRST_PORT, LAST_PORT = 20000, 59999
 EPHEMERAL = "60000 65000"
 TRAFFIC_CPU, PATH_CPU = 0, 1
-MODERATION_NS = 50000
+INTERRUPTS_NS = 50000           # between two interrupts of an interface
+RECEIVER_INTERRUPTS_NS = 25000  # of the receiver's: its ring is not to overflow
 SIOCETHTOOL, ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGRO = 0x8946, 0x17, 0x1F, 0x2C
 
 
@@ -75,8 +76,8 @@ def kernel_threads(prefix):
 class End:
     """One interface: half of a veth pair."""
 
-    def __init__(self, space, device, address):
-        self.space, self.device, self.address = space, device, address
+    def __init__(self, space, device, address, interrupts_ns=INTERRUPTS_NS):
+        self.space, self.device, self.address, self.interrupts_ns = space, device, address, interrupts_ns
 
     def ip(self, *args):
         netns.ip("-n", self.space.name, *args)
@@ -93,7 +94,7 @@ class End:
 
     def bring_up(self):
         self.ip("link", "set", self.device, "up")
-        for name, value in (("threaded", 1), ("napi_defer_hard_irqs", 2), ("gro_flush_timeout", MODERATION_NS)):
+        for name, value in (("threaded", 1), ("napi_defer_hard_irqs", 2), ("gro_flush_timeout", self.interrupts_ns)):
             self.shell(f"echo {value} >/sys/class/net/{self.device}/{name}")
 
     def shell(self, text):
@@ -130,7 +131,7 @@ class Network:
             self.from_sender = End(self.sender, f"pms{tag}", SENDER)
             self.gate_a = End(self.gateway, f"pma{tag}", GATE_A)
             self.gate_b = End(self.gateway, f"pmb{tag}", GATE_B)
-            self.to_receiver = End(self.receiver, f"pmr{tag}", RECEIVER)
+            self.to_receiver = End(self.receiver, f"pmr{tag}", RECEIVER, RECEIVER_INTERRUPTS_NS)
             for near, far in ((self.gate_a, self.from_sender), (self.gate_b, self.to_receiver)):
                 self.join(near, far)
             self.sysctl("net/ipv4/ip_local_port_range", EPHEMERAL)

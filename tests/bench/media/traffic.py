@@ -6,7 +6,7 @@ import time
 from calls.rig import Failure, note
 from media.net import FIRST_PORT, PATH_CPU, RECEIVER, TRAFFIC_CPU, kernel_threads, pinned, running_ns, threads_of
 
-WARM_UP_S, COOL_DOWN_S = 1.0, 0.7
+WARM_UP_S, COOL_DOWN_S = 0.7, 0.5
 FIRST_STEP, STEP, GROWTH = 60000, 1.25, 1.03
 
 

@@ -12,7 +12,7 @@
 
 #include "tests/bench/media/traffic_tool.h"
 
-enum { BATCH = 64, LIVE_BATCH = 256 };
+enum { BATCH = 64, LIVE_BATCH = 128 };
 
 static uint32_t add_up(const uint8_t *bytes, size_t len, uint32_t sum)
 {
