@@ -25,31 +25,33 @@ def loads(traffic, options):
     for load in options.loads:
         m = traffic.measure(load, options.seconds, load // PPS_PER_STREAM)
         note(f"{traffic.gateway.name} @{load}: {m}")
-        yield f"cpu_us@{load}", None if m.fault() else round(m.cpu_us, 2), "us"
-        yield f"loss@{load}", round(max(0, m.loss), 6), "ratio"
+        yield f"cpu_us@{load}", None if m.cpu_us is None else round(m.cpu_us, 2), "us", m.fault()
+        yield f"loss@{load}", round(max(0, m.loss), 6), "ratio", m.disturbance()
 
 
 def overload(traffic, options):
     streams, name = options.streams, traffic.gateway.name
     most = traffic.lead_up(options.step_seconds, streams)
-    offered = OVERLOAD * round(most.pps)
-    flooded = traffic.measure(offered, options.seconds, streams)
+    if most.pps == 0:
+        raise Failure(f"{name}: nothing arrives")
+    flooded = traffic.measure(OVERLOAD * round(most.pps), options.seconds, streams)
     note(f"{name}, {OVERLOAD} times too much: {flooded}")
     after = traffic.measure(options.loads[0], options.seconds, streams)
     note(f"{name}, after that: {after}")
-    yield "pps", round(most.pps), "packets/s"
-    yield "overload_offered", round(flooded.offered_pps / most.pps, 2), "ratio"
-    yield "overload_pps", round(flooded.pps), "packets/s"
-    yield "overload_kept", round(flooded.pps / most.pps, 3), "ratio"
-    yield "alive_after_overload", after.alive / streams, "ratio"
-    yield "loss_after_overload", round(max(0, after.loss), 6), "ratio"
     for m in (most, flooded, after):
         if m.wrong or m.wrong_checksum:
             raise Failure(f"{name}: {m.fault()}")
+    reason = most.disturbance() or flooded.disturbance()
+    yield "pps", round(most.pps), "packets/s", most.disturbance()
+    yield "overload_offered", round(flooded.offered_pps / most.pps, 2), "ratio", reason
+    yield "overload_pps", round(flooded.pps), "packets/s", reason
+    yield "overload_kept", round(flooded.pps / most.pps, 3), "ratio", reason
+    yield "alive_after_overload", after.alive / streams, "ratio", reason
+    yield "loss_after_overload", round(max(0, after.loss), 6), "ratio", reason or after.disturbance()
 
 
 def measure(kind, options):
-    """All figures of one relay: name -> (value, unit)."""
+    """All figures of one relay: name -> (value, unit, reason); there is no value where there is a reason."""
     with tempfile.TemporaryDirectory(prefix="postern-bench-") as folder, Network() as network:
         gateway = kind(network, options.build, Path(folder), options.streams)
         try:
@@ -57,7 +59,7 @@ def measure(kind, options):
                 figures = [*loads(traffic, options), *overload(traffic, options)]
         finally:
             gateway.close()
-    return {name: (value, unit) for name, value, unit in figures}
+    return {name: (None if reason else value, unit, reason) for name, value, unit, reason in figures}
 
 
 def options_of():
@@ -85,9 +87,9 @@ def main():
             peer = measure(paths.Rtpengine, options)
         except (paths.Unusable, Failure, subprocess.CalledProcessError) as error:
             note(f"without {PEER}: {error}")
-    for name, (value, unit) in measure(paths.Relay, options).items():
+    for name, (value, unit, reason) in measure(paths.Relay, options).items():
         peer_value = peer.get(name, (None,))[0]
-        emit(f"relay.{name}", value, unit, PEER if peer else None, peer_value)
+        emit(f"relay.{name}", value, unit, PEER if peer else None, peer_value, reason)
     return 0
 
 

@@ -7,6 +7,7 @@ from calls.rig import Failure, note
 from media.net import FIRST_PORT, PATH_CPU, RECEIVER, TRAFFIC_CPU, kernel_threads, pinned, running_ns, threads_of
 
 WARM_UP_S, COOL_DOWN_S = 0.7, 0.5
+LATE_MAX = 0.03
 FIRST_STEP, STEP, GROWTH = 60000, 1.25, 1.03
 
 
@@ -135,10 +136,16 @@ class Measurement:
             text += (f"; WRONG: {self.wrong} packets, {self.wrong_checksum} checksums; first frame {self.wrong_frame}")
         return text
 
+    def disturbance(self):
+        """Why the load was not the one that was asked for; None when it was."""
+        if self.late > LATE_MAX:
+            return f"the generator was late with {self.late:.0%} of the packets: the machine is not quiet"
+        return None
+
     def fault(self):
         """Why the figures are not worth anything; None when they are."""
-        if self.late > 0.03:
-            return f"the generator was late with {self.late:.0%} of the packets: the machine is not quiet"
+        if self.disturbance():
+            return self.disturbance()
         if self.wrong or self.wrong_checksum:
             return f"{self.wrong} packets and {self.wrong_checksum} checksums are wrong"
         if not self.received:
