@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,7 +194,11 @@ void pinholed_rig_stop(struct pinholed_rig *rig)
 		snprintf(path, sizeof(path), "%s/%s", rig->dir, files[i]);
 		unlink(path);
 	}
-	rmdir(rig->dir);
+	snprintf(path, sizeof(path), "%s/bpf", rig->dir); /* a bpffs, mounted by the real program */
+	umount2(path, MNT_DETACH);
+	rmdir(path);
+	if (rmdir(rig->dir) < 0)
+		printf("# %s stays: %s\n", rig->dir, strerror(errno));
 }
 
 pid_t pinholed_rig_worker(const struct pinholed_rig *rig)
