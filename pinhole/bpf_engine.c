@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,13 +77,33 @@ void bpf_engine_init(struct bpf_engine *e)
 	e->flows4 = e->flows6 = e->slots = e->states = e->control = e->xdp = e->tc = e->probe = e->slots_shared = -1;
 }
 
+/* The folder and those above it. */
+static int make_folders(const char *path)
+{
+	char part[PATH_MAX];
+
+	if ((size_t)snprintf(part, sizeof(part), "%s", path) >= sizeof(part))
+		return -ENAMETOOLONG;
+	for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(part, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		*slash = '/';
+	}
+	return mkdir(part, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
 int bpf_engine_mount(const char *state_dir, char *path, size_t size)
 {
 	struct statfs fs;
+	int err;
 
 	if ((size_t)snprintf(path, size, "%s/bpf", state_dir) >= size)
 		return -ENAMETOOLONG;
-	if ((mkdir(state_dir, 0755) < 0 && errno != EEXIST) || (mkdir(path, 0700) < 0 && errno != EEXIST))
+	err = make_folders(state_dir);
+	if (err < 0)
+		return err;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	if (statfs(path, &fs) < 0)
 		return -errno;
