@@ -27,7 +27,7 @@ void audit_listed(struct pinholes *engine, const struct wire_listed *records, un
 		} else if (id == 0) {
 			engine->n_unknown++;
 		} else if (engine->is_reconciled && engine_find_any(engine, id) == NULL) {
-			engine->n_orphans += engine_remove_stray(engine, id);
+			engine->n_orphans += requests_remove_stray(engine, id);
 		}
 	}
 }
@@ -42,7 +42,7 @@ static unsigned open_missing(struct pinholes *engine)
 		if (!pinhole->is_audited || pinhole->is_listed || pinhole->is_unsure || !state_is_live(pinhole))
 			continue;
 		pinhole->is_missing = pinhole->is_unsure = true;
-		engine_want(pinhole, WANT_OPEN);
+		requests_want(pinhole, WANT_OPEN);
 		n++;
 	}
 	return n;

@@ -1,6 +1,6 @@
-/* What the files of the engine share: pinhole.c (handles, as owners see them), engine.c (the conversation with the helper),
- * audit.c (whether the kernel has what it should) and state.c (what happens to one pinhole). Nobody else includes this.
- * Control thread. */
+/* What the files of the engine share: pinhole.c (handles, as owners see them), state.c (what happens to one pinhole),
+ * requests.c and answers.c (the messages), audit.c (whether the kernel has what it should) and engine.c (the whole). Nobody
+ * else includes this. Control thread. */
 #ifndef PINHOLE_ENGINE_H
 #define PINHOLE_ENGINE_H
 
@@ -105,14 +105,29 @@ struct pinholes {
 
 /* engine.c */
 void engine_init_pinhole(struct pinhole *pinhole); /* its queues and timer */
-void engine_want(struct pinhole *pinhole, enum pinhole_want want); /* queues it; an earlier wish is dropped */
+void engine_plan_renewal(struct pinhole *pinhole);
 void engine_kick(struct pinholes *engine);  /* the queues are looked at before this turn of the loop ends, or in the next */
 bool engine_has_helper(const struct pinholes *engine);
-/* Removes it from the kernel, unless somebody has it by then. False when too many wait already. */
-bool engine_remove_stray(struct pinholes *engine, uint64_t id);
 struct pinhole *engine_find_live(const struct pinholes *engine, uint64_t id); /* not draining or closed; or NULL */
 struct pinhole *engine_find_any(const struct pinholes *engine, uint64_t id);
 const char *engine_reason(struct pinholes *engine, const char *text); /* the same text, for as long as the engine lives */
+void engine_tell_listeners(struct pinholes *engine);
+
+/* requests.c */
+void requests_want(struct pinhole *pinhole, enum pinhole_want want); /* queues it; an earlier wish is dropped */
+/* Once more, by itself and before anything that was asked for later. */
+void requests_try_again(struct pinhole *pinhole);
+/* Removes it from the kernel, unless somebody has it by then. False when too many wait already. */
+bool requests_remove_stray(struct pinholes *engine, uint64_t id);
+void requests_pump(struct pinholes *engine);    /* sends what the socket takes */
+/* The oldest request when `head` is of its answer, taken out unless more of the answer is to come. */
+bool requests_take(struct pinholes *engine, const struct wire_head *head, struct engine_request *ret);
+void requests_forget(struct pinholes *engine);  /* nobody will answer them */
+
+/* answers.c */
+const char *answers_take(struct pinholes *engine, const struct channel_message *message); /* NULL, or what is wrong with it */
+void answers_gone(struct pinholes *engine, const struct wire_gone *records, unsigned n);
+void answers_ability(struct pinholes *engine, const struct wire_ability *records, unsigned n);
 
 /* state.c: what can happen to a pinhole. */
 enum state_input {

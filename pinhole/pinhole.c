@@ -1,5 +1,5 @@
 /* Pinholes as their owners see them: opening, closing, and what can be asked about them. Operations only change what is
- * wanted; engine.c brings it to the helper before the loop sleeps. Control thread, but for pinhole_stats(). */
+ * wanted; requests.c brings it to the helper before the loop sleeps. Control thread, but for pinhole_stats(). */
 #include "pinhole/pinhole.h"
 
 #include <errno.h>
@@ -143,7 +143,7 @@ int pinhole_open(struct pinholes *engine, const struct pinhole_spec *specs, unsi
 		made[i]->arg = arg;
 		made[i]->batch = engine->last_batch;
 		made[i]->asked_us = loop_clock_us(engine->loop);
-		engine_want(made[i], WANT_OPEN);
+		requests_want(made[i], WANT_OPEN);
 		ret[i] = made[i];
 	}
 	return 0;
@@ -159,7 +159,7 @@ void pinhole_close(struct pinhole *pinhole)
 	loop_timer_stop(&pinhole->renewal);
 	state_step(pinhole, INPUT_CLOSE);
 	if (engine_has_helper(engine) && pinhole->was_sent) {
-		engine_want(pinhole, WANT_CLOSE);
+		requests_want(pinhole, WANT_CLOSE);
 		return;
 	}
 	list_remove(&pinhole->queue);

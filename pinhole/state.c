@@ -1,5 +1,5 @@
-/* The life of one pinhole as a table, its end, and the metrics that come from both. Knows nothing of messages: engine.c
- * turns answers into inputs. Control thread. */
+/* The life of one pinhole as a table, its end, and the metrics that come from both. Knows nothing of messages: answers.c
+ * turns them into inputs. Control thread. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@ struct step {
 };
 
 /* A pinhole that is there stays there when it is opened again (renewal), and when a renewal is refused: another third of
- * its lifetime is left. Refused after the helper may have lost it, it is lost: engine.c gives INPUT_LOST then. */
+ * its lifetime is left. Refused after the helper may have lost it, it is lost: answers.c gives INPUT_LOST then. */
 #define STAY(state) { state, STATE_NO_EVENT }
 static const struct step steps[][STATE_INPUTS] = {
 	[PINHOLE_RESERVED] = {
@@ -72,16 +72,16 @@ static const struct step steps[][STATE_INPUTS] = {
 #define AUDIT "postern_pinhole_audit_total"
 #define AUDIT_HELP "What audits found and put right: ours but not in the kernel, in the kernel but nobody's."
 
-enum { M_OPEN, M_EVENTS = M_OPEN + PINHOLE_PATHS, M_REFUSALS = M_EVENTS + PINHOLE_EV_CLOSED + 1,
+enum { M_OPEN /* a row for each path, from PINHOLE_XDP */, M_EVENTS = M_OPEN + PINHOLE_PATHS - PINHOLE_XDP,
+       M_REFUSALS = M_EVENTS + PINHOLE_EV_CLOSED + 1,
        R_LIMIT = M_REFUSALS, R_DENIED, R_UNSUPPORTED, R_EXISTS, R_MEMORY, R_KERNEL, R_NO_HELPER, M_STARTS, M_UP, M_MISSING, M_ORPHANS,
        METRICS };
 
 static struct metric metrics[METRICS] = {
-	[M_OPEN + PINHOLE_NONE] = { OPEN, "path=\"none\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
-	[M_OPEN + PINHOLE_XDP] = { OPEN, "path=\"xdp\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
-	[M_OPEN + PINHOLE_TC] = { OPEN, "path=\"tc\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
-	[M_OPEN + PINHOLE_CONNTRACK] = { OPEN, "path=\"conntrack\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
-	[M_OPEN + PINHOLE_NFT] = { OPEN, "path=\"nft\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
+	[M_OPEN + PINHOLE_XDP - PINHOLE_XDP] = { OPEN, "path=\"xdp\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
+	[M_OPEN + PINHOLE_TC - PINHOLE_XDP] = { OPEN, "path=\"tc\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
+	[M_OPEN + PINHOLE_CONNTRACK - PINHOLE_XDP] = { OPEN, "path=\"conntrack\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
+	[M_OPEN + PINHOLE_NFT - PINHOLE_XDP] = { OPEN, "path=\"nft\"", OPEN_HELP, METRIC_GAUGE, 0, 0 },
 	[M_EVENTS + PINHOLE_EV_ARMED] = { EVENTS, "event=\"armed\"", EVENTS_HELP, METRIC_COUNTER, 0, 0 },
 	[M_EVENTS + PINHOLE_EV_BOUND] = { EVENTS, "event=\"bound\"", EVENTS_HELP, METRIC_COUNTER, 0, 0 },
 	[M_EVENTS + PINHOLE_EV_REFUSED] = { EVENTS, "event=\"refused\"", EVENTS_HELP, METRIC_COUNTER, 0, 0 },
@@ -161,9 +161,9 @@ void state_observe_setup(const struct pinhole *pinhole)
 void state_set_path(struct pinhole *pinhole, enum pinhole_path path)
 {
 	if (pinhole->path != PINHOLE_NONE)
-		metric_add(&metrics[M_OPEN + pinhole->path], -1);
+		metric_add(&metrics[M_OPEN + pinhole->path - PINHOLE_XDP], -1);
 	if (path != PINHOLE_NONE)
-		metric_add(&metrics[M_OPEN + path], 1);
+		metric_add(&metrics[M_OPEN + path - PINHOLE_XDP], 1);
 	pinhole->path = path;
 }
 
