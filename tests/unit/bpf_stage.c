@@ -272,9 +272,16 @@ enum stage_result stage_pass(struct stage *s, enum pinhole_path path, struct sta
 	bool is_xdp = path == PINHOLE_XDP;
 	int err;
 
+#ifdef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+	opts.flags = s->is_summed && !is_xdp ? BPF_F_TEST_SKB_CHECKSUM_COMPLETE : 0; /* and it has to be right afterwards */
+#endif
 	opts.ctx_in = is_xdp ? (void *)&xdp : (void *)&skb;
 	opts.ctx_size_in = is_xdp ? sizeof(xdp) : sizeof(skb);
 	err = bpf_prog_test_run_opts(is_xdp ? s->backend->engine.xdp : s->backend->engine.tc, &opts);
+	if (err == -EINVAL && opts.flags != 0) { /* a kernel that cannot play such hardware */
+		opts.flags = 0;
+		err = bpf_prog_test_run_opts(s->backend->engine.tc, &opts);
+	}
 	if (!CHECK(err == 0))
 		return STAGE_ODD;
 	memcpy(f->data, out, opts.data_size_out);

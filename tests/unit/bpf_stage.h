@@ -16,6 +16,7 @@ struct stage {
 	struct backend_conf conf;
 	struct backend *backend;
 	uint8_t host_macs[2][6], macs[2][6];     /* of the hosts, and of the gateway towards them */
+	bool is_summed;                          /* tc sees packets whose whole sum the hardware knows (CHECKSUM_COMPLETE) */
 	unsigned failures;
 };
 

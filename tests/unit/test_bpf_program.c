@@ -50,6 +50,7 @@ struct packet_row {
 	bool keep_checksums;    /* as they are after the change, not set again */
 	enum stage_result result;
 	bool is_passed;         /* and counted as passed */
+	bool has_any;           /* the pinhole lets every payload type pass */
 };
 
 #define V4(name, ...) { name, AF_INET, { __VA_ARGS__ }, .result = STAGE_UP }
@@ -96,6 +97,9 @@ static const struct packet_row packets[] = {
 	{ "payload type 1", AF_INET, { { AT_RTP4 + 1, 1, { 1 } } }, .result = STAGE_UP, .is_passed = true },
 	{ "payload type 64", AF_INET, { { AT_RTP4 + 1, 1, { 64 } } }, .result = STAGE_UP, .is_passed = true },
 	{ "RTCP sender report", AF_INET, { { AT_RTP4 + 1, 1, { 200 } } }, .result = STAGE_UP, .is_passed = true },
+	{ "any payload type", AF_INET, { { AT_RTP4 + 1, 1, { 1 } } }, .result = STAGE_SENT, .has_any = true },
+	{ "RTCP among any payload types", AF_INET, { { AT_RTP4 + 1, 1, { 200 } } }, .result = STAGE_UP, .is_passed = true,
+	  .has_any = true },
 	{ "too short for RTP", AF_INET, { { AT_IP + 2, 2, { 0, 39 } }, { AT_UDP4 + 4, 2, { 0, 19 } } }, .len = 53,
 	  .result = STAGE_UP, .is_passed = true },
 	{ "CSRC list beyond the end", AF_INET, { { AT_RTP4, 1, { 0x8f } }, { AT_IP + 2, 2, { 0, 99 } }, { AT_UDP4 + 4, 2, { 0, 79 } } },
@@ -173,7 +177,8 @@ static void run_packet(struct stage *s, enum pinhole_path path, const struct pac
 	enum stage_result result;
 	unsigned failures = s->failures;
 
-	p.payloads[1] = 1ull << (101 - 64);
+	p.payloads[0] = !row->has_any;
+	p.payloads[1] = row->has_any ? 0 : 1ull << (101 - 64);
 	slot = add(s, path, &p);
 	before = *slot;
 	f = stage_frame(s, &p);
@@ -207,6 +212,17 @@ static void packets_xdp(struct stage *s)
 static void packets_tc(struct stage *s)
 {
 	packets_by(s, PINHOLE_TC);
+}
+
+static void packets_summed(struct stage *s)
+{
+	s->is_summed = true;
+	packets_by(s, PINHOLE_TC);
+}
+
+static void test_packets_summed(void)
+{
+	stage_run(packets_summed);
 }
 
 static void test_packets_xdp(void)
@@ -554,6 +570,7 @@ static void test_plain(void)
 static const struct unit_test tests[] = {
 	{ "XDP: packets and verdicts", test_packets_xdp },
 	{ "tc: packets and verdicts", test_packets_tc },
+	{ "tc: packets whose sum the hardware knows", test_packets_summed },
 	{ "checksums are right whatever they were", test_checksums },
 	{ "sequence numbers and jitter are counted as in the relay", test_sequences },
 	{ "packets and octets per second", test_rates },
