@@ -31,7 +31,7 @@ static const char usage[] =
 	"  --pps N      all flows together; 0: as many as possible\n"
 	"  --use N      only the first flows of the file\n"
 	"  --object F   the BPF programs (default: traffic.bpf.o beside this program)\n"
-	"`count` says \"ready\", answers each line on standard input with a JSON object, and ends with the input.\n"
+	"Both say \"ready\" when they begin. `send` ends with a JSON object; `count` answers each line on standard input with a JSON object, and ends with the input.\n"
 	"The lines \"all\" and \"some\" start the count of live flows anew, and have all packets compared or each 17th.\n";
 
 uint64_t now_ns(void)

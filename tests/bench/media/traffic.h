@@ -55,15 +55,15 @@ static inline __u16 traffic_fold(__u32 sum)
 static inline void traffic_write(struct traffic_flow *flow, void *out)
 {
 	__u64 *to = out;
-	__u16 sequence = traffic_be16((__u16)flow->number), *shorts = out;
+	__u16 sequence = traffic_be16((__u16)flow->number), *shorts = out, check;
 	__u32 timestamp = traffic_be32(flow->number * TRAFFIC_TICKS);
 
 	for (int i = 0; i < TRAFFIC_HEAD / 8; i++)
 		to[i] = flow->head[i];
 	for (int i = TRAFFIC_HEAD / 8 * 4; i < TRAFFIC_HEAD / 2; i++)
 		shorts[i] = ((const __u16 *)flow->head)[i];
-	shorts[TRAFFIC_AT_CHECK / 2] =
-		(__u16)~traffic_fold(flow->sum + sequence + (timestamp & 0xffff) + (timestamp >> 16));
+	check = (__u16)~traffic_fold(flow->sum + sequence + (timestamp & 0xffff) + (timestamp >> 16));
+	shorts[TRAFFIC_AT_CHECK / 2] = check == 0 ? 0xffff : check; /* 0 would mean that there is none */
 	shorts[TRAFFIC_AT_SEQUENCE / 2] = sequence;
 	shorts[TRAFFIC_AT_TIMESTAMP / 2] = (__u16)timestamp;
 	shorts[TRAFFIC_AT_TIMESTAMP / 2 + 1] = (__u16)(timestamp >> 16);

@@ -64,8 +64,12 @@ class Traffic:
                    "--use", flows]
         if self.use_socket:
             command.append("--socket")
-        return subprocess.Popen(self.network.sender.command(*pinned(TRAFFIC_CPU, *command)), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, text=True)
+        generator = subprocess.Popen(self.network.sender.command(*pinned(TRAFFIC_CPU, *command)),
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        if generator.stdout.readline() != "ready\n":
+            generator.wait()
+            raise Failure("the generator does not start")
+        return generator
 
     def gateway_ns(self):
         tasks = list(self.gateway_threads)

@@ -12,7 +12,7 @@
 
 #include "tests/bench/media/traffic_tool.h"
 
-enum { BATCH = 64, LIVE_BATCH = 128 };
+enum { BATCH = 64, LIVE_BATCH = 256 };
 
 static uint32_t add_up(const uint8_t *bytes, size_t len, uint32_t sum)
 {
@@ -169,6 +169,8 @@ int traffic_send(struct tool *tool)
 		tool->use = tool->n_flows;
 	for (uint32_t i = 0; i < tool->use; i++)
 		make_flow(tool, i, &flows[i]);
+	puts("ready");
+	fflush(stdout);
 	started = now_ns();
 	*s = (struct traffic_sender){ .interval_ns = tool->pps == 0 ? 0 : SECOND / tool->pps, .due_ns = started,
 				      .n_flows = tool->use, .ifindex = tool->ifindex };
