@@ -11,7 +11,7 @@
 enum event { EV_FITS, EV_ARMED, EV_BOUND, EV_FAILED, EV_WITHDRAW, EV_CLOSED };
 
 typedef void action_fn(struct offload_direction *d);
-static action_fn ask, bound, fail, leave, arrive;
+static action_fn ask, armed, bound, fail, leave, arrive, look_at;
 
 static const struct row {
 	enum offload_state state;
@@ -20,7 +20,7 @@ static const struct row {
 	action_fn *action;
 } table[] = {
 	{ OFFLOAD_RELAY, EV_FITS, OFFLOAD_ASKED, ask },
-	{ OFFLOAD_ASKED, EV_ARMED, OFFLOAD_KERNEL, NULL },
+	{ OFFLOAD_ASKED, EV_ARMED, OFFLOAD_KERNEL, armed },
 	{ OFFLOAD_ASKED, EV_WITHDRAW, OFFLOAD_LEAVING, leave },
 	{ OFFLOAD_ASKED, EV_FAILED, OFFLOAD_RELAY, fail },
 	{ OFFLOAD_KERNEL, EV_BOUND, OFFLOAD_KERNEL, bound },
@@ -36,8 +36,7 @@ static void step(struct offload_direction *d, enum event event)
 		if (table[i].state != d->state || table[i].event != event)
 			continue;
 		d->state = (uint8_t)table[i].next;
-		if (table[i].action != NULL)
-			table[i].action(d);
+		table[i].action(d);
 		return;
 	}
 }
@@ -79,9 +78,20 @@ static bool source_of(const struct offload *o, unsigned side, struct addr *ret)
 	return addr_is_set(ret);
 }
 
-static bool is_steady(const struct offload *o, unsigned side)
+/* An entry of connection tracking is two-way: what its target sends back takes it, and the relay gets to see none of that. So the
+ * other direction follows, and its source is known. NULL: the other direction is not carried like that. */
+static const struct pinhole_spec *reverse_of(const struct offload_direction *d)
 {
-	return atomic_load_explicit(&counts_of(o, side)->since_lock, memory_order_acquire) >= RELAY_STEADY;
+	const struct offload_direction *other = &d->offload->directions[!d->from];
+	enum pinhole_path path = other->state == OFFLOAD_KERNEL ? pinhole_path(other->pinhole) : PINHOLE_NONE;
+
+	return path == PINHOLE_CONNTRACK || path == PINHOLE_NFT ? pinhole_spec(other->pinhole) : NULL;
+}
+
+static bool is_steady(const struct offload_direction *d)
+{
+	return reverse_of(d) != NULL ||
+	       atomic_load_explicit(&counts_of(d->offload, d->from)->since_lock, memory_order_acquire) >= RELAY_STEADY;
 }
 
 static bool is_ready(const struct offload *o)
@@ -127,16 +137,10 @@ static struct pinhole_spec make_spec(const struct offload_direction *d)
 	size_t len = strnlen(o->owner, sizeof(spec.owner) - 1);
 
 	memcpy(spec.owner, o->owner, len);
-	source_of(o, from, &spec.source);
+	if (!source_of(o, from, &spec.source) && reverse_of(d) != NULL)
+		spec.source = reverse_of(d)->target;
 	set_payloads(d, &o->setup->sides[from].remote, &spec);
 	return spec;
-}
-
-static bool is_between_codecs(const struct offload_direction *d)
-{
-	const uint64_t *now = d->offload->setup->sides[d->from].remote.payloads;
-
-	return now[0] != d->payloads[0] || now[1] != d->payloads[1];
 }
 
 /* Why this direction has to stay on the relay; NULL: it may go, as in *ret. */
@@ -155,14 +159,12 @@ static const char *why_not(const struct offload_direction *d, struct pinhole_spe
 	*ret = make_spec(d);
 	if (ret->listen.family != ret->from.family)
 		return "address families differ";
-	if (!addr_is_set(&ret->source) || !is_steady(o, d->from))
+	if (!addr_is_set(&ret->source) || !is_steady(d))
 		return waiting[d->from];
 	if (!is_applied(o, !d->from) || !addr_is_set(&ret->target))
 		return waiting[!d->from];
 	if (is_this_host(o, &ret->source) || is_this_host(o, &ret->target))
 		return "the far end has an address of the gateway";
-	if (is_between_codecs(d))
-		return "the codecs have changed: old and new are let through for a moment";
 	if (d->back_off_ms != 0 && now_ms < d->retry_ms)
 		return d->trouble;
 	if (!d->is_resumed && !pinholes_is_usable(o->pinholes, ret->realm_in, ret->realm_out))
@@ -183,9 +185,7 @@ static const char *why_leave(const struct offload_direction *d)
 		return "where to send has changed";
 	if (addr_is_set(&wants.source) && !addr_eq(&wants.source, &has->source))
 		return "the source has changed";
-	if (d->grace_ends_ms != 0)
-		return NULL;
-	if (!addr_is_set(&wants.source))
+	if (!addr_is_set(&wants.source) && d->grace_ends_ms == 0)
 		return "the source is to be learnt again";
 	if (wants.is_rtp != has->is_rtp || wants.payloads[0] != has->payloads[0] || wants.payloads[1] != has->payloads[1])
 		return "the codecs have changed";
@@ -261,6 +261,12 @@ static void ask(struct offload_direction *d)
 	step(d, EV_FAILED);
 }
 
+/* Its way back may be open with it: see reverse_of(). */
+static void armed(struct offload_direction *d)
+{
+	look_at(&d->offload->directions[!d->from]);
+}
+
 static void bound(struct offload_direction *d)
 {
 	d->is_bound = true;
@@ -301,6 +307,7 @@ static void arrive(struct offload_direction *d)
 	d->is_bound = d->is_passing = false;
 	d->clock_ends_ms = d->seen_packets = d->seen_passed = 0;
 	show(d);
+	look_at(d);
 }
 
 static void fail(struct offload_direction *d)
@@ -323,7 +330,7 @@ static bool awaits_clock(struct offload_direction *d, const struct pinhole_spec 
 {
 	uint64_t now_ms = loop_now_ms(d->offload->loop);
 
-	if (!spec->is_rtp || spec->clock_hz != 0)
+	if (!spec->is_rtp || spec->clock_hz != 0 || d->is_resumed || reverse_of(d) != NULL)
 		return false;
 	if (d->clock_ends_ms == 0)
 		d->clock_ends_ms = now_ms + OFFLOAD_CLOCK_MS;
@@ -335,32 +342,35 @@ static void look_at(struct offload_direction *d)
 	struct pinhole_spec spec;
 	const char *why;
 
+	if (d->offload->pinholes == NULL || !d->offload->is_answered)
+		return;
 	if (d->state == OFFLOAD_ASKED || d->state == OFFLOAD_KERNEL) {
 		why = why_leave(d);
 		if (why != NULL)
 			withdraw(d, why);
-	} else if (d->state == OFFLOAD_RELAY && is_steady(d->offload, d->from)) {
-		if (why_not(d, &spec) == NULL && (d->is_resumed || !awaits_clock(d, &spec)))
+	} else if (d->state == OFFLOAD_RELAY && is_steady(d)) {
+		if (why_not(d, &spec) == NULL && !awaits_clock(d, &spec))
 			step(d, EV_FITS);
 	}
 }
 
 void offload_look(struct offload *o)
 {
-	for (unsigned i = 0; o->pinholes != NULL && o->is_answered && i < 2; i++)
+	for (unsigned i = 0; i < 2; i++)
 		look_at(&o->directions[i]);
 }
 
 static void end_grace(struct offload_direction *d)
 {
 	struct offload *o = d->offload;
+	uint64_t *accepted = o->setup->sides[d->from].remote.payloads;
 
 	if (d->grace_ends_ms == 0 || loop_now_ms(o->loop) < d->grace_ends_ms)
 		return;
 	d->grace_ends_ms = 0;
-	if (!is_between_codecs(d))
+	if (accepted[0] == d->payloads[0] && accepted[1] == d->payloads[1])
 		return;
-	memcpy(o->setup->sides[d->from].remote.payloads, d->payloads, sizeof(d->payloads));
+	memcpy(accepted, d->payloads, sizeof(d->payloads));
 	relay_update(o->relay, o->setup);
 }
 
@@ -412,6 +422,7 @@ void offload_signalled(struct offload *o, enum media_side side, struct relay_sid
 		next->remote.payloads[0] |= had[0];
 		next->remote.payloads[1] |= had[1];
 		from->grace_ends_ms = grace_ends_ms;
+		withdraw(from, "the codecs have changed");
 	}
 }
 

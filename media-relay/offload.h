@@ -7,9 +7,9 @@
  *   a mechanism of the kernel is usable between the two realms, and no attempt has just failed
  *
  * It goes back when one of these ends, and is opened anew, with the relay in between, when its pinhole should look
- * different. Two things wait a little so that old and new media coexist (OFFLOAD_GRACE_MS): a side that signalling moved
- * keeps its old source in the kernel until the relay latches the new one; and after a change of codec the payload types
- * that were negotiated before are let through as well. Hold without a change of address moves nothing.
+ * different. Old and new media coexist for a little (OFFLOAD_GRACE_MS): a side that signalling moved keeps its old source
+ * in the kernel until the relay latches the new one; and after a change of codec, when the kernel knows the new payload
+ * types, the relay still lets those through that were negotiated before. Hold without a change of address moves nothing.
  *
  *   state    event           next     meaning of the state
  *   relay    fits            asked    the relay carries it
