@@ -7,6 +7,7 @@ counts has had its addresses, ports and SSRC compared, and each thousandth its c
 figures are made of.
 """
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -111,7 +112,7 @@ def null_path(name, reason, options, results):
 
 def options_of():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--build", type=Path, default=TOP / "build", metavar="DIR",
+    parser.add_argument("--build", type=Path, default=os.environ.get("POSTERN_BUILDDIR", TOP / "build"), metavar="DIR",
                         help="where the programs were built (default: %(default)s)")
     parser.add_argument("--paths", default=",".join(paths.ALL), metavar="LIST",
                         help="what to measure, separated by commas (default: %(default)s)")

@@ -5,6 +5,7 @@ second; then more and more until they carry no more, which shows how many one pr
 many; then 20 thousand again over all streams. CPU time is that of the relay's process and of the kernel thread that receives for it.
 """
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,7 +65,7 @@ def measure(kind, options):
 
 def options_of():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--build", type=Path, default=TOP / "build", metavar="DIR",
+    parser.add_argument("--build", type=Path, default=os.environ.get("POSTERN_BUILDDIR", TOP / "build"), metavar="DIR",
                         help="where the programs were built (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10, help="that each load is measured (default: %(default)s)")
     parser.add_argument("--no-peers", action="store_true", help=f"leave out {PEER}")
