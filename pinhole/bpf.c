@@ -2,7 +2,7 @@
  *
  * Owns the slots' allocation and the life of flows. What the kernel holds is the truth: at start slots are given to the flows
  * that are there, and list() reads the maps. The programs are in bpf_engine.c, their places in bpf_hook.c, the form of a flow
- * in bpf_flow.c, the start-up test in bpf_proof.c. Single thread: the helper's. */
+ * in bpf_flow.c, what is due every second in bpf_upkeep.c, the start-up test in bpf_proof.c. Single thread: the helper's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,9 +14,7 @@
 #include "core/err.h"
 #include "pinhole/bpf_backend.h"
 
-enum { NEIGHBOURS_MS = 15000, GATEWAYS_MAX = 4096, SPARE_SLOTS = 64 };
-#define RECENT_NS (60 * 1000000000ull)
-#define COUNTERS_NS (60 * 1000000000ull) /* how long those of a flow that is gone are kept */
+enum { SPARE_SLOTS = 64, NEIGHBOURS_MS = 15000 };
 
 /* The clock of the programs (CLOCK_MONOTONIC). */
 static uint64_t now_ns(void)
@@ -25,32 +23,6 @@ static uint64_t now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* Next hops are looked up as for the gateway's own packets, which come from the loopback interface. The kernel answers only
- * when that interface forwards: harmless, as nothing arrives there from outside, and better than letting all interfaces forward. */
-static uint32_t switch_on(int fd)
-{
-	char value = '0';
-
-	if (fd < 0)
-		return 0;
-	if (lseek(fd, 0, SEEK_SET) == 0 && read(fd, &value, 1) == 1 && value == '1')
-		return 1;
-	return lseek(fd, 0, SEEK_SET) == 0 && write(fd, "1\n", 2) == 2 ? 1 : 0;
-}
-
-static void keep_forwarding(struct backend *b)
-{
-	struct flow_control *control = b->engine.control_memory;
-
-	control->fib_ifindex4 = switch_on(b->forwarding4);
-	control->fib_ifindex6 = switch_on(b->forwarding6);
-}
-
-static void look_up_again(struct backend *b)
-{
-	__atomic_add_fetch(&b->engine.control_memory->epoch, 1, __ATOMIC_RELEASE);
 }
 
 static void adopt(void *arg, bool is_ip6, const union bpf_engine_key *key, const struct flow *flow)
@@ -92,11 +64,11 @@ int bpf_start(struct backend *b, const struct backend_conf *conf, const char *fo
 		snprintf(b->reason, sizeof(b->reason), "%s: %s", what, err_str(err));
 		return err;
 	}
-	keep_forwarding(b);
+	bpf_upkeep_forwarding(b);
 	bpf_hooks_init(&b->hooks, &b->engine, b->rtnl, conf);
 	bpf_hooks_sync(&b->hooks, conf);
 	bpf_engine_commit(&b->engine);
-	look_up_again(b);
+	bpf_upkeep_look_up(b);
 	return 0;
 }
 
@@ -241,7 +213,7 @@ static enum pinhole_path path_of(struct backend *b, const struct wire_pinhole *p
 }
 
 /* What depends on interfaces. */
-static void place_flow(const struct backend *b, const struct wire_pinhole *p, enum pinhole_path path, struct flow *flow)
+static void place_on(const struct backend *b, const struct wire_pinhole *p, enum pinhole_path path, struct flow *flow)
 {
 	const struct bpf_hook *hook = entrance(b, p);
 
@@ -252,6 +224,13 @@ static void place_flow(const struct backend *b, const struct wire_pinhole *p, en
 	flow->flags &= ~(uint32_t)FLOW_TC_ONLY;
 	if (path != PINHOLE_XDP)
 		flow->flags |= FLOW_TC_ONLY;
+}
+
+void bpf_place_again(struct backend *b, const struct wire_pinhole *p, struct flow *flow)
+{
+	char reason[WIRE_REASON_MAX];
+
+	place_on(b, p, path_of(b, p, reason), flow);
 }
 
 static int take_slot(struct backend *b, uint32_t *ret)
@@ -281,7 +260,7 @@ static void begin_slot(struct backend *b, uint32_t slot, const struct wire_pinho
 	};
 }
 
-static void free_slot(struct backend *b, uint32_t slot)
+void bpf_free_slot(struct backend *b, uint32_t slot)
 {
 	b->n_replaced -= b->held[slot].is_replaced;
 	b->held[slot].id = 0;
@@ -343,7 +322,7 @@ static int apply(struct backend *b, const struct wire_pinhole *p, struct backend
 		return ERR_UNSUPPORTED;
 	flow = bpf_flow_of(p);
 	flow.expires_ns = now_ns() + p->lifetime_s * 1000000000ull;
-	place_flow(b, p, path, &flow);
+	place_on(b, p, path, &flow);
 	err = bpf_engine_get(&b->engine, is_ip6, &key, &old);
 	if (err < 0 && err != ERR_NOT_FOUND)
 		return err;
@@ -367,7 +346,7 @@ static int remove_replaced(struct backend *b, uint64_t id, struct slot *ret_last
 		if (b->held[i].id != id || !b->held[i].is_replaced)
 			continue;
 		*ret_last = b->engine.slot_memory[i];
-		free_slot(b, i);
+		bpf_free_slot(b, i);
 		return 0;
 	}
 	return ERR_NOT_FOUND;
@@ -390,7 +369,7 @@ static int remove_one(struct backend *b, const struct wire_pinhole *p, struct sl
 		return err;
 	if (flow.slot < b->engine.n_slots) {
 		*ret_last = b->engine.slot_memory[flow.slot];
-		free_slot(b, flow.slot);
+		bpf_free_slot(b, flow.slot);
 	}
 	return 0;
 }
@@ -420,99 +399,12 @@ static int list(struct backend *b, backend_list_fn *fn, void *arg)
 	return b->held == NULL ? 0 : bpf_engine_each(&b->engine, list_one, &listing);
 }
 
-/* The flow goes, its counters stay for the remove() that follows. */
-static void expire(struct backend *b, uint32_t slot, void (*gone)(void *arg, uint64_t id, enum wire_gone_why why), void *arg)
-{
-	struct bpf_held *held = &b->held[slot];
-	struct flow flow;
-
-	if (bpf_engine_get(&b->engine, held->is_ip6, &held->key, &flow) == 0 && flow.slot == slot)
-		bpf_engine_delete(&b->engine, held->is_ip6, &held->key);
-	held->is_replaced = true;
-	b->n_replaced++;
-	gone(arg, held->id, WIRE_EXPIRED);
-}
-
-static void look_for_expired(struct backend *b, uint64_t now, void (*gone)(void *arg, uint64_t id, enum wire_gone_why why),
-			     void *arg)
-{
-	for (uint32_t i = 0; i < b->engine.n_slots; i++) {
-		if (b->held[i].id == 0 || b->held[i].expires_ns >= now)
-			continue;
-		if (!b->held[i].is_replaced)
-			expire(b, i, gone, arg);
-		else if (now - b->held[i].expires_ns > COUNTERS_NS)
-			free_slot(b, i); /* nobody wants to know */
-	}
-}
-
-struct gateway {
-	uint32_t index;
-	uint8_t family, ip[16];
-};
-
-static int compare_gateways(const void *a, const void *b)
-{
-	return memcmp(a, b, sizeof(struct gateway));
-}
-
-/* Only kernel media uses these neighbours: without a packet of the gateway's own they would go stale and be forgotten. */
-static void use_neighbours(struct backend *b, uint64_t now)
-{
-	struct gateway *gateways = calloc(GATEWAYS_MAX, sizeof(*gateways));
-	size_t n = 0;
-
-	for (uint32_t i = 0; gateways != NULL && i < b->engine.n_slots && n < GATEWAYS_MAX; i++) {
-		const struct flow_state *state = &b->engine.state_memory[i];
-		struct gateway *g = &gateways[n];
-
-		if (b->held[i].id == 0 || state->hop_ifindex == 0 || now - b->engine.slot_memory[i].last_ns > RECENT_NS)
-			continue;
-		g->index = state->hop_ifindex;
-		g->family = state->hop_family;
-		memcpy(g->ip, state->hop_gateway, g->family == AF_INET6 ? 16 : 4);
-		n++;
-	}
-	if (gateways != NULL)
-		qsort(gateways, n, sizeof(*gateways), compare_gateways);
-	for (size_t i = 0; i < n; i++)
-		if (i == 0 || compare_gateways(&gateways[i - 1], &gateways[i]) != 0)
-			bpf_rtnl_use_neighbour(b->rtnl, (int)gateways[i].index, gateways[i].family, gateways[i].ip);
-	free(gateways);
-}
-
-static void place_again(void *arg, bool is_ip6, const union bpf_engine_key *key, const struct flow *flow)
-{
-	struct backend *b = arg;
-	struct backend_entry entry = { 0 };
-	struct wire_pinhole p = { .proto = IPPROTO_UDP, .realm_in = flow->realm_in, .realm_out = flow->realm_out };
-	struct flow changed = *flow;
-	char reason[WIRE_REASON_MAX];
-
-	bpf_flow_addresses(is_ip6, key, flow, &entry);
-	p.listen = entry.listen;
-	p.source = entry.source;
-	p.from = entry.from;
-	p.target = entry.target;
-	place_flow(b, &p, path_of(b, &p, reason), &changed);
-	if (memcmp(&changed, flow, sizeof(changed)) != 0)
-		bpf_engine_put(&b->engine, is_ip6, key, &changed);
-}
-
-static void sync_links(struct backend *b)
-{
-	if (!bpf_hooks_sync(&b->hooks, b->conf))
-		return;
-	bpf_engine_each(&b->engine, place_again, b);
-	look_up_again(b);
-}
-
 static void links_changed(struct backend *b)
 {
 	if (b->held == NULL)
 		return;
-	sync_links(b);
-	look_up_again(b);
+	bpf_upkeep_links(b);
+	bpf_upkeep_look_up(b);
 }
 
 static void tick(struct backend *b, uint64_t now_ms, void (*gone)(void *arg, uint64_t id, enum wire_gone_why why), void *arg)
@@ -521,12 +413,12 @@ static void tick(struct backend *b, uint64_t now_ms, void (*gone)(void *arg, uin
 
 	if (b->held == NULL)
 		return;
-	look_for_expired(b, now, gone, arg);
-	sync_links(b); /* somebody may have taken our programs off */
-	keep_forwarding(b);
+	bpf_upkeep_expire(b, now, gone, arg);
+	bpf_upkeep_links(b); /* somebody may have taken our programs off */
+	bpf_upkeep_forwarding(b);
 	if (now_ms - b->neighbours_ms >= NEIGHBOURS_MS) {
 		b->neighbours_ms = now_ms;
-		use_neighbours(b, now);
+		bpf_upkeep_neighbours(b, now);
 	}
 }
 

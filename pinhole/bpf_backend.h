@@ -37,6 +37,18 @@ struct backend {
 int bpf_start(struct backend *backend, const struct backend_conf *conf, const char *folder);
 void bpf_stop(struct backend *backend);
 
+void bpf_free_slot(struct backend *backend, uint32_t slot);
+/* What in a flow depends on interfaces, as they are now. */
+void bpf_place_again(struct backend *backend, const struct wire_pinhole *pinhole, struct flow *flow);
+
+/* bpf_upkeep.c */
+void bpf_upkeep_forwarding(struct backend *backend); /* of the loopback interface, which next hops are looked up for */
+void bpf_upkeep_look_up(struct backend *backend);    /* next hops, with the next packet of each flow */
+void bpf_upkeep_links(struct backend *backend);
+void bpf_upkeep_neighbours(struct backend *backend, uint64_t now_ns);
+void bpf_upkeep_expire(struct backend *backend, uint64_t now_ns, void (*gone)(void *arg, uint64_t id, enum wire_gone_why why),
+		       void *arg);
+
 /* In a process and a network namespace of its own, which end with it: interfaces, flows, real packets. -ENOMEM only. */
 int bpf_proof_run(struct bpf_proof *ret);
 

@@ -52,6 +52,11 @@ void bpf_engine_commit(struct bpf_engine *engine);
 void bpf_engine_close(struct bpf_engine *engine); /* the kernel keeps what is pinned or attached */
 void bpf_engine_unpin(struct bpf_engine *engine);
 
+/* For bpf_maps.c. A descriptor of what is pinned under that name, or a negative errno; know() takes the descriptor. */
+int bpf_engine_open_pin(const struct bpf_engine *engine, const char *name, slot_u32 flags);
+int bpf_engine_replace_pin(const struct bpf_engine *engine, const char *name, int fd);
+void bpf_engine_know(struct bpf_engine *engine, int program);
+
 slot_u32 bpf_engine_id(int program); /* 0: unknown */
 bool bpf_engine_knows(const struct bpf_engine *engine, slot_u32 program_id);
 

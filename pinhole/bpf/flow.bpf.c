@@ -5,31 +5,17 @@
  * other, several datagrams in one buffer, frames for other stations; and of a known flow what is not the RTP that was
  * negotiated, comes by another interface, comes too late, is too long for the way out or has no next hop.
  *
- * Per packet: one hash look-up, three array elements, one reading of the clock. RFC 768, 791, 1624 (checksums), 2474,
- * 3550 A.1 and A.8, 5761, 8200. Sequence numbers are followed as media-relay/rtp.c does, so that a stream counts alike in
- * the relay and in the kernel. */
-#include <linux/bpf.h>
-#include <linux/if_ether.h>
-#include <linux/in.h>
-#include <linux/ip.h>
-#include <linux/ipv6.h>
+ * Per packet: one hash look-up, three array elements, one reading of the clock. RTP is in rtp_follow.h, checksums are in
+ * checksum.h. RFC 768, 791, 2474, 8200. */
 #include <linux/pkt_cls.h>
-#include <linux/udp.h>
-#include <stdbool.h>
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-#include "pinhole/bpf/flow.h"
-
-#define INLINE static __always_inline
+#include "pinhole/bpf/checksum.h"
+#include "pinhole/bpf/packet.h"
+#include "pinhole/bpf/rtp_follow.h"
 
 enum {
 	LOOKUP_FAMILY_IP4 = 2, LOOKUP_FAMILY_IP6 = 10,
-	TTL_MAX = 64,         /* what leaves shows nothing of the way that it came */
-	DROPOUT_MAX = 3000, MISORDER_MAX = 100, TRANSIT_STEP_MAX_NS = 1000000000,
 	SPOT_CHECK = 256,     /* every so many packets XDP looks whether checksums are complete */
-	CHECK_BYTES_MAX = 1536,
 	TC_LINEAR = ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct udphdr) + 12,
 	CSUM_MANGLED = 0xffff,
 };
@@ -73,182 +59,6 @@ struct {
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_MMAPABLE);
 } control SEC(".maps");
-
-struct packet {
-	__u8 *data, *end;
-	struct udphdr *udp;
-	__u32 frame_len;  /* data to end is the part that can be read directly */
-	__u32 udp_at, ip_len, payload_len;
-	__u32 ifindex;
-	bool is_xdp;      /* a constant in each program */
-};
-
-struct held { /* what belongs to the packet's flow */
-	const struct flow *flow;
-	struct flow_state *state;
-	struct slot *slot;
-	__u64 now;
-	__u32 slot_index;
-};
-
-struct rtp {
-	__u32 ssrc, timestamp;
-	__u16 sequence;
-	__u8 payload_type;
-};
-
-INLINE bool read_bytes(void *ctx, const struct packet *p, __u32 at, void *to, __u32 len)
-{
-	return (p->is_xdp ? bpf_xdp_load_bytes(ctx, at, to, len) : bpf_skb_load_bytes(ctx, at, to, len)) == 0;
-}
-
-/* Header extension and padding: rare, so they are read the slow way. */
-INLINE bool optional_parts_fit(void *ctx, const struct packet *p, __u8 first)
-{
-	__u32 at = p->udp_at + sizeof(struct udphdr), len = 12 + (first & 0x0f) * 4;
-	__u16 extension[2];
-	__u8 padding;
-
-	if (first & 0x10) {
-		if (!read_bytes(ctx, p, at + len, extension, sizeof(extension)))
-			return false;
-		len += 4 + bpf_ntohs(extension[1]) * 4;
-	}
-	if (len > p->payload_len)
-		return false;
-	if (first & 0x20) {
-		if (!read_bytes(ctx, p, at + p->payload_len - 1, &padding, 1))
-			return false;
-		return padding != 0 && padding <= p->payload_len - len;
-	}
-	return true;
-}
-
-/* False: not RTP of this flow. RTCP that shares the port (RFC 5761 section 4) is never RTP here. */
-INLINE bool parse_rtp(void *ctx, const struct packet *p, const struct flow *flow, struct rtp *ret)
-{
-	const __u8 *bytes = (const __u8 *)(p->udp + 1);
-	__u64 set;
-
-	if (p->payload_len < 12 || bytes + 12 > p->end)
-		return false;
-	if (bytes[0] >> 6 != 2 || (bytes[1] >= 192 && bytes[1] <= 223))
-		return false;
-	ret->payload_type = bytes[1] & 0x7f;
-	set = ret->payload_type < 64 ? flow->payloads[0] : flow->payloads[1];
-	if (!(set >> (ret->payload_type & 63) & 1) && (flow->payloads[0] | flow->payloads[1]) != 0)
-		return false;
-	ret->sequence = bpf_ntohs(*(const __u16 *)(bytes + 2));
-	ret->timestamp = bpf_ntohl(*(const __u32 *)(bytes + 4));
-	ret->ssrc = bpf_ntohl(*(const __u32 *)(bytes + 8));
-	return (bytes[0] & 0x3f) == 0 || optional_parts_fit(ctx, p, bytes[0]);
-}
-
-/* The sequence begins anew with `n` packets, and what was lost so far stays counted. */
-INLINE void restart_sequence(const struct held *h, const struct rtp *rtp, __u32 n)
-{
-	struct slot *slot = h->slot;
-	struct flow_state *s = h->state;
-	__s64 lost = slot->max_seq - slot->first_seq + 1 - slot->rtp_packets;
-
-	/* Packets that came twice or late hide none that an earlier source lost. */
-	if (!(s->marks & FLOW_STARTED) || lost < s->lost_before)
-		lost = s->lost_before;
-	s->lost_before = lost;
-	slot->max_seq = rtp->sequence;
-	slot->first_seq = slot->max_seq + 1 - n - slot->rtp_packets - lost;
-	slot->ssrc = rtp->ssrc;
-	s->marks = (s->marks & ~(FLOW_JUMPED | FLOW_OTHER)) | FLOW_STARTED;
-}
-
-/* False when the packet is a jump that the next one has to confirm. */
-INLINE bool follow_sequence(const struct held *h, const struct rtp *rtp)
-{
-	struct slot *slot = h->slot;
-	struct flow_state *s = h->state;
-	__u16 ahead = rtp->sequence - (__u16)slot->max_seq;
-
-	if (ahead < DROPOUT_MAX) {
-		if (ahead == 0)
-			slot->duplicates++;
-		slot->max_seq += ahead;
-	} else if (ahead > 0xffff - MISORDER_MAX) {
-		slot->reordered++;
-	} else if ((s->marks & FLOW_JUMPED) && rtp->sequence == s->jump_to) {
-		/* The sender restarted: the packet before this one was its first. */
-		restart_sequence(h, rtp, 2);
-		slot->rtp_packets++;
-	} else {
-		s->jump_to = rtp->sequence + 1;
-		s->marks |= FLOW_JUMPED;
-		return false;
-	}
-	s->marks &= ~FLOW_JUMPED;
-	return true;
-}
-
-INLINE void add_jitter(const struct held *h, const struct rtp *rtp)
-{
-	struct slot *slot = h->slot;
-	struct flow_state *s = h->state;
-	__s64 ticks = (__s32)(rtp->timestamp - s->timestamp), step;
-	__u64 arrival_ns = s->arrival_ns, size;
-	bool is_first = !(s->marks & FLOW_TRANSIT) || rtp->payload_type != s->payload_type;
-
-	if (h->flow->tick_q8_ns == 0 || (ticks == 0 && !is_first))
-		return; /* ticks 0: a further packet of a video frame, or of a telephone event */
-	s->timestamp = rtp->timestamp;
-	s->arrival_ns = h->now;
-	s->payload_type = rtp->payload_type;
-	s->marks |= FLOW_TRANSIT;
-	if (is_first)
-		return;
-	step = (__s64)(h->now - arrival_ns) - ((ticks * (__s64)h->flow->tick_q8_ns) >> 8);
-	slot->transit += step;
-	size = step < 0 ? -step : step;
-	if (size < TRANSIT_STEP_MAX_NS)
-		slot->jitter_q4_ns += size - ((slot->jitter_q4_ns + 8) >> 4);
-}
-
-INLINE void follow(const struct held *h, const struct rtp *rtp)
-{
-	struct slot *slot = h->slot;
-	struct flow_state *s = h->state;
-
-	if (!(s->marks & FLOW_STARTED)) {
-		restart_sequence(h, rtp, 1);
-	} else if (rtp->ssrc != slot->ssrc) {
-		if (!(s->marks & FLOW_OTHER) || rtp->ssrc != s->other_ssrc) {
-			s->other_ssrc = rtp->ssrc;
-			s->marks |= FLOW_OTHER;
-			return;
-		}
-		restart_sequence(h, rtp, 1);
-		s->marks &= ~FLOW_TRANSIT;
-	} else {
-		s->marks &= ~FLOW_OTHER;
-		if (!follow_sequence(h, rtp))
-			return;
-	}
-	slot->rtp_packets++;
-	add_jitter(h, rtp);
-}
-
-/* A packet that the relay carries, and counts: the sequence moves on, nothing is counted here. */
-INLINE void follow_silently(const struct held *h, const struct rtp *rtp)
-{
-	struct slot *slot = h->slot;
-	__u64 received = slot->rtp_packets, reordered = slot->reordered, duplicates = slot->duplicates;
-	__u64 expected = slot->max_seq - slot->first_seq + 1;
-
-	if (!(h->state->marks & FLOW_STARTED))
-		expected = 0;
-	follow(h, rtp);
-	slot->first_seq = slot->max_seq + 1 - expected;
-	slot->rtp_packets = received;
-	slot->reordered = reordered;
-	slot->duplicates = duplicates;
-}
 
 static __noinline void find_hop(void *ctx, const struct flow *flow, struct flow_state *s, const struct flow_control *c,
 				__u32 ifindex)
@@ -324,52 +134,6 @@ INLINE enum way way_of(void *ctx, const struct packet *p, const struct held *h)
 		}
 	}
 	return s->hop_ifindex != 0 && p->ip_len <= s->hop_mtu ? WAY_OPEN : WAY_NONE;
-}
-
-/* A sender on the same machine leaves checksums to hardware that is not there (CHECKSUM_PARTIAL); XDP sees them unfinished
- * and cannot tell. Reads the whole datagram. */
-static __noinline bool is_checksum_complete(struct xdp_md *ctx, __u32 at, __u32 len, __u32 sum)
-{
-	__u8 *data = (__u8 *)(long)ctx->data, *end = (__u8 *)(long)ctx->data_end, *p;
-
-	if (at > ETH_HLEN + sizeof(struct ipv6hdr) || len > CHECK_BYTES_MAX)
-		return false;
-	p = data + at;
-	for (int i = 0; i < CHECK_BYTES_MAX / 64 && len >= 64; i++, p += 64, len -= 64) {
-		if (p + 64 > end)
-			return false;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)p, 64, sum);
-	}
-	for (int i = 0; i < 64 / 4 && len >= 4; i++, p += 4, len -= 4) {
-		if (p + 4 > end)
-			return false;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)p, 4, sum);
-	}
-	sum = (sum & 0xffff) + (sum >> 16);
-	if (len >= 2) {
-		if (p + 2 > end)
-			return false;
-		sum += *(__u16 *)p;
-		p += 2;
-	}
-	if (len & 1) {
-		if (p + 1 > end)
-			return false;
-		sum += bpf_htons((__u16)(*p << 8));
-	}
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum == 0xffff;
-}
-
-/* Of the addresses and the length that the checksum covers besides the datagram. */
-INLINE __u32 pseudo_sum(const struct packet *p, bool is_ip6)
-{
-	__u32 len = is_ip6 ? 32 : 8;
-	__u32 sum = bpf_csum_diff(NULL, 0, (__be32 *)((__u8 *)p->udp - len), len, 0);
-
-	sum = (sum & 0xffff) + (sum >> 16);
-	return sum + bpf_htons(IPPROTO_UDP) + p->udp->len;
 }
 
 INLINE bool is_for_tc(void *ctx, const struct packet *p, const struct slot *slot, bool is_ip6)
@@ -525,58 +289,6 @@ INLINE const struct flow *find_flow6(struct packet *p)
 	key.sport = p->udp->source;
 	key.dport = p->udp->dest;
 	return bpf_map_lookup_elem(&flows6, &key);
-}
-
-INLINE __u16 fold(__u32 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (__u16)((sum & 0xffff) + (sum >> 16));
-}
-
-/* RFC 1624: the checksum after adding `diff` to what it covers. */
-INLINE __u16 adjust(__u16 check, __u32 diff)
-{
-	return (__u16)~fold((__u16)~check + diff);
-}
-
-INLINE __u8 ttl_after(__u8 ttl)
-{
-	return ttl - 1 < TTL_MAX ? ttl - 1 : TTL_MAX;
-}
-
-INLINE void rewrite4(__u8 *data, const struct flow *flow)
-{
-	struct iphdr *ip = (struct iphdr *)(data + ETH_HLEN);
-	__u16 *words = (__u16 *)ip;
-	__u32 diff = flow->l3_diff + (__u16)~words[0] + (__u16)~words[4];
-
-	ip->tos = (ip->tos & 3) | flow->dscp << 2;
-	ip->ttl = ttl_after(ip->ttl);
-	ip->check = adjust(ip->check, diff + words[0] + words[4]);
-	__builtin_memcpy(&ip->saddr, flow->saddr, 4);
-	__builtin_memcpy(&ip->daddr, flow->daddr, 4);
-}
-
-/* The flow label is not passed on. Returns by how much the header's sum changes, addresses excepted. */
-INLINE __u32 rewrite6(__u8 *data, const struct flow *flow)
-{
-	struct ipv6hdr *ip = (struct ipv6hdr *)(data + ETH_HLEN);
-	__u16 *words = (__u16 *)ip;
-	__u32 diff = (__u16)~words[0] + (__u16)~words[1] + (__u16)~words[3];
-	__u32 traffic_class = (__u32)flow->dscp << 2 | (ip->flow_lbl[0] >> 4 & 3);
-
-	*(__be32 *)ip = bpf_htonl(6u << 28 | traffic_class << 20);
-	ip->hop_limit = ttl_after(ip->hop_limit);
-	__builtin_memcpy(&ip->saddr, flow->saddr, 16);
-	__builtin_memcpy(&ip->daddr, flow->daddr, 16);
-	return diff + words[0] + words[1] + words[3];
-}
-
-INLINE void rewrite_ends(__u8 *data, struct udphdr *udp, const struct held *h)
-{
-	__builtin_memcpy(data, h->state->hop_macs, 2 * ETH_ALEN);
-	udp->source = h->flow->sport;
-	udp->dest = h->flow->dport;
 }
 
 /* A flow that is removed may become another one's memory while its last packet is being rewritten. Slots are reused late, and
