@@ -5,6 +5,7 @@
  * nothing is remembered twice. What the relay publishes counts only once it has applied the setup at hand. */
 #include "media-relay/offload.h"
 
+#include "core/crash.h"
 #include "core/err.h"
 #include "core/loop.h"
 
@@ -251,6 +252,7 @@ static void ask(struct offload_direction *d)
 	struct pinhole_spec spec = make_spec(d);
 	int err = pinhole_open(d->offload->pinholes, &spec, 1, on_pinhole, d, &d->pinhole);
 
+	CRASH_POINT("pinhole-asked");
 	d->is_resumed = false;
 	if (err == 0)
 		return;

@@ -642,6 +642,8 @@ void call_media_event(void *arg, struct media *media, enum media_event event, un
 		call_step(call, "", "stream %u %s: kernel (%s)", stream, direction_text(side), media_path_text(stats.path));
 	if (event == MEDIA_LATCHED || event == MEDIA_PATH)
 		call_save_soon(call);
+	if (event == MEDIA_PATH)
+		CRASH_POINT("media-moved");
 }
 
 void call_server_event(void *arg, struct server_txn *txn, enum server_event event, const struct sip_msg *msg)

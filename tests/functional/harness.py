@@ -36,6 +36,11 @@ def eventually(check, timeout=5, what="the condition"):
         time.sleep(0.05)
 
 
+def has_crash_points():
+    config = BUILD / "config.h"
+    return config.exists() and "#define POSTERN_CRASH_POINTS 1" in config.read_text()
+
+
 @contextlib.contextmanager
 def run_directory():
     """A folder that the gateway's own account may use, whoever runs the tests."""

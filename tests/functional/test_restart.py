@@ -7,15 +7,10 @@ import time
 import pytest
 
 from flows import B_PORT, answer_of, assert_clean, audio, dial, establish, hang_up, offer_of, reinvite, settle, uri
-from harness import BUILD, eventually, hostport
+from harness import eventually, has_crash_points, hostport
 from sipcall import media_of
 
 PORTS = range(20000, 21000)
-
-
-def has_crash_points():
-    config = BUILD / "config.h"
-    return config.exists() and "#define POSTERN_CRASH_POINTS 1" in config.read_text()
 
 
 def bound_ports(network):
