@@ -1,8 +1,9 @@
 /* backend_conntrack: exact flows as entries of the kernel's connection tracking, with source and destination NAT in one.
  * Owns what it knows of these entries; the kernel's table is the truth.
  *
- * An entry works both ways. Two pinholes that are each other's reverse share one; it lives until both are closed, and one
- * pinhole alone lets answers through as well. Payload is not looked at, the DSCP stays as it arrived, and there is neither
+ * An entry works both ways, a pinhole does not. Two pinholes that are each other's reverse share one entry. While only one of
+ * them is open, UDP datagrams of the other direction are fenced off: not tracked, so that the relay gets them. (TCP cannot be
+ * had one way.) Payload is not looked at, the DSCP stays as it arrived, and there is neither
  * a rate limit nor loss and jitter. Single thread: the helper's.
  *
  * The kernel's table is read about CONNTRACK_STEP entries a second, for nobody should wait longer than that for a pinhole: with
@@ -22,6 +23,7 @@
 #include "pinhole/conntrack_check.h"
 #include "pinhole/conntrack_kernel.h"
 #include "pinhole/conntrack_slots.h"
+#include "pinhole/nft_door.h"
 #include "pinhole/nft_table.h"
 
 enum {
@@ -43,6 +45,7 @@ struct side {
 	uint64_t id, expires_ms; /* expires_ms 0: lifetime_s from the next tick on */
 	uint32_t slot, lifetime_s;
 	bool is_one_shot, is_gone;
+	bool is_fenced;        /* its packets go to the relay although there is an entry */
 };
 
 struct pin {
@@ -60,6 +63,7 @@ struct backend {
 	struct hash_table *sides;
 	uint64_t now_ms, serial; /* serial: round of reading the kernel's table */
 	uint32_t mark;
+	bool has_left;             /* entries of an earlier process were there at the start */
 	bool has_slots, is_broken, is_reading; /* reading: a round has begun */
 	uint64_t arrived, passed; /* packets: in this round so far; that had left when it began */
 	uint64_t blocked_until_ms; /* 0: what arrives leaves */
@@ -123,9 +127,62 @@ static struct conntrack_entry entry_of(const struct side *side)
 	return side->direction == 0 ? side->pin->kernel : conntrack_turned(&side->pin->kernel);
 }
 
+enum fence_how { FENCE_NEW, FENCE_RENEW /* -ENOENT when there was none */, FENCE_OFF };
+
+static int set_fence(struct backend *backend, const struct nft_fence *fence, enum fence_how how)
+{
+	struct nft_batch *batch;
+	int err = nft_batch_new(nft_table_link(backend->table), &batch);
+
+	if (err < 0)
+		return err;
+	if (how == FENCE_OFF)
+		nft_fence_remove(batch, nft_table_name(backend->table), fence);
+	else
+		nft_fence_add(batch, nft_table_name(backend->table), fence, how == FENCE_RENEW);
+	return nft_table_commit(backend->table, batch);
+}
+
+static struct nft_fence fence_of(const struct side *side)
+{
+	const struct arrival arrival = arrival_of(side);
+
+	return (struct nft_fence){ *arrival.source, *arrival.listen, side->pin->sides[1 - side->direction].lifetime_s };
+}
+
+/* Keeps the packets of a side on the relay; a new fence may meet one of an earlier process. */
+static int fence(struct backend *backend, struct side *side)
+{
+	const struct nft_fence own = fence_of(side);
+	int err = set_fence(backend, &own, FENCE_NEW);
+
+	if (err == -EEXIST)
+		err = set_fence(backend, &own, FENCE_RENEW);
+	side->is_fenced = err == 0;
+	return err;
+}
+
+static void unfence(struct backend *backend, struct side *side)
+{
+	const struct nft_fence own = fence_of(side);
+
+	if (side->is_fenced)
+		set_fence(backend, &own, FENCE_OFF); /* gone already, with a flush or in time: fine */
+	side->is_fenced = false;
+}
+
+static void renew_fence(struct backend *backend, struct side *side)
+{
+	const struct nft_fence own = fence_of(side);
+
+	if (side->is_fenced && set_fence(backend, &own, FENCE_RENEW) == -ENOENT)
+		fence(backend, side);
+}
+
 static void forget(struct backend *backend, struct pin *pin)
 {
 	for (unsigned i = 0; i < 2; i++) {
+		unfence(backend, &pin->sides[i]);
 		hash_table_remove(backend->sides, &pin->sides[i].node);
 		if (pin->sides[i].id)
 			conntrack_slots_give(pin->sides[i].slot);
@@ -163,6 +220,14 @@ static bool is_ours(const struct backend *backend, const struct conntrack_entry 
 	return entry->mark == backend->mark;
 }
 
+/* Whether the entry in the kernel is that of a pinhole, and not just in the place of one. */
+static bool is_held(const struct backend *backend, const struct arrival *arrival, const struct conntrack_entry *found)
+{
+	const struct side *side = find(backend, arrival);
+
+	return side && conntrack_same_way(&side->pin->kernel, found);
+}
+
 /* Takes away what holds one of the two tuples of the wanted entry; *ret is set when that is the wanted entry itself, in
  * either orientation, left by an earlier process. */
 static int clear_way(struct backend *backend, const struct conntrack_entry *wanted, struct conntrack_entry *ret)
@@ -185,7 +250,7 @@ static int clear_way(struct backend *backend, const struct conntrack_entry *want
 			return -EALREADY;
 		}
 		arrival = (struct arrival){ found.proto, &found.source, &found.listen };
-		if (is_ours(backend, &found) && find(backend, &arrival)) /* another pinhole, not an ordinary entry */
+		if (is_ours(backend, &found) && is_held(backend, &arrival, &found)) /* another pinhole, not an ordinary entry */
 			return -EEXIST;
 		err = conntrack_kernel_delete(backend->kernel, &found);
 		if (err < 0 && err != -ENOENT)
@@ -282,32 +347,74 @@ static int confirm(struct backend *backend, struct pin *pin)
 	return err;
 }
 
+/* An entry that an earlier process made for this pinhole or its reverse. */
+static bool find_left(const struct backend *backend, const struct conntrack_entry *wanted, struct conntrack_entry *ret)
+{
+	struct conntrack_entry found, turned;
+
+	if (!backend->has_left ||
+	    conntrack_kernel_find(backend->kernel, wanted->proto, &wanted->source, &wanted->listen, &found) < 0 ||
+	    !is_ours(backend, &found))
+		return false;
+	turned = conntrack_turned(&found);
+	if (!conntrack_same_way(&found, wanted) && !conntrack_same_way(&turned, wanted))
+		return false;
+	*ret = found;
+	return true;
+}
+
+/* Brings it into the kernel. The way back stays on the relay until its own pinhole comes. */
+static int enter(struct backend *backend, struct side *side, bool was_there)
+{
+	struct side *back = &side->pin->sides[1 - side->direction];
+	const struct nft_fence own = fence_of(side), other = fence_of(back);
+	struct conntrack_entry wanted = side->pin->kernel, found;
+	bool is_udp = wanted.proto == IPPROTO_UDP;
+	int err;
+
+	if (was_there) { /* the way back is taken as it is, fenced or not: nobody may be reading the relay's sockets yet */
+		if (is_udp)
+			set_fence(backend, &own, FENCE_OFF);
+		back->is_fenced = is_udp && set_fence(backend, &other, FENCE_RENEW) == 0;
+		return conntrack_kernel_set_timeout(backend->kernel, &wanted, side->lifetime_s);
+	}
+	err = is_udp ? fence(backend, back) : 0;
+	if (err == 0)
+		err = put(backend, &wanted, &found, &was_there);
+	if (err == 0)
+		side->pin->kernel = found;
+	return err;
+}
+
 static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole, struct backend_entry *ret)
 {
 	const struct conntrack_entry wanted = wanted_entry(backend, pinhole);
+	const struct arrival arrival = { pinhole->proto, &pinhole->source, &pinhole->listen };
+	const struct arrival answers = { pinhole->proto, &pinhole->target, &pinhole->from };
 	struct conntrack_entry found;
-	struct arrival arrival = { pinhole->proto, &pinhole->source, &pinhole->listen };
+	struct side *side;
 	struct pin *pin;
 	bool was_there;
-	int err = put(backend, &wanted, &found, &was_there);
+	int err;
 
+	if (find(backend, &answers)) /* another pinhole has the same answers: an entry has no room for both */
+		return -EEXIST;
+	was_there = find_left(backend, &wanted, &found);
+	err = remember(backend, was_there ? &found : &wanted, &pin);
 	if (err < 0)
 		return err;
-	err = remember(backend, &found, &pin);
-	if (err == 0) {
-		struct side *side = find(backend, &arrival);
-
-		err = hold(backend, side, pinhole);
-		if (err == 0) {
-			count(backend, pin, &found);
-			ret->slot = side->slot;
-			ret->was_there = was_there;
-			return 0;
-		}
+	side = find(backend, &arrival);
+	err = hold(backend, side, pinhole);
+	if (err == 0)
+		err = enter(backend, side, was_there);
+	if (err < 0) {
 		forget(backend, pin);
+		return err;
 	}
-	conntrack_kernel_delete(backend->kernel, &found);
-	return err;
+	count(backend, pin, &pin->kernel);
+	ret->slot = side->slot;
+	ret->was_there = was_there;
+	return 0;
 }
 
 static int apply_known(struct backend *backend, struct side *side, const struct wire_pinhole *pinhole,
@@ -329,6 +436,8 @@ static int apply_known(struct backend *backend, struct side *side, const struct 
 	}
 	if (err < 0)
 		return err;
+	unfence(backend, side);
+	renew_fence(backend, &side->pin->sides[1 - side->direction]);
 	count(backend, side->pin, &side->pin->kernel);
 	ret->slot = side->slot;
 	ret->was_there = was_held;
@@ -368,8 +477,12 @@ static int remove_unknown(struct backend *backend, const struct wire_pinhole *pi
 		if (conntrack_kernel_find(backend->kernel, wanted.proto, &wanted.source, &wanted.listen, &found) < 0)
 			continue;
 		turned = conntrack_turned(&found);
-		if (is_ours(backend, &found) && (conntrack_same_way(&found, &wanted) || conntrack_same_way(&turned, &wanted)))
-			return conntrack_kernel_delete(backend->kernel, &found);
+		if (!is_ours(backend, &found) ||
+		    (!conntrack_same_way(&found, &wanted) && !conntrack_same_way(&turned, &wanted)))
+			continue;
+		set_fence(backend, &(struct nft_fence){ found.source, found.listen, 0 }, FENCE_OFF);
+		set_fence(backend, &(struct nft_fence){ turned.source, turned.listen, 0 }, FENCE_OFF);
+		return conntrack_kernel_delete(backend->kernel, &found);
 	}
 	return ERR_NOT_FOUND;
 }
@@ -381,7 +494,7 @@ static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pi
 	struct pin *pin;
 	struct conntrack_entry found;
 
-	if (!backend->kernel)
+	if (!backend->kernel || !backend->table)
 		return ERR_NOT_FOUND;
 	side = find(backend, &arrival);
 	if (!side || side->id == 0)
@@ -399,8 +512,9 @@ static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pi
 	if (pin->sides[1 - side->direction].id == 0) {
 		conntrack_kernel_delete(backend->kernel, &pin->kernel);
 		forget(backend, pin);
+		return 0;
 	}
-	return 0;
+	return pin->kernel.proto == IPPROTO_UDP ? fence(backend, side) : 0;
 }
 
 struct listing {
@@ -555,13 +669,20 @@ static void look_for_block(struct backend *backend)
 	backend->has_new_rules = false;
 }
 
+static void put_fence_back(struct hash_node *node, void *arg)
+{
+	renew_fence(arg, HASH_ENTRY(node, struct side, node));
+}
+
 static void look_at_rules(struct backend *backend)
 {
 	struct nft_table_news news = { 0 };
 
 	nft_table_check(backend->table, &news); /* when it fails the next tick tries again */
-	if (news.is_changed)
+	if (news.is_changed) {
 		backend->has_new_rules = true;
+		hash_table_each(backend->sides, put_fence_back, backend);
+	}
 	if (news.is_changed || backend->blocked_until_ms <= backend->now_ms)
 		backend->blocked_until_ms = 0;
 }
@@ -606,6 +727,12 @@ static int arrange(const struct backend_conf *conf, const struct conntrack_entry
 	return err;
 }
 
+static void note_left(void *arg, const struct conntrack_entry *entry)
+{
+	(void)entry;
+	((struct backend *)arg)->has_left = true;
+}
+
 /* Everything that it needs in the real namespace. 0, or an error with a reason. */
 static int prepare(struct backend *backend, const struct backend_conf *conf, char reason[WIRE_REASON_MAX])
 {
@@ -617,6 +744,8 @@ static int prepare(struct backend *backend, const struct backend_conf *conf, cha
 		err = conntrack_kernel_open(&backend->kernel);
 	if (err == 0)
 		err = conntrack_kernel_watch(backend->kernel, backend->mark, UINT32_MAX);
+	if (err == 0)
+		err = conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, note_left, backend);
 	if (err < 0 && reason[0] == '\0')
 		snprintf(reason, WIRE_REASON_MAX, "connection tracking: %s", err_str(err));
 	return err;

@@ -163,6 +163,45 @@ void nft_door_remove(struct nft_batch *batch, const char *table, const struct nf
 			put_message(batch, NFT_MSG_DELSETELEM, map_with(table, door, i, nftnl_set_elem_alloc()));
 }
 
+static void put_fence(struct nft_batch *batch, uint16_t type, const char *table, const struct nft_fence *fence)
+{
+	struct nftnl_set *set = nftnl_set_alloc();
+	struct nftnl_set_elem *element = nftnl_set_elem_alloc();
+	struct octets key = { .len = 0 };
+
+	if (!set || !element) {
+		if (set)
+			nftnl_set_free(set);
+		if (element)
+			nftnl_set_elem_free(element);
+		put_message(batch, type, NULL);
+		return;
+	}
+	put_ip(&key, &fence->src);
+	put_ip(&key, &fence->dst);
+	put_port(&key, fence->src.port);
+	put_port(&key, fence->dst.port);
+	nftnl_set_set_str(set, NFTNL_SET_TABLE, table);
+	nftnl_set_set_str(set, NFTNL_SET_NAME, fence->src.family == AF_INET ? "to_relay4" : "to_relay6");
+	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key.data, key.len);
+	if (type == NFT_MSG_NEWSETELEM)
+		nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT, (uint64_t)fence->timeout_s * 1000);
+	nftnl_set_elem_add(set, element);
+	put_message(batch, type, set);
+}
+
+void nft_fence_add(struct nft_batch *batch, const char *table, const struct nft_fence *fence, bool is_anew)
+{
+	if (is_anew)
+		put_fence(batch, NFT_MSG_DELSETELEM, table, fence);
+	put_fence(batch, NFT_MSG_NEWSETELEM, table, fence);
+}
+
+void nft_fence_remove(struct nft_batch *batch, const char *table, const struct nft_fence *fence)
+{
+	put_fence(batch, NFT_MSG_DELSETELEM, table, fence);
+}
+
 struct dump {
 	const char *table, *name;
 	struct nftnl_set *set;

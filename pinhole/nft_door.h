@@ -24,4 +24,13 @@ void nft_door_remove(struct nft_batch *batch, const char *table, const struct nf
 typedef void nft_door_fn(void *arg, const struct nft_door *door);
 int nft_door_list(struct nft_link *link, const char *table, nft_door_fn *fn, void *arg);
 
+/* The opposite: datagrams from src to dst are not tracked for that long, so that no entry of the connection table applies to
+ * them and they reach the socket. is_anew: an older element of the same kind is replaced, and has to be there. */
+struct nft_fence {
+	struct wire_addr src, dst;
+	uint32_t timeout_s;
+};
+void nft_fence_add(struct nft_batch *batch, const char *table, const struct nft_fence *fence, bool is_anew);
+void nft_fence_remove(struct nft_batch *batch, const char *table, const struct nft_fence *fence);
+
 #endif

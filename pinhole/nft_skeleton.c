@@ -40,7 +40,9 @@ static void put_maps(struct buf *b)
 {
 	static const char *const uses[] = { "target", "leave" };
 
-	for (int version = 4; version <= 6; version += 2)
+	for (int version = 4; version <= 6; version += 2) {
+		buf_printf(b, "\tset to_relay%d { type ipv%d_addr . ipv%d_addr . inet_service . inet_service; flags timeout; }\n",
+			   version, version, version);
 		for (int i = 0; i < 2; i++) {
 			char type[12];
 
@@ -50,6 +52,7 @@ static void put_maps(struct buf *b)
 			buf_printf(b, "\tmap %s_any%d { type %s . inet_proto . inet_service : %s . inet_service; "
 				   "flags timeout; }\n", uses[i], version, type, type);
 		}
+	}
 }
 
 /* What a rule looks up: for pinholes with a known source address, and for those without. */
@@ -127,6 +130,9 @@ static void put_body(struct buf *b, const struct backend_conf *conf)
 	uint32_t mark = nft_mark(conf->node_tag);
 
 	put_maps(b);
+	buf_puts(b, "\tchain from_peers {\n\t\ttype filter hook prerouting priority raw; policy accept;\n"
+		 "\t\tip saddr . ip daddr . udp sport . udp dport @to_relay4 notrack\n"
+		 "\t\tip6 saddr . ip6 daddr . udp sport . udp dport @to_relay6 notrack\n\t}\n");
 	buf_puts(b, "\tchain arriving {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n");
 	put_nat_rules(b, true, mark | NFT_MARK_OPEN);
 	buf_puts(b, "\t}\n\tchain leaving {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");

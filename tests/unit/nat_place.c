@@ -66,13 +66,14 @@ int place_open(struct place *ret, struct rig *rig, const struct backend_ops *ops
 	       char *reason, size_t size)
 {
 	struct addr left = rig_host(RIG_LEFT, family, PLACE_SOURCE), right = rig_host(RIG_RIGHT, family, PLACE_TARGET);
-	struct addr listen = rig_gateway(RIG_LEFT, family, PLACE_LISTEN);
+	struct addr listen = rig_gateway(RIG_LEFT, family, PLACE_LISTEN), from = rig_gateway(RIG_RIGHT, family, PLACE_FROM);
 
 	*ret = (struct place){ .ops = ops, .rig = rig, .reason = reason, .size = size, .family = family, .now_ms = 1000000 };
 	configure(ret, is_closed);
 	ret->left = rig_socket(rig, RIG_LEFT, SOCK_DGRAM, &left);
 	ret->right = rig_socket(rig, RIG_RIGHT, SOCK_DGRAM, &right);
 	ret->relay = rig_socket(rig, RIG_GATEWAY, SOCK_DGRAM, &listen);
+	ret->relay_from = rig_socket(rig, RIG_GATEWAY, SOCK_DGRAM, &from);
 	return open_backend(ret);
 }
 
@@ -88,6 +89,7 @@ void place_close(struct place *place)
 	close(place->left);
 	close(place->right);
 	close(place->relay);
+	close(place->relay_from);
 }
 
 int place_reopen(struct place *place)
@@ -173,6 +175,13 @@ int place_to_relay(struct place *place)
 	struct wire_pinhole way = place_pinhole(place, 0);
 
 	return pass(place, place->left, place->relay, &way.listen, &way.source);
+}
+
+int place_back_to_relay(struct place *place)
+{
+	struct wire_pinhole way = place_pinhole(place, 0);
+
+	return pass(place, place->right, place->relay_from, &way.from, &way.target);
 }
 
 static void on_listed(void *arg, const struct backend_entry *entry)

@@ -24,7 +24,7 @@ struct place {
 	struct backend_conf conf;
 	struct backend *backend;
 	int left, right;    /* datagram sockets of the hosts, on PLACE_SOURCE and PLACE_TARGET */
-	int relay;          /* the gateway's, on PLACE_LISTEN */
+	int relay, relay_from; /* the gateway's, on PLACE_LISTEN and PLACE_FROM */
 	uint64_t now_ms;
 	struct slot *slots; /* as posternd sees them */
 	unsigned n_gone;
@@ -49,7 +49,8 @@ void place_tick(struct place *place, unsigned seconds); /* later; gone[] is fill
 /* Whether a datagram gets through: from the left host to the right one, back, or to the relay's socket. */
 int place_there(struct place *place);
 int place_back(struct place *place);
-int place_to_relay(struct place *place);
+int place_to_relay(struct place *place);      /* from the left host */
+int place_back_to_relay(struct place *place); /* from the right host */
 struct addr place_addr(const struct wire_addr *addr);
 
 /* Lists what the kernel has: how many, and the first few. */

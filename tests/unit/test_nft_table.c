@@ -152,7 +152,12 @@ static int closed_firewall(struct place *place)
 	PLACE_CHECK(place, strstr(show("postern_test_1", text), "chain between_realms") != NULL);
 	PLACE_CHECK(place, is_kept_out(place));
 	PLACE_CHECK(place, place_apply(place, &pinhole, &entry) == 0);
+	PLACE_CHECK(place, place_there(place) == 0 && place_back_to_relay(place) == 0);
+	pinhole = place_reverse(place, 32);
+	PLACE_CHECK(place, place_apply(place, &pinhole, &entry) == 0);
 	PLACE_CHECK(place, place_there(place) == 0 && place_back(place) == 0);
+	PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, NULL) == 0);
+	pinhole = place_pinhole(place, 31);
 	PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, NULL) == 0);
 	PLACE_CHECK(place, place_to_relay(place) == 0);
 	PLACE_CHECK(place, system("nft flush ruleset") == 0);
@@ -189,7 +194,7 @@ static int a_stream_survives_a_flush(struct place *place)
 	PLACE_CHECK(place, system("nft flush ruleset") == 0);
 	PLACE_CHECK(place, place_to_relay(place) == 0);
 	place_tick(place, 1);
-	PLACE_CHECK(place, place_there(place) == 0 && place_back(place) == 0);
+	PLACE_CHECK(place, place_there(place) == 0 && place_back_to_relay(place) == 0);
 	PLACE_CHECK(place, place->n_gone == 0);
 	place_tick(place, 1);
 	PLACE_CHECK(place, place->slots[entry.slot].packets == 2);
