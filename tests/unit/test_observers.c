@@ -128,11 +128,22 @@ static void database(void)
 	bus_free(bus);
 }
 
+/* A call of the process before: up and ending in this one, but neither attempted nor answered in it. */
+static void resumed_calls_leave_no_gap(void)
+{
+	publish(BUS_CALL_RESUMED, 0, 0, 0);
+	CU_ASSERT(is_shown("postern_calls_total{result=\"resumed\"} 1"));
+	CU_ASSERT(is_shown("postern_calls_total{result=\"answered\"} 1"));
+	publish(BUS_CALL_ENDED, 0, 200, 90000);
+	CU_ASSERT(is_shown("postern_calls_total{result=\"resumed\"} 1"));
+}
+
 static const struct unit_test tests[] = {
 	{ "attaches", attaches },
 	{ "active calls by realm", active_calls_by_realm },
 	{ "results", results },
 	{ "a lost helper is an alarm", a_lost_helper_is_an_alarm },
+	{ "resumed calls leave no gap", resumed_calls_leave_no_gap },
 	{ "database", database },
 };
 
