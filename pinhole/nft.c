@@ -2,6 +2,8 @@
  * time-outs in the gateway's own table. Owns what it knows of them; the kernel's maps are the truth. The connection that
  * comes in is the kernel's own from then on and outlives its door.
  *
+ * Also keeps the table that silences unused media ports, whatever path media takes.
+ *
  * A one-shot door shuts behind the first connection: in the kernel at once, here with the next tick. Its pinhole stays until
  * that connection ends, so that its packets are counted and closing it cuts the connection. Counters are of both directions,
  * for such a pinhole has no reverse. Payload, DSCP and rate are as in conntrack.c. Single thread: the helper's. */
@@ -43,6 +45,7 @@ struct backend {
 	struct conntrack_check check;
 	struct conntrack_kernel *kernel;
 	struct nft_table *table;
+	struct nft_table *ports; /* NULL where it could not be had: nothing depends on it */
 	struct hash_table *doors;
 	uint64_t now_ms, serial;
 	uint32_t mark;
@@ -642,9 +645,12 @@ static void review_door(struct hash_node *node, void *arg)
 static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, uint64_t, enum wire_gone_why), void *arg)
 {
 	struct review review = { backend, gone, arg };
+	struct nft_table_news news;
 
 	backend->now_ms = now_ms;
 	conntrack_check_tick(&backend->check);
+	if (backend->ports)
+		nft_table_check(backend->ports, &news);
 	if (!backend->kernel || !backend->table)
 		return;
 	backend->n_looks = 0;
@@ -685,6 +691,7 @@ static int arrange(const struct backend_conf *conf, const struct conntrack_entry
 
 static int prepare(struct backend *backend, const struct backend_conf *conf, char reason[WIRE_REASON_MAX])
 {
+	char ignored[WIRE_REASON_MAX];
 	int err = nft_table_open(conf, conf->seal->firewall, &backend->table, reason);
 
 	if (err == 0)
@@ -693,6 +700,7 @@ static int prepare(struct backend *backend, const struct backend_conf *conf, cha
 		err = conntrack_kernel_open(&backend->kernel);
 	if (err < 0 && reason[0] == '\0')
 		snprintf(reason, WIRE_REASON_MAX, "nf_tables: %s", err_str(err));
+	nft_table_open_ports(conf, &backend->ports, ignored);
 	return err;
 }
 
@@ -715,6 +723,7 @@ static void close_backend(struct backend *backend)
 	forget_leaving(backend);
 	conntrack_kernel_close(backend->kernel);
 	nft_table_close(backend->table);
+	nft_table_close(backend->ports);
 	conntrack_check_close(&backend->check);
 	if (backend->has_slots)
 		conntrack_slots_close();
@@ -755,6 +764,8 @@ static void remove_all(struct backend *backend)
 		conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, delete_entry, backend);
 	if (backend->table)
 		nft_table_remove(backend->table);
+	if (backend->ports)
+		nft_table_remove(backend->ports);
 }
 
 static enum pinhole_path path_of(struct backend *backend, const struct wire_pinhole *pinhole, char *reason)

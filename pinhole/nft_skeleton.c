@@ -15,7 +15,7 @@
 #include "core/err.h"
 #include "core/hash.h"
 
-enum { TAG_MAX = 32, TEXT_FIXED = 8192, TEXT_PER_ADDRESS = 160, INSTALL_MAX_S = 10 };
+enum { TAG_MAX = 32, TEXT_FIXED = 8192, TEXT_PER_ADDRESS = 400, INSTALL_MAX_S = 10 };
 
 static bool is_name(const char *text, size_t max, const char *also)
 {
@@ -101,6 +101,24 @@ static void put_untracked(struct buf *b, const struct backend_conf *conf)
 	}
 }
 
+/* Ports of the media ranges without a socket do not answer: neither that they are closed nor that they could be open. */
+static void put_quiet(struct buf *b, const struct backend_conf *conf)
+{
+	static const char *const protos[] = { "udp", "tcp" };
+	char ip[ADDR_TEXT_MAX];
+
+	buf_puts(b, "\tchain if_open {\n\t\tsocket wildcard 0 accept\n\t\tsocket wildcard 1 accept\n\t\tdrop\n\t}\n"
+		 "\tchain to_media {\n\t\ttype filter hook input priority filter; policy accept;\n");
+	for (unsigned i = 0; i < 2 * conf->n_own; i++) {
+		const struct wire_limit *own = &conf->own[i / 2];
+		struct addr addr = wire_addr_get(&own->addr);
+
+		buf_printf(b, "\t\t%s daddr %s %s dport %u-%u jump if_open\n", addr.family == AF_INET ? "ip" : "ip6",
+			   addr_ip_text(&addr, ip), protos[i % 2], own->port_min, own->port_max);
+	}
+	buf_puts(b, "\t}\n");
+}
+
 /* The name stands for all interfaces before it too: a realm may have several addresses on one. */
 static bool is_new_interface(const struct backend_conf *conf, unsigned at)
 {
@@ -146,7 +164,6 @@ static void put_body(struct buf *b, const struct backend_conf *conf)
 		   "policy accept;\n\t\tct mark 0x%08x counter\n\t}\n", mark | NFT_MARK_EXACT);
 	if (conf->seal->firewall)
 		put_closed(b, conf, mark);
-	buf_puts(b, "}\n");
 }
 
 static int check_names(const struct backend_conf *conf, char reason[WIRE_REASON_MAX])
@@ -163,7 +180,8 @@ static int check_names(const struct backend_conf *conf, char reason[WIRE_REASON_
 	return 0;
 }
 
-int nft_skeleton_make(const struct backend_conf *conf, struct nft_skeleton *ret, char reason[WIRE_REASON_MAX])
+int nft_skeleton_make(const struct backend_conf *conf, enum nft_skeleton_kind kind, struct nft_skeleton *ret,
+		      char reason[WIRE_REASON_MAX])
 {
 	static const uint64_t key[2] = { 0x736b656c65746f6e, 1 };
 	size_t cap = TEXT_FIXED + (size_t)TEXT_PER_ADDRESS * (conf->n_own + conf->n_interfaces);
@@ -180,11 +198,16 @@ int nft_skeleton_make(const struct backend_conf *conf, struct nft_skeleton *ret,
 		free(text.data);
 		return -ENOMEM;
 	}
-	snprintf(skeleton.table, sizeof(skeleton.table), "postern_%s", conf->node_tag);
+	snprintf(skeleton.table, sizeof(skeleton.table), "postern_%s%s", conf->node_tag,
+		 kind == NFT_SKELETON_PORTS ? "_ports" : "");
 	for (char *p = skeleton.table; *p; p++)
 		if (*p == '-')
 			*p = '_';
-	put_body(&body, conf);
+	if (kind == NFT_SKELETON_PORTS)
+		put_quiet(&body, conf);
+	else
+		put_body(&body, conf);
+	buf_puts(&body, "}\n");
 	snprintf(skeleton.signature, sizeof(skeleton.signature), "kept by postern-pinholed, %016llx",
 		 (unsigned long long)hash_keyed(buf_span(&body), key));
 	/* Added first, so that removing it never fails. */

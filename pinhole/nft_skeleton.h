@@ -14,14 +14,20 @@ uint32_t nft_mark(const char *tag);
 
 #define NFT_CHAIN_PASSED "passed" /* its one rule counts what leaves through exact flows */
 
+enum nft_skeleton_kind {
+	NFT_SKELETON_DOORS, /* "postern_<tag>": what pinholes need; brings connection tracking with it */
+	NFT_SKELETON_PORTS, /* "postern_<tag>_ports": media ports without a socket are silent; costs next to nothing */
+};
+
 struct nft_skeleton {
-	char table[NFT_NAME_MAX];            /* "postern_<tag>", family inet */
+	char table[NFT_NAME_MAX];            /* family inet */
 	char signature[NFT_SIGNATURE_MAX];   /* the table's comment; differs when the text does */
 	char *text;                          /* replaces the table, whatever it was */
 };
 
 /* 0, -ENOMEM, or ERR_CONFIG with a reason: a tag or the name of an interface holds what does not belong into one. */
-int nft_skeleton_make(const struct backend_conf *conf, struct nft_skeleton *ret, char reason[WIRE_REASON_MAX]);
+int nft_skeleton_make(const struct backend_conf *conf, enum nft_skeleton_kind kind, struct nft_skeleton *ret,
+		      char reason[WIRE_REASON_MAX]);
 void nft_skeleton_free(struct nft_skeleton *skeleton);
 /* Runs nft(8), in the network namespace of the moment. 0, or a negative error with what nft said. */
 int nft_skeleton_install(const struct nft_skeleton *skeleton, char reason[WIRE_REASON_MAX]);

@@ -222,7 +222,8 @@ static int install(struct nft_table *table, bool is_wanted, char *reason)
 	return err;
 }
 
-int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_table **ret, char reason[WIRE_REASON_MAX])
+static int open_kind(const struct backend_conf *conf, enum nft_skeleton_kind kind, bool is_wanted, struct nft_table **ret,
+		     char reason[WIRE_REASON_MAX])
 {
 	struct nft_table *table = calloc(1, sizeof(*table));
 	int err;
@@ -230,7 +231,7 @@ int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_t
 	if (!table)
 		return -ENOMEM;
 	reason[0] = '\0';
-	err = nft_skeleton_make(conf, &table->skeleton, reason);
+	err = nft_skeleton_make(conf, kind, &table->skeleton, reason);
 	table->template.table = table->skeleton.table;
 	if (err == 0)
 		err = nft_link_open(&table->link);
@@ -244,6 +245,16 @@ int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_t
 	}
 	*ret = table;
 	return 0;
+}
+
+int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_table **ret, char reason[WIRE_REASON_MAX])
+{
+	return open_kind(conf, NFT_SKELETON_DOORS, is_wanted, ret, reason);
+}
+
+int nft_table_open_ports(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX])
+{
+	return open_kind(conf, NFT_SKELETON_PORTS, true, ret, reason);
 }
 
 void nft_table_close(struct nft_table *table)
@@ -318,7 +329,7 @@ bool nft_table_is_for(const struct nft_table *table, const struct backend_conf *
 	char reason[WIRE_REASON_MAX];
 	bool is_same;
 
-	if (nft_skeleton_make(conf, &now, reason) < 0)
+	if (nft_skeleton_make(conf, NFT_SKELETON_DOORS, &now, reason) < 0)
 		return true; /* this one is as good as it gets */
 	is_same = strcmp(now.signature, table->skeleton.signature) == 0;
 	nft_skeleton_free(&now);

@@ -12,6 +12,8 @@ struct nft_table;
  * When it was not there and is_wanted is false it is taken out again, until nft_table_need(): a machine on which no pinhole
  * ever takes this way keeps a host without connection tracking. 0, -ENOMEM, or another error with a reason. */
 int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_table **ret, char reason[WIRE_REASON_MAX]);
+/* The other table, NFT_SKELETON_PORTS, which is always wanted. */
+int nft_table_open_ports(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX]);
 void nft_table_close(struct nft_table *table); /* the kernel keeps it. NULL is fine */
 
 /* From now on the table has to be there. Costs nothing when it is known to be. */

@@ -1,5 +1,7 @@
 /* The gateway's own table: what is in it, when it is there, and how it comes back. In network namespaces of its own. */
+#include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "core/err.h"
 #include "pinhole/nft_table.h"
@@ -183,6 +185,39 @@ static int closed_firewall_with_open_doors(struct place *place)
 	return 0;
 }
 
+/* Whether the sender is told that nobody listens on that port of the gateway. */
+static bool is_answered(struct place *place, uint16_t port)
+{
+	struct addr local = rig_host(RIG_LEFT, place->family, 0), to = rig_gateway(RIG_LEFT, place->family, port);
+	int fd = rig_socket(place->rig, RIG_LEFT, SOCK_DGRAM, &local);
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	struct sockaddr_storage storage;
+	socklen_t len = addr_to_sockaddr(&to, &storage);
+	bool is_told = connect(fd, (struct sockaddr *)&storage, len) == 0 && send(fd, "x", 1, 0) == 1 &&
+		       poll(&poll_fd, 1, 200) == 1 && (poll_fd.revents & POLLERR);
+
+	close(fd);
+	return is_told;
+}
+
+static int unused_ports_are_silent(struct place *place)
+{
+	char text[LISTING_MAX];
+
+	PLACE_CHECK(place, show("postern_test_1", text)[0] == '\0');
+	PLACE_CHECK(place, strstr(show("postern_test_1_ports", text), "hook input") != NULL);
+	PLACE_CHECK(place, !is_answered(place, PLACE_LISTEN + 100));
+	PLACE_CHECK(place, is_answered(place, 10000)); /* none of ours */
+	PLACE_CHECK(place, place_to_relay(place) == 0);
+	PLACE_CHECK(place, system("nft flush ruleset") == 0);
+	place_tick(place, 1);
+	PLACE_CHECK(place, !is_answered(place, PLACE_LISTEN + 100));
+	PLACE_CHECK(place, place_to_relay(place) == 0);
+	place->ops->remove_all(place->backend);
+	PLACE_CHECK(place, is_answered(place, PLACE_LISTEN + 100));
+	return 0;
+}
+
 /* While the table is gone the relay has the stream; its packets leave nothing behind that is in the way later. */
 static int a_stream_survives_a_flush(struct place *place)
 {
@@ -213,6 +248,7 @@ TEST(others, &backend_conntrack, leaves_others_alone, false)
 TEST(configuration, &backend_conntrack, follows_the_configuration, false)
 TEST(closed, &backend_conntrack, closed_firewall, true)
 TEST(closed_doors, &backend_nft, closed_firewall_with_open_doors, true)
+TEST(silent, &backend_nft, unused_ports_are_silent, false)
 TEST(stream, &backend_conntrack, a_stream_survives_a_flush, false)
 
 static const struct unit_test tests[] = {
@@ -223,6 +259,7 @@ static const struct unit_test tests[] = {
 	{ "the table follows the configuration", configuration },
 	{ "a closed firewall lets only pinholes through", closed },
 	{ "a closed firewall and doors for unknown ports", closed_doors },
+	{ "media ports without a socket are silent", silent },
 	{ "a stream survives a flush", stream },
 };
 
