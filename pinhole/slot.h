@@ -22,8 +22,8 @@ enum { SLOT_VERSION = 1 };
 
 enum slot_state {
 	SLOT_FREE,
-	/* Packets still go to the socket. The stream moves when a pause of SLOT_GAP_NS between two packets shows that the
-	 * relay has none of it in hand, so nothing is overtaken; after SLOT_PENDING_MAX_NS without a pause it moves anyway. */
+	/* Packets still go to the socket. The stream moves when a pause of FLOW_GAP_NS between two packets shows that the
+	 * relay has none of it in hand, so nothing is overtaken; after FLOW_PENDING_MAX_NS without a pause it moves anyway. */
 	SLOT_PENDING,
 	SLOT_ACTIVE,
 };

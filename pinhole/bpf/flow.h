@@ -88,6 +88,7 @@ struct flow_control { /* the one element of the map `control` */
 	slot_u32 xdp_out[FLOW_XDP_OUT_MAX]; /* interfaces that are known to send what XDP redirects to them */
 };
 
-enum { FLOW_GAP_NS = 5000000, FLOW_PENDING_MAX_NS = 1000000000, FLOW_SECOND_NS = 1000000000, FLOW_RETRY_NS = 50000000 };
+/* The pause is as long as the relay was seen to be late on a busy machine, and shorter than the 20 ms of ordinary audio. */
+enum { FLOW_GAP_NS = 12000000, FLOW_PENDING_MAX_NS = 1000000000, FLOW_SECOND_NS = 1000000000, FLOW_RETRY_NS = 50000000 };
 
 #endif

@@ -56,13 +56,14 @@ class Quickstart:
         return found + list(self.folder.iterdir())
 
 
-def check_once(run, calls):
+def check_once(run, calls, paths=("xdp", "tc")):
     output = run.finish()
     assert run.process.returncode == 0, output
     result = json.loads(output.splitlines()[-1])
     packets = calls * 2 * 150
+    assert result.pop("media_path") in paths
     assert result == {"calls": calls, "answered": calls, "rtp_sent": packets, "rtp_received": packets, "rtp_lost": 0,
-                      "media_path": "relay", "cdrs": calls}
+                      "cdrs": calls}
     assert not run.left()
     return output
 
@@ -84,7 +85,7 @@ def test_once_without_privileges(folder):
                                                          check=False).returncode != 0:
         pytest.skip("the build is not readable for nobody")
     shutil.chown(folder, "nobody")
-    assert "127." in check_once(Quickstart(folder, "--once", "--calls", "2", account=nobody), 2)
+    assert "127." in check_once(Quickstart(folder, "--once", "--calls", "2", account=nobody), 2, ("relay",))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

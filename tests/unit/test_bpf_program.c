@@ -422,7 +422,7 @@ static void hand_over(struct stage *s, enum pinhole_path path, bool has_pause)
 		CHECK(pass_number(s, path, &p, n) == STAGE_UP);
 	}
 	CHECK(slot->packets == 0 && slot->passed == 0 && lost(slot) == 0 && slot->rtp_packets == 0 && slot->active_ns == 0);
-	age(s, slot, has_pause ? 0 : 1000, has_pause ? 5 : 0);
+	age(s, slot, has_pause ? 0 : 1000, has_pause ? 12 : 0);
 	if (!has_pause)
 		slot->last_ns = UINT64_MAX / 4;
 	CHECK(pass_number(s, path, &p, 23) == STAGE_SENT); /* 20 to 22 were lost on the way */
