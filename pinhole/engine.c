@@ -298,8 +298,10 @@ static void look_for_packets(struct pinholes *engine)
 		counters_read(&pinhole->counters, &stats);
 		if (stats.packets == 0)
 			continue;
-		if (stats.no_xdp && pinhole->path == PINHOLE_XDP)
+		if (stats.no_xdp && pinhole->path == PINHOLE_XDP) {
 			state_set_path(pinhole, PINHOLE_TC);
+			pinhole->reason = "checksums are not complete when XDP sees the packets";
+		}
 		state_input(pinhole, INPUT_PACKET);
 	}
 }
