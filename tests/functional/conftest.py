@@ -46,8 +46,9 @@ def start_gateway(network):
         pytest.skip("posternd is not built")
     started = []
 
-    def start(changes=None, **environment):
+    def start(changes=None, arguments=(), **environment):
         gateway = harness.Gateway(network, directory, changes)
+        gateway.arguments = arguments
         started.append(gateway)
         return gateway.start(**environment)
 

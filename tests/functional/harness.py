@@ -71,7 +71,7 @@ class Network:
     OTHER_CALLEE = "198.51.100.21"
 
     SPACES = ("caller", "gateway", "callee")
-    media = None  # of the gateways that run here
+    config = {"media": {"paths": ["relay"]}}  # of all gateways that run here
 
     def __init__(self):
         self.spaces = []
@@ -129,11 +129,13 @@ class Gateway:
     """posternd with a configuration. Users that begin with 1 go to the callee, 2 to the other callee and then to the callee,
     6 to the callee over IPv6, 9 are denied; everything from inside goes to the caller."""
 
+    arguments = ()  # further ones of posternd
+
     def __init__(self, network, directory, changes=None):
         self.network, self.directory = network, directory
         self.socket, self.log = directory / "api.sock", directory / "posternd.log"
         self.process, self.spec = None, None
-        self.config = merge({
+        usual = {
             "node": "test-edge",
             "database": str(directory / "postern.db"),
             "api": {"socket": str(self.socket)},
@@ -156,10 +158,11 @@ class Gateway:
                 {"name": "barred", "from": "outer", "prefix": "9", "deny": 403},
                 {"name": "out", "from": "inner", "to": "carrier"},
             ],
-            "media": network.media,
+            "media": {"state_dir": str(directory / "state")},
             "limits": {"port_quarantine": "100ms"},
             "log": {"level": "debug"},
-        }, changes or {})
+        }
+        self.config = merge(merge(usual, network.config), changes or {})
 
     def start(self, **environment):
         self.spawn(**environment)
@@ -171,8 +174,8 @@ class Gateway:
         path.write_text(yaml.safe_dump(self.config, sort_keys=False))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self.network.gateway.command(BUILD / "posternd", "--user", ACCOUNT, "--config", path), stdout=log,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                self.network.gateway.command(BUILD / "posternd", "--user", ACCOUNT, "--config", path, *self.arguments),
+                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1", **environment})
 
     def wait_ready(self):

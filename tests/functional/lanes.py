@@ -8,6 +8,7 @@ that name) runs once per path, in a network of its own whose outer side has a sw
 import contextlib
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import netns
@@ -18,6 +19,9 @@ from flows import hang_up
 from harness import eventually
 
 
+PORTS = range(20000, 20400)
+
+
 class Lane(harness.Network):
     SPACES = ("caller", "stranger", "lan", "gateway", "callee")
     STRANGER = "192.0.2.77"
@@ -25,10 +29,12 @@ class Lane(harness.Network):
     def __init__(self, path, directory):
         self.path, self.directory = path, directory
         super().__init__()
-        if path != "relay":
-            self.media = {"paths": [path, "relay"], "state_dir": str(directory / "state")}
-        # Kernel paths forward: that must be allowed, and is what an administrator has to set too.
-        self.gateway.set(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        self.config = {
+            "media": {"paths": ["relay"] if path == "relay" else [path, "relay"], "state_dir": str(directory / "state")},
+            "realms": {name: {"media_ports": f"{PORTS[0]}-{PORTS[-1]}"} for name in ("outer", "inner")},
+        }
+        if path == "conntrack":  # as an administrator has to; the others do without
+            self.forward(True)
 
     def join_outer(self, of_caller, of_gateway):
         """All three at one bridge, whose own namespace has no addresses."""
@@ -38,6 +44,9 @@ class Lane(harness.Network):
                                        ("stranger", self.stranger, [f"{self.STRANGER}/24"])):
             netns.join(self.lan, space, "outer", [], addresses, name_a=name)
             netns.ip("-n", self.lan.name, "link", "set", name, "master", "switch")
+
+    def forward(self, wanted):
+        self.gateway.set(net__ipv4__ip_forward=int(wanted), net__ipv6__conf__all__forwarding=int(wanted))
 
     def complete_checksums(self, wanted=True):
         """A veth sends packets whose checksum is still to be computed, which an XDP program cannot see; hosts on a wire do
@@ -71,8 +80,6 @@ def lanes_of(*paths):
     """A fixture: a network for each of these paths in turn."""
     @pytest.fixture(scope="module", params=paths)
     def made(request):
-        if request.param != "relay":
-            pytest.skip(f"{request.param}: not in this build yet")
         with harness.run_directory() as directory:
             one = Lane(request.param, directory)
             try:
@@ -89,29 +96,69 @@ network = lanes_of("relay", "conntrack", "tc", "xdp")
 kernel_network = lanes_of("conntrack", "tc", "xdp")
 
 
+class Keeper:
+    """One gateway for all tests of a lane, as long as they leave it without calls: starting one takes its time, because every
+    mechanism is proved."""
+
+    def __init__(self, network, directory):
+        self.network, self.directory, self.gateway = network, directory, None
+
+    def get(self):
+        if self.gateway is None:
+            self.gateway = harness.Gateway(self.network, self.directory).start()
+        return self.gateway
+
+    def drop(self):
+        gateway, self.gateway = self.gateway, None
+        if gateway is not None:
+            gateway.finish()
+
+
+@pytest.fixture(scope="module")
+def keeper(network):
+    if not (harness.BUILD / "posternd").exists():
+        pytest.skip("posternd is not built")
+    with harness.run_directory() as directory:
+        one = Keeper(network, directory)
+        yield one
+        one.drop()
+
+
+def wait_usable(gateway, path):
+    """With the gateway's own reason."""
+    refused = [row for row in abilities(gateway, path) if not row["is_usable"]] if path != "relay" else []
+    if refused:
+        pytest.skip("; ".join(f"{row['path']} on {row['interface']}: {row['reason']}" for row in refused))
+
+
+@pytest.fixture
+def gateway(keeper, network):
+    """A gateway whose streams take the path of this round."""
+    one = keeper.get()
+    wait_usable(one, network.path)
+    yield one
+    if one.process.poll() is not None or one.calls():
+        keeper.drop()
+
+
 @pytest.fixture
 def lane(network, start_gateway):
-    """A gateway whose streams take the path of this round; where the machine cannot do it, the test skips with the
-    gateway's own reason."""
+    """The same, of this test alone: lane(changes of the configuration). Not beside `gateway`, in one module."""
     def start(changes=None):
-        gateway = start_gateway(changes)
-        if network.path != "relay":
-            wait_usable(gateway, network.path)
-        return gateway
+        one = start_gateway(changes)
+        wait_usable(one, network.path)
+        return one
 
     return start
 
 
-def wait_usable(gateway, path):
-    """The helper proves its mechanisms in the background."""
+def abilities(gateway, path):
+    """What the gateway says of one mechanism, once it knows: the helper proves its mechanisms in the background."""
     def found():
         rows = [row for row in gateway.api("/readyz?verbose")["media_paths"] if row["path"] == path]
-        return rows if {row["realm"] for row in rows} >= {"outer", "inner"} else None
+        return rows if rows and all(row["interface"] for row in rows) else None
 
-    rows = eventually(found, what=f"{path} in media_paths")
-    refused = [f"realm {row['realm']}: {row['reason']}" for row in rows if not row["is_usable"]]
-    if refused:
-        pytest.skip(f"{path}: {'; '.join(refused)}")
+    return eventually(found, 10, f"what {path} can do")
 
 
 def sides(gateway):
@@ -121,12 +168,15 @@ def sides(gateway):
 
 def wait_path(gateway, path, n=2, timeout=5):
     """All n directions of all calls take that path."""
-    def taken():
-        calls = [gateway.api(f"/v1/calls/{call['id']}") for call in gateway.calls("?limit=1000")]
-        paths = [stream[side]["path"] for call in calls for stream in call["streams"] for side in "ab"]
-        return paths == [path] * n
-
-    eventually(taken, timeout, f"{n} directions on {path}")
+    end = time.monotonic() + timeout
+    while True:
+        calls = [gateway.raw("GET", f"/v1/calls/{call['id']}")[1] for call in gateway.calls("?limit=1000")]
+        found = [stream[side] for call in calls for stream in call["streams"] for side in "ab"]
+        others = [f"{side['path']}: {side['path_reason']}" for side in found if side["path"] != path]
+        if len(found) == n and not others:
+            return
+        assert time.monotonic() < end, f"{len(found)} directions instead of {n}; {len(others)} not on {path}: {set(others)}"
+        time.sleep(0.1)
 
 
 def hang_up_all(gateway, made):
@@ -138,3 +188,7 @@ def hang_up_all(gateway, made):
 
 def pinholes(gateway, query="?limit=1000"):
     return gateway.api("/v1/pinholes" + query)["items"]
+
+
+def summary(gateway):
+    return gateway.api("/v1/pinholes?limit=1")["summary"]
