@@ -23,6 +23,7 @@ struct media_engine {
 	struct loop *loop;
 	struct relay *relay;
 	struct pinholes *pinholes; /* or NULL */
+	uint32_t pinhole_lifetime_s;
 	struct pools pools;
 	struct list sessions;
 	struct list *sweep_next; /* moved on when that session closes inside a callback */
@@ -194,6 +195,7 @@ int media_engine_new(struct loop *loop, const struct config *config, struct pinh
 		return -ENOMEM;
 	engine->loop = loop;
 	engine->pinholes = pinholes;
+	engine->pinhole_lifetime_s = config->media.lifetime_s;
 	list_init(&engine->sessions);
 	loop_timer_init(&engine->sweep, loop, on_sweep, engine);
 	err = pools_init(&engine->pools, config, errors);
@@ -344,6 +346,7 @@ static void prepare_offload(struct media *media, struct stream *stream)
 		.loop = media->engine->loop, .pinholes = media->engine->pinholes, .owner = media->owner, .relay = &stream->relay,
 		.setup = &stream->setup, .moved = on_moved, .arg = stream, .is_answered = media->is_answered,
 		.dscp = { ports_conf(stream->pools[0])->dscp, ports_conf(stream->pools[1])->dscp },
+		.lifetime_s = media->engine->pinhole_lifetime_s,
 	};
 	offload_init(&stream->offload);
 	stream->setup.wants_steady = media->engine->pinholes != NULL;

@@ -133,7 +133,7 @@ static struct pinhole_spec make_spec(const struct offload_direction *d)
 		.target = relay_addr_get(&counts_of(o, to)->target), .is_handed_over = true, .dscp = o->dscp[to],
 		.clock_hz = atomic_load_explicit(&counts_of(o, from)->clock_hz, memory_order_relaxed),
 		.packets_per_s = o->setup->sides[from].rate.packets_per_s,
-		.bytes_per_s = o->setup->sides[from].rate.bytes_per_s, .lifetime_s = OFFLOAD_LIFETIME_S,
+		.bytes_per_s = o->setup->sides[from].rate.bytes_per_s, .lifetime_s = o->lifetime_s,
 	};
 	size_t len = strnlen(o->owner, sizeof(spec.owner) - 1);
 

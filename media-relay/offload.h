@@ -33,7 +33,6 @@ enum {
 	OFFLOAD_CLOCK_MS = 2000,            /* wait at most so long for the relay to learn the RTP clock */
 	OFFLOAD_RETRY_MS = 1000,            /* after a failure; doubles up to */
 	OFFLOAD_RETRY_MAX_MS = 60000,
-	OFFLOAD_LIFETIME_S = 600,
 };
 
 enum offload_state { OFFLOAD_RELAY, OFFLOAD_ASKED, OFFLOAD_KERNEL, OFFLOAD_LEAVING };
@@ -68,6 +67,7 @@ struct offload { /* embedded next to the stream; zeroed, then these are set */
 	struct relay_stream *relay;
 	struct relay_setup *setup;    /* newest; changed here and posted with relay_update() */
 	uint8_t dscp[2];              /* of what leaves through each side */
+	uint32_t lifetime_s;          /* of its pinholes when nobody renews them */
 	offload_moved_fn *moved;      /* a direction went from the relay to the kernel, or back, or could not go */
 	void *arg;
 	bool is_answered;

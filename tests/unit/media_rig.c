@@ -53,6 +53,7 @@ struct config *rig_config(bool is_ipv6)
 	}
 	config.limits.relay_threads = 2;
 	config.limits.port_quarantine_ms = RIG_QUARANTINE_MS;
+	config.media.lifetime_s = 900;
 	return &config;
 }
 

@@ -171,7 +171,7 @@ static void test_first_pin(void)
 	CU_ASSERT_EQUAL(spec->dscp, 46);
 	CU_ASSERT_EQUAL(spec->packets_per_s, RELAY_PPS_MAX);
 	CU_ASSERT_EQUAL(spec->bytes_per_s, RELAY_BYTES_PER_S);
-	CU_ASSERT_EQUAL(spec->lifetime_s, OFFLOAD_LIFETIME_S);
+	CU_ASSERT_EQUAL(spec->lifetime_s, 900);
 	spec = pinhole_spec(hole(MEDIA_B));
 	CU_ASSERT(addr_eq(&spec->source, &trunk_at) && addr_eq(&spec->listen, &gate[MEDIA_B]));
 	CU_ASSERT(addr_eq(&spec->from, &gate[MEDIA_A]) && addr_eq(&spec->target, &phone_at));

@@ -34,7 +34,7 @@ static struct still *make_still(struct loop *loop, struct pinholes *engine)
 		atomic_init(&counts->since_lock, RELAY_STEADY);
 	}
 	still->offload = (struct offload){ .loop = loop, .pinholes = engine, .owner = "still", .relay = &still->relay,
-					   .setup = &still->setup, .is_answered = true };
+					   .setup = &still->setup, .is_answered = true, .lifetime_s = 900 };
 	offload_init(&still->offload);
 	return still;
 }
