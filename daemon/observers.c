@@ -132,26 +132,32 @@ int observers_attach(struct bus *bus, const struct config *config)
 static struct {
 	struct bus *bus;
 	struct pinholes *pinholes;
-	bool has_helper, is_raised;
+	bool has_helper, is_lost, is_full;
 } watched;
+
+static void tell(bool is_raised, const char *name, const char *text)
+{
+	bus_publish(watched.bus, &(struct bus_event){ .type = is_raised ? BUS_ALARM : BUS_ALARM_CLEARED, .id = span_of(name),
+						      .text = span_of(text) });
+}
 
 static void on_pinholes_change(void *arg)
 {
-	struct bus_event event = { .id = SPAN_LIT("pinhole-helper") };
 	struct pinholes_summary summary;
+	bool is_lost;
 
 	(void)arg;
 	pinholes_summary(watched.pinholes, &summary);
-	if (summary.has_helper == watched.has_helper)
-		return;
-	watched.has_helper = summary.has_helper;
-	event.type = summary.has_helper ? BUS_ALARM_CLEARED : BUS_ALARM;
-	event.text = summary.has_helper ? SPAN_LIT("media goes through the kernel again") :
-					  SPAN_LIT("the privileged helper is lost or silent: new media stays with the relay");
-	if (summary.has_helper && !watched.is_raised)
-		return;
-	watched.is_raised = !summary.has_helper;
-	bus_publish(watched.bus, &event);
+	watched.has_helper = watched.has_helper || summary.has_helper; /* what was never there is not lost */
+	is_lost = watched.has_helper && !summary.has_helper;
+	if (is_lost != watched.is_lost)
+		tell(is_lost, "pinhole-helper", is_lost ? "the privileged helper is lost or silent: new media stays with the relay" :
+							  "media goes through the kernel again");
+	if (summary.is_full != watched.is_full)
+		tell(summary.is_full, "pinholes-full", summary.is_full ? "no room for more pinholes: new media stays with the relay" :
+									 "there is room for pinholes again");
+	watched.is_lost = is_lost;
+	watched.is_full = summary.is_full;
 }
 
 void observers_watch_pinholes(struct bus *bus, struct pinholes *pinholes)

@@ -23,8 +23,10 @@ static int take_opened(struct pinhole *pinhole, const struct wire_opened *record
 	pinhole->batch = 0;
 	pinhole->expires_ms = loop_now_ms(engine->loop) + (uint64_t)pinhole->spec.lifetime_s * 1000;
 	engine_plan_renewal(pinhole);
-	if (pinhole->state == PINHOLE_RESERVED)
+	if (pinhole->state == PINHOLE_RESERVED) {
 		state_observe_setup(pinhole);
+		engine->counts.is_full = false;
+	}
 	return state_step(pinhole, INPUT_OPENED);
 }
 

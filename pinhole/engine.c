@@ -324,6 +324,10 @@ static void on_tick(struct loop_timer *timer, void *arg)
 
 	look_for_packets(engine);
 	look_for_stall(engine, now_ms);
+	if (engine->counts.is_full != engine->was_full) {
+		engine->was_full = engine->counts.is_full;
+		engine_tell_listeners(engine);
+	}
 	if (engine->has_hello && now_ms >= engine->audit_due_ms) {
 		engine->wants_list = true;
 		engine->audit_due_ms = now_ms + AUDIT_MS;

@@ -101,6 +101,7 @@ struct pinholes {
 	unsigned n_listeners;
 	struct loop_timer tick, kick;
 	struct pinholes_summary counts; /* but for `open` and has_helper */
+	bool was_full;                  /* as the listeners know */
 };
 
 /* engine.c */

@@ -109,6 +109,7 @@ static int make(struct pinholes *engine, const struct pinhole_spec *spec, struct
 	engine_init_pinhole(pinhole);
 	if (hash_table_add(engine->by_id, &pinhole->node, id) < 0) {
 		free(pinhole);
+		engine->counts.is_full = true;
 		return ERR_LIMIT;
 	}
 	list_append(&engine->all, &pinhole->all);

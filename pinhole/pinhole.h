@@ -94,7 +94,7 @@ void pinholes_free(struct pinholes *pinholes); /* leaves the kernel as it is. NU
 bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
 /* Everything that was alive before this process has been opened again: what the kernel still has besides is removed. */
 void pinholes_reconciled(struct pinholes *pinholes);
-/* Called whenever a mechanism came or went; up to 4 listeners. */
+/* Called whenever a mechanism came or went, and within a second when there is no room any more, or again; up to 4 listeners. */
 void pinholes_on_change(struct pinholes *pinholes, void (*fn)(void *arg), void *arg);
 
 struct pinhole_ability { /* one mechanism on one realm */
@@ -124,6 +124,7 @@ struct pinholes_summary {
 	uint64_t missing, orphans;    /* audits so far: ours but not in the kernel (healed), in the kernel but nobody's (removed) */
 	uint64_t refused, lost;
 	bool has_helper;
+	bool is_full;                 /* the last one asked for found no room: here, in a map, or in connection tracking */
 	uint64_t helper_starts;       /* 1: it never had to be started again */
 };
 void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret);

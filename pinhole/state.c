@@ -134,6 +134,8 @@ void state_count_refusal(struct pinholes *engine, int err)
 			metric = kinds[i].metric;
 	metric_add(&metrics[metric], 1);
 	engine->counts.refused++;
+	if (metric == R_LIMIT)
+		engine->counts.is_full = true;
 }
 
 void state_count_start(struct pinholes *engine, bool is_up)

@@ -13,7 +13,7 @@ enum { LISTENERS_MAX = 4 };
 struct pinholes {
 	struct list all;
 	uint64_t last_id;
-	bool is_usable, is_reconciled;
+	bool is_usable, is_full, is_reconciled;
 	unsigned opened, failures;
 	int failure;
 	struct {
@@ -55,6 +55,12 @@ void fake_pinholes_set_usable(struct pinholes *pinholes, bool is_usable)
 	pinholes->is_usable = is_usable;
 	for (unsigned i = 0; i < pinholes->n_listeners; i++)
 		pinholes->listeners[i].fn(pinholes->listeners[i].arg);
+}
+
+void fake_pinholes_set_full(struct pinholes *pinholes, bool is_full)
+{
+	pinholes->is_full = is_full;
+	fake_pinholes_set_usable(pinholes, pinholes->is_usable); /* tells */
 }
 
 void fake_pinholes_fail(struct pinholes *pinholes, unsigned n, int err)
@@ -290,7 +296,7 @@ void pinholes_each(const struct pinholes *pinholes, pinhole_view_fn *fn, void *a
 
 void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret)
 {
-	*ret = (struct pinholes_summary){ .has_helper = pinholes->is_usable, .helper_starts = 1 };
+	*ret = (struct pinholes_summary){ .has_helper = pinholes->is_usable, .is_full = pinholes->is_full, .helper_starts = 1 };
 	LIST_EACH(&pinholes->all, node)
 		ret->open[LIST_ENTRY(node, struct pinhole, node)->path]++;
 }

@@ -72,11 +72,12 @@ static void active_calls_by_realm(void)
 }
 
 static unsigned alarms, clears;
+static const char *alarm_wanted = "pinhole-helper";
 
 static void on_alarm(void *arg, const struct bus_event *event)
 {
 	(void)arg;
-	CU_ASSERT(span_eq(event->id, SPAN_LIT("pinhole-helper")));
+	CU_ASSERT(span_eq(event->id, span_of(alarm_wanted)));
 	if (event->type == BUS_ALARM)
 		alarms++;
 	else
@@ -98,6 +99,12 @@ static void a_lost_helper_is_an_alarm(void)
 	CU_ASSERT_EQUAL(alarms, 1);
 	fake_pinholes_set_usable(pinholes, true);
 	CU_ASSERT_EQUAL(clears, 1);
+	alarm_wanted = "pinholes-full";
+	fake_pinholes_set_full(pinholes, true);
+	fake_pinholes_set_full(pinholes, true);
+	CU_ASSERT_EQUAL(alarms, 2);
+	fake_pinholes_set_full(pinholes, false);
+	CU_ASSERT_EQUAL(clears, 2);
 	pinholes_free(pinholes);
 }
 

@@ -286,11 +286,15 @@ static void table_ends_at_its_limit(void)
 		CU_ASSERT_EQUAL_FATAL(rig_open(&rig, i, 50, p + i), 0);
 	fake_helper_run(&rig.helper);
 	CU_ASSERT_EQUAL(rig.owner.n[PINHOLE_EV_ARMED], RIG_MAX);
+	CU_ASSERT(!rig_summary(&rig).is_full);
 	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 1, more), ERR_LIMIT);
+	CU_ASSERT(rig_summary(&rig).is_full);
 	pinhole_close(p[7]);
 	fake_helper_run(&rig.helper);
 	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 2, more), ERR_LIMIT); /* all or nothing */
 	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 1, more), 0);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT(!rig_summary(&rig).is_full);
 	rig_end(&rig);
 }
 
