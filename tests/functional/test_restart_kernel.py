@@ -125,8 +125,7 @@ def test_killed_at(network, start_gateway, alice, bob, media, point):  # noqa: F
     if live:
         in_kernel(gateway, network.path, 2)
         assert alice.wait_response(a.bye()).status == 200
-        b.answer_bye()
-    gateway.wait_no_calls()
+    eventually(lambda: answers_byes(gateway, bob), what="the end of the call")
     stop_all(streams)
 
     def is_clean():
@@ -135,6 +134,15 @@ def test_killed_at(network, start_gateway, alice, bob, media, point):  # noqa: F
     eventually(is_clean, 15, "a kernel without pinholes")
     records = eventually(lambda: gateway.api("/v1/cdrs")["items"], what="the record")
     assert len(records) == 1
+
+
+def answers_byes(gateway, bob):
+    """The process before may have sent a BYE of its own. Returns whether the call is over."""
+    bob.expect_silence(0.05, lambda m: False)
+    for bye in [m for m in bob.inbox if m.is_request and m.method == "BYE"]:
+        bob.inbox.remove(bye)
+        bob.reply(bye, 200, "OK")
+    return not gateway.calls()
 
 
 def kernel_is_empty(network):  # noqa: F811
