@@ -283,19 +283,6 @@ static void leave(struct offload_direction *d)
 	show(d);
 }
 
-static void add_up(struct slot_stats *sum, const struct slot_stats *more)
-{
-	sum->packets += more->packets;
-	sum->bytes += more->bytes;
-	sum->lost += more->lost;
-	sum->reordered += more->reordered;
-	sum->dropped_rate += more->dropped_rate;
-	sum->dropped_format += more->dropped_format;
-	sum->passed += more->passed;
-	if (more->last_ns > sum->last_ns)
-		sum->last_ns = more->last_ns;
-}
-
 /* The handle is gone when its event returns; its counters are final. */
 static void arrive(struct offload_direction *d)
 {
@@ -303,7 +290,7 @@ static void arrive(struct offload_direction *d)
 
 	if (d->pinhole != NULL) {
 		pinhole_stats(d->pinhole, &last);
-		add_up(&d->past, &last);
+		slot_stats_add(&d->past, &last);
 	}
 	d->pinhole = NULL;
 	d->is_bound = d->is_passing = false;
@@ -453,7 +440,7 @@ void offload_stats(const struct offload *o, enum media_side side, struct slot_st
 	if (d->pinhole != NULL)
 		pinhole_stats(d->pinhole, &now);
 	*ret = d->past;
-	add_up(ret, &now);
+	slot_stats_add(ret, &now);
 	ret->is_active = now.is_active;
 	ret->has_rtp = now.has_rtp;
 	ret->no_xdp = now.no_xdp;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/err.h"
+#include "pinhole/pinhole.h"
 
 #ifndef ANON_INODE_FS_MAGIC
 #define ANON_INODE_FS_MAGIC 0x09041934
@@ -151,15 +152,7 @@ void counters_of_slot(const struct slot *slot, struct slot_stats *ret)
 
 static void add(struct slot_stats *sum, const struct slot_stats *more)
 {
-	sum->packets += more->packets;
-	sum->bytes += more->bytes;
-	sum->lost += more->lost;
-	sum->reordered += more->reordered;
-	sum->dropped_rate += more->dropped_rate;
-	sum->dropped_format += more->dropped_format;
-	sum->passed += more->passed;
-	if (more->last_ns > sum->last_ns)
-		sum->last_ns = more->last_ns;
+	slot_stats_add(sum, more);
 	if (sum->active_ns == 0)
 		sum->active_ns = more->active_ns;
 	if (more->has_rtp)

@@ -79,6 +79,8 @@ enum pinhole_path pinhole_path(const struct pinhole *pinhole);
 const char *pinhole_reason(const struct pinhole *pinhole); /* why this path or this refusal; lives as long as the engine */
 /* What passed through so far. Any thread, while the pinhole exists; zeroes before it is armed. */
 void pinhole_stats(const struct pinhole *pinhole, struct slot_stats *ret);
+/* What was counted, and when last; the members that describe a state stay as they are in sum. */
+void slot_stats_add(struct slot_stats *sum, const struct slot_stats *more);
 
 /* The engine. */
 struct pinholes_conf {
