@@ -10,9 +10,11 @@
 
 struct conf_errors;
 struct conf_item;
+struct policy;
 
 enum { CONFIG_REALMS_MAX = 64, CONFIG_PEERS_MAX = 1024, CONFIG_ROUTES_MAX = 4096, CONFIG_REALM_ADDRESSES_MAX = 16,
-       CONFIG_PEER_TARGETS_MAX = 16 };
+       CONFIG_PEER_TARGETS_MAX = 16, CONFIG_ALGS_MAX = 64, CONFIG_ALG_PORTS_MAX = 8, CONFIG_ALG_SERVERS_MAX = 32,
+       CONFIG_PROFILES_MAX = 64 };
 
 enum sip_proto { SIP_UDP /* TCP, TLS: later */ };
 enum realm_trust { TRUST_UNTRUSTED, TRUST_TRUSTED };
@@ -67,6 +69,39 @@ struct route_conf {
 	unsigned code;      /* when `to` is NULL: the status of `deny` */
 };
 
+enum config_alg_mode {
+	CONFIG_ALG_NAT,         /* clients address the servers themselves; servers see the gateway */
+	CONFIG_ALG_TRANSPARENT, /* both see each other */
+	CONFIG_ALG_EXPLICIT,    /* clients address the gateway, which connects to `server`; needs no privilege */
+};
+enum config_alg_tls { CONFIG_ALG_TLS_REFUSE, CONFIG_ALG_TLS_PASS };
+enum config_alg_data { CONFIG_ALG_DATA_KERNEL /* unless the profile has to see the octets */, CONFIG_ALG_DATA_RELAY };
+
+/* Where an application-level gateway works: control channels from a realm to servers in another (or the same) one. */
+struct alg_conf {
+	unsigned index;
+	const char *name, *protocol; /* "ftp", "rtsp", "tftp" */
+	const struct realm_conf *realm, *to; /* of clients, of servers */
+	enum config_alg_mode mode;
+	uint16_t ports[CONFIG_ALG_PORTS_MAX]; /* of the servers; CONFIG_ALG_EXPLICIT: of the gateway's addresses in `realm` */
+	unsigned n_ports;
+	struct prefix servers[CONFIG_ALG_SERVERS_MAX]; /* not for CONFIG_ALG_EXPLICIT */
+	unsigned n_servers;
+	struct addr server;          /* CONFIG_ALG_EXPLICIT: with port */
+	const struct policy *policy; /* NULL: no profile, everything is allowed */
+	enum config_alg_tls tls;
+	uint16_t tls_port_min, tls_port_max; /* data ports of servers behind encrypted control channels; 0: none */
+	bool may_be_active;          /* ftp: servers may connect to clients */
+	enum config_alg_data data;
+	uint32_t max_sessions, max_sessions_per_client;
+	uint32_t idle_ms;
+};
+
+struct profile_conf {
+	const char *name, *protocol;
+	struct policy *policy;
+};
+
 struct config {
 	const char *node;          /* name of this gateway in records */
 	const char *database;      /* path */
@@ -77,6 +112,10 @@ struct config {
 	unsigned n_peers;
 	struct route_conf *routes;
 	unsigned n_routes;
+	struct profile_conf *profiles;
+	unsigned n_profiles;
+	struct alg_conf *algs;
+	unsigned n_algs;
 	struct {
 		struct addr listen;        /* family 0: no TCP listener */
 		const char *socket;        /* path of the UNIX socket, or NULL */

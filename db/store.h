@@ -72,6 +72,24 @@ struct cdr {
  * done(ERR_LIMIT), counted, alarmed. (Only when out of memory done runs before this returns.) */
 void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg);
 
+/* One data transfer of an ALG session. Not synchronous, no callback; what does not fit is dropped, counted, alarmed. Borrowed for the
+ * call. */
+struct transfer {
+	struct span id, session, node, alg, protocol;
+	struct span client, server;    /* far ends of the control channel, "192.0.2.1:40000" */
+	struct span data;              /* both ends of the data connection as far as known, "192.0.2.1:40001 10.0.0.5:20" */
+	struct span user, verb, path;
+	char direction;                /* 'u' up, 'd' down, '-' */
+	int64_t started_ms, ended_ms;  /* wall clock */
+	uint64_t bytes;                /* of the payload, in the transfer's direction */
+	int code;                      /* last status of the protocol, 0: none */
+	bool is_ok;
+	struct span data_path;         /* "nft", "relay", "xdp" ... */
+	struct span rule;              /* of the policy, that allowed it */
+	struct span cause;             /* why it was cut, or empty */
+};
+void store_transfer(struct store *store, const struct transfer *transfer);
+
 /* Live calls, enough to resume them: one row per call, JSON text chosen by sbc/. Not synchronous: state that can be
  * rebuilt. Of several operations on one call that wait together only the last is written. What does not fit is dropped,
  * counted, alarmed. */
@@ -111,5 +129,16 @@ typedef void cdr_row_fn(void *arg, struct span json);
 int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
 	     size_t next_cursor_size);
 int cdr_get(struct store_reader *reader, struct span id, cdr_row_fn *fn, void *arg); /* ERR_NOT_FOUND */
+
+struct transfer_filter {
+	int64_t since_ms, until_ms;    /* started in [since, until); 0: open */
+	struct span session, alg, protocol, user, verb; /* exact, verb ASCII case-insensitive; empty: any */
+	struct span q;                  /* substring of path or user, ASCII case-insensitive; empty: any */
+	struct span cursor;
+	unsigned limit;                 /* 1..1000 */
+};
+/* As cdr_list(). */
+int transfer_list(struct store_reader *reader, const struct transfer_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
+		  size_t next_cursor_size);
 
 #endif

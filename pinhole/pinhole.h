@@ -32,6 +32,11 @@ struct pinhole_spec {
 	struct addr listen, from;     /* the gateway's own, with ports */
 	struct addr source;           /* allowed; port 0: any port, family 0: any address (then only PINHOLE_NFT can hold it) */
 	struct addr target;
+	/* For hosts that address each other, with the gateway as the router between them. Only PINHOLE_NFT, and only where the helper's
+	 * limits have a capture (wire.h) for these realms and one of the two ends. */
+	bool is_through;              /* `listen` is not the gateway's: it is `target` itself */
+	bool is_as_source;            /* `from` is not the gateway's: what leaves keeps its source (from.family 0) */
+	bool is_to_self;              /* `listen` is a foreign address, and `target` a socket of this process on an own media port */
 	bool is_rtp;                  /* check version, length and payload type, count loss and jitter */
 	bool is_handed_over;          /* the socket of `listen` carries the stream now: see SLOT_PENDING */
 	bool is_one_shot;             /* TCP: the first connection uses it up */
@@ -81,6 +86,20 @@ const char *pinhole_reason(const struct pinhole *pinhole); /* why this path or t
 void pinhole_stats(const struct pinhole *pinhole, struct slot_stats *ret);
 /* What was counted, and when last; the members that describe a state stay as they are in sum. */
 void slot_stats_add(struct slot_stats *sum, const struct slot_stats *more);
+
+/* A socket that needs privilege: an own address with a port below 1024, or IP_TRANSPARENT. `fd` is the callee's; negative: an error. */
+struct pinhole_socket {
+	unsigned realm;
+	struct addr addr;     /* is_connecting with is_transparent: a foreign address, port 0 */
+	uint8_t proto;
+	bool is_transparent, is_connecting;
+};
+typedef void pinhole_socket_fn(void *arg, int fd);
+struct pinhole_socket_request;
+/* 0 and a request that may be given up until fn was called, or ERR_UNSUPPORTED without a helper, ERR_LIMIT. */
+int pinhole_socket_open(struct pinholes *pinholes, const struct pinhole_socket *wanted, pinhole_socket_fn *fn, void *arg,
+			struct pinhole_socket_request **ret);
+void pinhole_socket_cancel(struct pinhole_socket_request *request); /* fn is not called; a late descriptor is closed */
 
 /* The engine. */
 struct pinholes_conf {

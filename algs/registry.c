@@ -1,0 +1,22 @@
+/* The modules that are built in. A new one is a row here and a folder. */
+#include "algs/host.h"
+
+#include "algs/alg.h"
+
+static const struct alg_module *const modules[] = {
+	NULL,
+};
+
+const struct alg_module *const *alg_registry(unsigned *ret_n)
+{
+	*ret_n = sizeof(modules) / sizeof(modules[0]) - 1;
+	return modules;
+}
+
+const struct alg_module *alg_registry_find(struct span protocol)
+{
+	for (unsigned i = 0; modules[i] != NULL; i++)
+		if (span_eq(protocol, span_of(modules[i]->name)))
+			return modules[i];
+	return NULL;
+}
