@@ -1,40 +1,30 @@
-/* Route rules. A regular expression runs under a match limit and without JIT, so a bad pattern costs a call, not the gateway. */
+/* Route rules. */
 #include "sbc/route.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <errno.h>
-#include <pcre2.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/conf.h"
 #include "core/err.h"
-
-enum { MATCH_LIMIT = 10000, DEPTH_LIMIT = 1000 };
+#include "core/regex.h"
 
 struct router {
 	const struct config *config;
-	pcre2_code **patterns; /* one per route, NULL without a regular expression */
-	pcre2_match_data *match;
-	pcre2_match_context *limits;
+	struct regex **patterns; /* one per route, NULL without a regular expression */
+	struct regex_room *room;
 };
 
 static int compile(struct router *router, unsigned i, struct conf_errors *errors)
 {
 	const struct route_conf *route = &router->config->routes[i];
-	PCRE2_SIZE offset;
-	PCRE2_UCHAR text[120];
-	char pointer[40];
-	int error;
+	char text[160], pointer[40];
+	int err = regex_new(route->regex, text, sizeof(text), &router->patterns[i]);
 
-	router->patterns[i] = pcre2_compile((PCRE2_SPTR)route->regex, PCRE2_ZERO_TERMINATED, PCRE2_DOTALL, &error, &offset,
-					    NULL);
-	if (router->patterns[i] != NULL)
-		return 0;
-	pcre2_get_error_message(error, text, sizeof(text));
+	if (err != ERR_PARSE)
+		return err;
 	snprintf(pointer, sizeof(pointer), "/routes/%u/regex", i);
-	conf_errors_add(errors, pointer, 0, 0, "write a PCRE2 regular expression", "%s at offset %zu of \"%s\"", (char *)text,
-			(size_t)offset, route->regex);
+	conf_errors_add(errors, pointer, 0, 0, "write a PCRE2 regular expression", "%s of \"%s\"", text, route->regex);
 	return ERR_CONFIG;
 }
 
@@ -47,16 +37,17 @@ int router_new(const struct config *config, struct conf_errors *errors, struct r
 		return err;
 	router->config = config;
 	router->patterns = calloc(config->n_routes + 1, sizeof(*router->patterns));
-	router->match = pcre2_match_data_create(1, NULL);
-	router->limits = pcre2_match_context_create(NULL);
-	if (router->patterns == NULL || router->match == NULL || router->limits == NULL)
+	router->room = malloc(sizeof(*router->room));
+	if (router->patterns == NULL || router->room == NULL)
 		goto out;
-	pcre2_set_match_limit(router->limits, MATCH_LIMIT);
-	pcre2_set_depth_limit(router->limits, DEPTH_LIMIT);
+	regex_room_init(router->room);
 	err = 0;
-	for (unsigned i = 0; i < config->n_routes; i++)
-		if (config->routes[i].regex != NULL && compile(router, i, errors) != 0)
-			err = ERR_CONFIG;
+	for (unsigned i = 0; i < config->n_routes && err != -ENOMEM; i++) {
+		int this_err = config->routes[i].regex != NULL ? compile(router, i, errors) : 0;
+
+		if (this_err != 0)
+			err = this_err;
+	}
 out:
 	if (err == 0)
 		*ret = router;
@@ -70,10 +61,9 @@ void router_free(struct router *router)
 	if (router == NULL)
 		return;
 	for (unsigned i = 0; router->patterns != NULL && i < router->config->n_routes; i++)
-		pcre2_code_free(router->patterns[i]);
+		regex_free(router->patterns[i]);
 	free(router->patterns);
-	pcre2_match_data_free(router->match);
-	pcre2_match_context_free(router->limits);
+	free(router->room);
 	free(router);
 }
 
@@ -88,13 +78,15 @@ static bool matches(const struct router *router, unsigned i, struct span user, c
 		return is_match;
 	}
 	if (router->patterns[i] != NULL) {
-		int n = pcre2_match(router->patterns[i], (PCRE2_SPTR)(user.ptr ? user.ptr : ""), user.len, 0, 0, router->match,
-				    router->limits);
+		static const char *const why[] = {
+			[REGEX_NO] = "the user does not match its expression",
+			[REGEX_YES] = "the user matches its expression",
+			[REGEX_GAVE_UP] = "its expression took too long and counts as no match",
+		};
+		enum regex_result result = regex_match(router->patterns[i], user, router->room);
 
-		*ret_why = n >= 0 ? "the user matches its expression" :
-			   n == PCRE2_ERROR_NOMATCH ? "the user does not match its expression" :
-						      "its expression took too long and counts as no match";
-		return n >= 0;
+		*ret_why = why[result];
+		return result == REGEX_YES;
 	}
 	*ret_why = "matches every user";
 	return true;

@@ -1,5 +1,5 @@
 /* Static routing: from a realm, by the Request-URI's user, to a peer. Rules are tried in order, the first that matches decides.
- * Compiled once from a configuration snapshot; the only user of PCRE2. Control thread. */
+ * Compiled once from a configuration snapshot. Control thread. */
 #ifndef SBC_ROUTE_H
 #define SBC_ROUTE_H
 
@@ -8,7 +8,7 @@
 
 struct router;
 
-/* 0, or ERR_CONFIG with every regular expression that does not compile in `errors`. Borrows the snapshot. */
+/* 0, -ENOMEM, or ERR_CONFIG with every regular expression that does not compile in `errors`. Borrows the snapshot. */
 int router_new(const struct config *config, struct conf_errors *errors, struct router **ret);
 void router_free(struct router *router);
 

@@ -15,7 +15,7 @@ LIBRARIES = {
     "sqlite3.h": ["db/*"],
     "microhttpd.h": ["api/*"],
     "osip*": ["sbc/sip_osip.c"],
-    "pcre2*": ["sbc/route.c"],
+    "pcre2*": ["core/regex.c"],
     "bpf/*": ["pinhole/bpf*.c", "pinhole/bpf/*"],
     "libnetfilter_conntrack/*": ["pinhole/conntrack*.c"],
     "libnftnl/*": ["pinhole/nft*.c"],
@@ -84,14 +84,16 @@ CASES = [
     ("libraries", {
         "core/loop.c": "#include <uv.h>\n#include <jansson.h>\n",
         "core/loop.h": "#include <uv.h>\n",
+        "core/regex.c": "#include <pcre2.h>\n",
+        "core/regex.h": "#include <pcre2.h>\n",
         "core/config.c": "#include <jansson.h>\n#include <yaml.h>\n",
         "sbc/sip_osip.c": "#include <osipparser2/osip_parser.h>\n",
         "sbc/sip_stack.c": "#include <osip2/osip.h>\n",
         "db/store.c": "#include <sqlite3.h>\n#include <microhttpd.h>\n",
         "api/http.c": "#include <microhttpd.h>\n#include <jansson.h>\n#include <CUnit/CUnit.h>\n#include <pcre2.h>\n",
         "tests/unit/a.c": "#include <CUnit/CUnit.h>\n#include <sqlite3.h>\n",
-    }, ["core/loop.c:2:", "core/loop.h:1:", "core/config.c:2:", "sbc/sip_stack.c:1:", "db/store.c:2:", "api/http.c:3:",
-        "api/http.c:4:"]),
+    }, ["core/loop.c:2:", "core/loop.h:1:", "core/regex.h:1:", "core/config.c:2:", "sbc/sip_stack.c:1:", "db/store.c:2:",
+        "api/http.c:3:", "api/http.c:4:"]),
 ]
 
 lintlib.main(RULES, CASES)
