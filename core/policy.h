@@ -2,8 +2,9 @@
  * explicit default does when none matches. Compiled once with the configuration, immutable, asked from any thread: the same
  * question gets the same answer, and the answer names its rule. Asking has no effect but counting.
  *
- * What is matched is as the protocol has it; `verb` and `class` ignore case, regular expressions (PCRE2 under a match limit)
- * decide as written. A selector that needs what the question does not have does not match. */
+ * What is matched is as the protocol has it; `verb`, `class` and `transport` ignore case, regular expressions (PCRE2 under a
+ * match limit) decide as written. A selector that needs what the question does not have does not match. An expression that
+ * reaches its limit counts as a match for deny and as none for allow: nobody gets past a rule by making it work hard. */
 #ifndef CORE_POLICY_H
 #define CORE_POLICY_H
 
@@ -25,7 +26,7 @@ struct policy_rule {
 	unsigned n_classes;
 	const char *const *transports;
 	unsigned n_transports;
-	const char *const *users;          /* globs: '*' any characters, '?' one */
+	const char *const *users;          /* globs: '*' any octets, '?' one */
 	unsigned n_users;
 	const char *const *mimes;          /* globs, ASCII case-insensitive */
 	unsigned n_mimes;
@@ -43,7 +44,7 @@ struct policy_rule {
 	uint32_t bytes_per_s;              /* allow: rate of one transfer; 0: no limit */
 	uint32_t max_per_minute;           /* allow: so many matches a minute and session, further ones are denied; 0: no limit */
 	bool is_logged;
-	bool is_observed;                  /* deny is only counted: the next rule is asked */
+	bool is_observed;                  /* deny only: counted, and the next rule is asked */
 };
 
 struct policy_profile {
@@ -51,12 +52,12 @@ struct policy_profile {
 	const struct policy_rule *rules;
 	unsigned n_rules;
 	bool is_default_allow;
-	bool is_observed;                  /* nothing is denied, what would be is counted */
+	bool is_observed;                  /* nothing is denied or limited; what would be denied is counted */
 };
 
 struct policy;
-/* Compiles. 0, -ENOMEM, or ERR_PARSE with what is wrong with which rule (an expression that does not compile). The profile's memory
- * must outlive the policy. */
+/* Compiles. 0, -ENOMEM, ERR_PARSE with what is wrong with which rule (an expression that does not compile), or ERR_LIMIT for
+ * more rules or values than there may be. The profile's memory must outlive the policy. */
 int policy_new(const struct policy_profile *profile, unsigned *ret_rule, char *error_text, size_t error_size, struct policy **ret);
 void policy_free(struct policy *policy); /* NULL is fine */
 const struct policy_profile *policy_profile(const struct policy *policy);
@@ -68,7 +69,8 @@ struct policy_question {
 	enum policy_direction direction;
 	bool has_size;
 	uint64_t size;
-	uint32_t minute_count;             /* how often this verb was asked for in this session within a minute */
+	uint32_t minute_count;             /* how often this verb was asked for in this session within a minute, this time
+					    * included */
 };
 struct policy_verdict {
 	bool is_allowed;
@@ -76,9 +78,9 @@ struct policy_verdict {
 	const char *rule;                  /* "default" when none matched */
 	int rule_index;                    /* -1: the default */
 	const char *would_deny;            /* the first rule that is only observed, or the one that profile's observing overruled; or NULL */
-	unsigned code;
-	char text[POLICY_TEXT_MAX];        /* printable, ends with NUL; "" when the rule has none */
-	uint64_t max_bytes;
+	unsigned code;                     /* denied; 0: the protocol's usual one */
+	char text[POLICY_TEXT_MAX];        /* denied: printable, ends with NUL; "" when the rule has none */
+	uint64_t max_bytes;                /* allowed; 0: no limit */
 	uint32_t bytes_per_s;
 };
 /* policy NULL: everything is allowed, rule "none". */
@@ -89,7 +91,8 @@ void policy_explain(const struct policy *policy, const struct policy_question *q
 bool policy_needs_data(const struct policy *policy);
 
 struct policy_count {
-	uint64_t hits, would_deny;
+	uint64_t hits;       /* it decided */
+	uint64_t would_deny; /* it matched and would have denied, but it or the profile is only observed; not in hits */
 };
 /* index n_rules: the default. Any thread. */
 void policy_count(const struct policy *policy, unsigned index, struct policy_count *ret);
