@@ -86,7 +86,7 @@ static void check_control(const struct ready_ask *ask, json_t *checks, bool *is_
 
 	for (unsigned i = 0; i < ask->config->n_realms; i++)
 		n_listens += ask->config->realms[i].n_listens;
-	add_check(checks, is_ready, "listeners", n_listens ? NULL : "no SIP listener is configured",
+	add_check(checks, is_ready, "listeners", n_listens > 0 || ask->config->n_algs > 0 ? NULL : "no listener is configured",
 		  json_sprintf("%u SIP listeners", n_listens));
 	add_check(checks, is_ready, "admission", stats->is_draining ? "draining: new calls are refused" : NULL,
 		  json_sprintf("%u of %u calls", stats->calls_active, stats->calls_max));

@@ -208,12 +208,46 @@ static bool check_duration(struct conf_check_ctx *ctx, const struct conf_item *i
 	return check_range(ctx, item, ms, what);
 }
 
+int conf_size(const json_t *value, int64_t *ret)
+{
+	static const char units[] = "kMGT";
+	struct span text = { json_string_value(value), json_string_length(value) };
+	const char *unit;
+	uint32_t n;
+
+	if (json_is_integer(value) && json_integer_value(value) >= 0) {
+		*ret = json_integer_value(value);
+		return 0;
+	}
+	if (text.len < 2)
+		return ERR_PARSE;
+	unit = memchr(units, text.ptr[text.len - 1], sizeof(units) - 1);
+	if (unit == NULL || span_to_u32(span_sub(text, 0, text.len - 1), 1 << 20, &n) < 0)
+		return ERR_PARSE;
+	*ret = (int64_t)n << 10 * (unit - units + 1);
+	return 0;
+}
+
+static bool check_size(struct conf_check_ctx *ctx, const struct conf_item *item, const json_t *value)
+{
+	int64_t size;
+
+	if (conf_size(value, &size) == 0)
+		return check_range(ctx, item, size, "the number of octets");
+	(void)conf_report(ctx, "write a number of octets, or one with a unit: 64k, 200M, 1G", "not a size");
+	return false;
+}
+
 /* Containers */
 
 static bool check_list(struct conf_check_ctx *ctx, const struct conf_item *item, json_t *list)
 {
 	struct step step = { .up = ctx->at };
 
+	if (item->is_open && !json_is_array(list) && !json_is_object(list)) {
+		check_value(ctx, item->element, list);
+		return true;
+	}
 	if (!json_is_array(list)) {
 		report_type(ctx, list, "a list", json_is_object(list) ? NULL : "write it as [value]");
 		return false;
@@ -339,6 +373,8 @@ static bool check_type(struct conf_check_ctx *ctx, const struct conf_item *item,
 		return check_enum(ctx, item, value);
 	case CONF_DURATION:
 		return check_duration(ctx, item, value);
+	case CONF_SIZE:
+		return check_size(ctx, item, value);
 	case CONF_LIST:
 		return check_list(ctx, item, value);
 	case CONF_OBJECT:

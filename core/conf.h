@@ -15,7 +15,8 @@ enum conf_type {
 	CONF_STRING,    /* length min..max in bytes, no control characters */
 	CONF_ENUM,      /* one of the strings in `choices` */
 	CONF_DURATION,  /* "500ms", "32s", "5m", "2h"; min..max in milliseconds, read with conf_duration_ms() */
-	CONF_LIST,      /* of `element`, min..max elements */
+	CONF_SIZE,      /* octets: 4096 or "10k", "200M", "1G", "2T"; min..max, read with conf_size() */
+	CONF_LIST,      /* of `element`, min..max elements; with is_open one value may stand for a list of one */
 	CONF_OBJECT,    /* members in `schema` */
 	CONF_MAP,       /* name -> object of `schema`, names are [a-z0-9][a-z0-9_-]{0,62} */
 };
@@ -28,6 +29,7 @@ struct conf_item {
 	const char *name; /* member name; "*" for list elements */
 	enum conf_type type;
 	bool is_required;
+	bool is_open;
 	int64_t min, max;             /* 0, 0: no range */
 	const char *default_json;     /* JSON text such as "5060" or "\"latch\""; NULL: none */
 	const char *help;             /* one sentence for the manual page and OpenAPI */
@@ -68,6 +70,8 @@ int conf_report(struct conf_check_ctx *ctx, const char *hint, const char *format
 
 /* The milliseconds of "500ms", "32s", "5m", "2h": digits and a unit. 0 or ERR_PARSE. */
 int conf_duration_ms(struct span text, int64_t *ret);
+/* The octets of a whole number, or of "10k", "200M", "1G", "2T" (powers of 1024). 0 or ERR_PARSE. */
+int conf_size(const json_t *value, int64_t *ret);
 
 /* Finds the name that was probably meant: offer every candidate, then read `best`. */
 struct conf_nearest {

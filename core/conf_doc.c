@@ -47,6 +47,21 @@ static json_t *map_schema(const struct conf_item *item)
 	return schema;
 }
 
+static json_t *list_schema(const struct conf_item *item)
+{
+	json_t *schema = json_pack("{s:s, s:o}", "type", "array", "items", item_schema(item->element));
+
+	set_range(schema, item, "minItems", "maxItems");
+	return item->is_open ? json_pack("{s:[o, o]}", "anyOf", schema, item_schema(item->element)) : schema;
+}
+
+static json_t *size_schema(void)
+{
+	json_t *number = json_pack("{s:s, s:i}", "type", "integer", "minimum", 0);
+
+	return json_pack("{s:[o, {s:s, s:s}]}", "anyOf", number, "type", "string", "pattern", "^[0-9]{1,7}[kMGT]$");
+}
+
 static json_t *typed_schema(const struct conf_item *item)
 {
 	json_t *schema = NULL;
@@ -66,10 +81,10 @@ static json_t *typed_schema(const struct conf_item *item)
 		return enum_schema(item);
 	case CONF_DURATION:
 		return json_pack("{s:s, s:s}", "type", "string", "pattern", "^[0-9]{1,10}(ms|s|m|h)$");
+	case CONF_SIZE:
+		return size_schema();
 	case CONF_LIST:
-		schema = json_pack("{s:s, s:o}", "type", "array", "items", item_schema(item->element));
-		set_range(schema, item, "minItems", "maxItems");
-		return schema;
+		return list_schema(item);
 	case CONF_OBJECT:
 		return object_schema(item->schema);
 	case CONF_MAP:
@@ -122,17 +137,37 @@ static void print_ms(int64_t ms, FILE *out)
 	fprintf(out, "%" PRId64 "%s", ms / units[i].ms, units[i].unit);
 }
 
+static void print_size(int64_t size, FILE *out)
+{
+	static const char *const units[] = { "", "k", "M", "G", "T" };
+	unsigned i = 0;
+
+	for (; size > 0 && size % 1024 == 0 && i < 4; i++)
+		size /= 1024;
+	fprintf(out, "%" PRId64 "%s", size, units[i]);
+}
+
+static void print_choices(const struct conf_item *item, FILE *out)
+{
+	for (unsigned i = 0; item->choices[i] != NULL; i++)
+		fprintf(out, "%s%s", i > 0 ? " | " : "", item->choices[i]);
+}
+
 static void print_type(const struct conf_item *item, FILE *out)
 {
 	static const char *const names[] = {
 		[CONF_BOOL] = "true or false", [CONF_INT] = "number",	[CONF_STRING] = "text",
 		[CONF_ENUM] = "",	       [CONF_DURATION] = "duration", [CONF_LIST] = "list",
-		[CONF_OBJECT] = "mapping",     [CONF_MAP] = "mapping of names",
+		[CONF_OBJECT] = "mapping",     [CONF_MAP] = "mapping of names",	 [CONF_SIZE] = "size",
 	};
 
-	fputs(names[item->type], out);
-	for (unsigned i = 0; item->type == CONF_ENUM && item->choices[i] != NULL; i++)
-		fprintf(out, "%s%s", i > 0 ? " | " : "", item->choices[i]);
+	fputs(item->is_open ? "value or list" : names[item->type], out);
+	if (item->type == CONF_ENUM)
+		print_choices(item, out);
+	if (item->type == CONF_LIST && item->element->type == CONF_ENUM) {
+		fputs(" of ", out);
+		print_choices(item->element, out);
+	}
 	if (item->min == 0 && item->max == 0)
 		return;
 	if (item->type == CONF_INT) {
@@ -142,13 +177,28 @@ static void print_type(const struct conf_item *item, FILE *out)
 		print_ms(item->min, out);
 		fputs(" to ", out);
 		print_ms(item->max, out);
+	} else if (item->type == CONF_SIZE) {
+		fputs(", ", out);
+		print_size(item->min, out);
+		fputs(" to ", out);
+		print_size(item->max, out);
 	} else if (item->type == CONF_LIST || item->type == CONF_MAP) {
 		fprintf(out, ", at most %" PRId64, item->max);
 	}
 }
 
-static void print_item(const struct conf_item *item, FILE *out)
+/* The first of the table with the same members, so that they are listed once. */
+static const struct conf_item *same_members(const struct conf_item *table, const struct conf_item *item)
 {
+	while (table != item && (table->schema == NULL || table->schema != item->schema))
+		table++;
+	return table;
+}
+
+static void print_item(const struct conf_item *table, const struct conf_item *item, FILE *out)
+{
+	const struct conf_item *same = same_members(table, item);
+
 	fprintf(out, ".It Cm %s : Pq ", item->name);
 	print_type(item, out);
 	fputs(item->is_required ? ", required\n" : "\n", out);
@@ -158,7 +208,9 @@ static void print_item(const struct conf_item *item, FILE *out)
 		fputs("Default: ", out);
 		print_text(item->default_json, out);
 	}
-	if (item->schema != NULL)
+	if (same != item)
+		fprintf(out, "Members: as those of\n.Cm %s .\n", same->name);
+	else if (item->schema != NULL)
 		conf_print_man(item->schema, out);
 	else if (item->type == CONF_LIST && item->element->schema != NULL)
 		conf_print_man(item->element->schema, out);
@@ -167,7 +219,7 @@ static void print_item(const struct conf_item *item, FILE *out)
 void conf_print_man(const struct conf_item *schema, FILE *out)
 {
 	fputs(".Bl -tag -width 4n\n", out);
-	for (; schema->name != NULL; schema++)
-		print_item(schema, out);
+	for (const struct conf_item *item = schema; item->name != NULL; item++)
+		print_item(schema, item, out);
 	fputs(".El\n", out);
 }

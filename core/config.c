@@ -1,13 +1,12 @@
 /* Configuration snapshots, see core/config.h: YAML text, checked by the schema, becomes struct config.
  *
  * The builder runs even when the schema found faults, so that one run reports everything: it takes what is well
- * formed, keeps the place of what is not, and the result is thrown away. Strings, peers and routes live in an arena
- * that goes with the snapshot. */
+ * formed, keeps the place of what is not, and the result is thrown away. Strings and tables live in an arena that goes
+ * with the snapshot. */
 #include "core/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 #include "core/arena.h"
 #include "core/config_build.h"
 #include "core/err.h"
+#include "core/policy.h"
 #include "core/yaml.h"
 
 enum { FILE_MAX = 4 << 20, ARENA_MAX = 64 << 20 };
@@ -34,67 +34,6 @@ struct snapshot {
 	struct source *sources;
 	unsigned n_sources;
 };
-
-/* Reports */
-
-void config_at(struct config_build *b, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(b->pointer, sizeof(b->pointer), format, args);
-	va_end(args);
-}
-
-void config_report(struct config_build *b, const char *hint, const char *format, ...)
-{
-	struct yaml_pos pos = yaml_pos(b->doc, b->pointer);
-	char text[512];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	conf_errors_add(b->errors, b->pointer, pos.line, pos.column, hint, "%s", text);
-	b->is_bad = true;
-}
-
-/* Typed access to the checked tree */
-
-static struct span text_in(const json_t *object, const char *name)
-{
-	const json_t *value = json_object_get(object, name);
-
-	return (struct span){ json_string_value(value), json_string_length(value) };
-}
-
-static bool is_text(const json_t *object, const char *name, const char *text)
-{
-	return span_eq(text_in(object, name), span_of(text));
-}
-
-static const char *keep(struct config_build *b, struct span text)
-{
-	return text.ptr != NULL ? arena_strdup(b->arena, text) : NULL;
-}
-
-static const char *string_in(struct config_build *b, const json_t *object, const char *name)
-{
-	return keep(b, text_in(object, name));
-}
-
-static uint32_t number_in(const json_t *object, const char *name)
-{
-	return (uint32_t)json_integer_value(json_object_get(object, name));
-}
-
-static uint32_t ms_in(const json_t *object, const char *name)
-{
-	int64_t ms = 0;
-
-	(void)conf_duration_ms(text_in(object, name), &ms);
-	return (uint32_t)ms;
-}
 
 /* Realms */
 
@@ -132,14 +71,6 @@ static void add_listen_everywhere(struct config_build *b, struct realm_conf *rea
 	}
 }
 
-static bool has_address(const struct realm_conf *realm, const struct addr *addr)
-{
-	for (unsigned i = 0; i < realm->n_addresses; i++)
-		if (addr_eq_ip(&realm->addresses[i], addr))
-			return true;
-	return false;
-}
-
 static void build_listens(struct config_build *b, struct realm_conf *realm, const json_t *list)
 {
 	char text[ADDR_TEXT_MAX];
@@ -154,7 +85,7 @@ static void build_listens(struct config_build *b, struct realm_conf *realm, cons
 		config_at(b, "/realms/%s/sip/%zu", realm->name, i);
 		if (!addr_is_set(&listen.addr))
 			add_listen_everywhere(b, realm, listen);
-		else if (has_address(realm, &listen.addr))
+		else if (config_realm_has(realm, &listen.addr))
 			add_listen(b, realm, &listen);
 		else
 			config_report(b, "add it to addresses", "%s is not an address of this realm",
@@ -181,41 +112,22 @@ static void build_realm(struct config_build *b, const char *name, const json_t *
 	const json_t *dscp = json_object_get(object, "dscp");
 
 	realm->index = config->n_realms++;
-	realm->name = keep(b, span_of(name));
-	realm->interface = string_in(b, object, "interface");
+	realm->name = config_keep(b, span_of(name));
+	realm->interface = config_string(b, object, "interface");
 	if (realm->name == NULL)
 		return;
 	build_addresses(realm, json_object_get(object, "addresses"));
 	build_listens(b, realm, json_object_get(object, "sip"));
-	(void)config_ports_parse(text_in(object, "media_ports"), &realm->media_port_min, &realm->media_port_max);
-	realm->trust = is_text(object, "trust", "trusted") ? TRUST_TRUSTED : TRUST_UNTRUSTED;
-	realm->nat = is_text(object, "nat", "latch") ? NAT_LATCH : NAT_OFF;
-	realm->dscp_sip = (uint8_t)number_in(dscp, "sip");
-	realm->dscp_media = (uint8_t)number_in(dscp, "media");
+	(void)config_ports_parse(config_text(object, "media_ports"), &realm->media_port_min, &realm->media_port_max);
+	realm->trust = config_is_text(object, "trust", "trusted") ? TRUST_TRUSTED : TRUST_UNTRUSTED;
+	realm->nat = config_is_text(object, "nat", "latch") ? NAT_LATCH : NAT_OFF;
+	realm->dscp_sip = (uint8_t)config_number(dscp, "sip");
+	realm->dscp_media = (uint8_t)config_number(dscp, "media");
 	realm->pass_unknown_headers = json_is_true(json_object_get(object, "pass_unknown_headers"));
-	realm->max_calls = number_in(object, "max_calls");
-	realm->cps = number_in(object, "cps");
-	realm->media_timeout_s = ms_in(object, "media_timeout") / 1000;
-	realm->latch_window_ms = ms_in(object, "latch_window");
-}
-
-/* The realm that the member `name` of the object at b->pointer names, or NULL after a report. */
-static const struct realm_conf *find_realm(struct config_build *b, const json_t *object, const char *name)
-{
-	struct span wanted = text_in(object, name);
-	struct conf_nearest nearest = { .wanted = wanted.ptr };
-	const struct realm_conf *realm;
-	char hint[CONFIG_HINT_MAX];
-
-	if (wanted.ptr == NULL)
-		return NULL; /* reported by the schema */
-	realm = config_realm(b->config, wanted);
-	if (realm != NULL)
-		return realm;
-	for (unsigned i = 0; i < b->config->n_realms; i++)
-		conf_nearest_offer(&nearest, b->config->realms[i].name);
-	config_report(b, conf_nearest_hint(&nearest, hint, sizeof(hint)), "there is no realm %s", wanted.ptr);
-	return NULL;
+	realm->max_calls = config_number(object, "max_calls");
+	realm->cps = config_number(object, "cps");
+	realm->media_timeout_s = config_ms(object, "media_timeout") / 1000;
+	realm->latch_window_ms = config_ms(object, "latch_window");
 }
 
 /* Peers */
@@ -228,7 +140,7 @@ static void add_target(struct config_build *b, struct peer_conf *peer, const jso
 	if (peer->n_targets == CONFIG_PEER_TARGETS_MAX)
 		return; /* reported by the schema */
 	target = &peer->targets[peer->n_targets++];
-	target->uri = keep(b, uri);
+	target->uri = config_keep(b, uri);
 	if (uri.ptr != NULL && config_uri_parse(uri, &target->addr) < 0)
 		target->addr = (struct addr){ 0 };
 }
@@ -240,9 +152,9 @@ static void build_peer(struct config_build *b, const char *name, const json_t *o
 	const json_t *uris = json_object_get(object, "uris");
 
 	peer->index = b->config->n_peers++;
-	peer->name = keep(b, span_of(name));
+	peer->name = config_keep(b, span_of(name));
 	config_at(b, "/peers/%s/realm", name);
-	peer->realm = find_realm(b, object, "realm");
+	peer->realm = config_find_realm(b, object, "realm");
 	config_at(b, "/peers/%s", name);
 	if (uri != NULL && uris != NULL)
 		config_report(b, "put all targets into uris", "uri and uris are both given");
@@ -258,7 +170,7 @@ static void build_peer(struct config_build *b, const char *name, const json_t *o
 
 static const struct peer_conf *find_peer(struct config_build *b, const json_t *object)
 {
-	struct span wanted = text_in(object, "to");
+	struct span wanted = config_text(object, "to");
 	struct conf_nearest nearest = { .wanted = wanted.ptr };
 	const struct peer_conf *peer;
 	char hint[CONFIG_HINT_MAX];
@@ -285,7 +197,7 @@ static void check_route_members(struct config_build *b, const json_t *object)
 		config_report(b, "write to: and a peer, or deny: 403", "the member to is missing");
 	if (json_object_get(object, "prefix") != NULL && json_object_get(object, "regex") != NULL)
 		config_report(b, "remove one of the two", "prefix and regex are both given");
-	if (has_deny && !has_to && (json_object_get(object, "add") != NULL || number_in(object, "strip") > 0))
+	if (has_deny && !has_to && (json_object_get(object, "add") != NULL || config_number(object, "strip") > 0))
 		config_report(b, "remove it", "strip and add have no effect on a refused call");
 }
 
@@ -295,21 +207,21 @@ static void build_route(struct config_build *b, const json_t *object)
 	struct route_conf *route = &b->config->routes[index];
 
 	route->index = index;
-	route->name = string_in(b, object, "name");
+	route->name = config_string(b, object, "name");
 	if (route->name == NULL)
 		route->name = arena_printf(b->arena, "route-%u", index + 1);
 	config_at(b, "/routes/%u", index);
 	if (json_is_object(object))
 		check_route_members(b, object);
 	config_at(b, "/routes/%u/from", index);
-	route->from = find_realm(b, object, "from");
+	route->from = config_find_realm(b, object, "from");
 	config_at(b, "/routes/%u/to", index);
 	route->to = find_peer(b, object);
-	route->prefix = string_in(b, object, "prefix");
-	route->regex = string_in(b, object, "regex");
-	route->add = string_in(b, object, "add");
-	route->strip = number_in(object, "strip");
-	route->code = number_in(object, "deny");
+	route->prefix = config_string(b, object, "prefix");
+	route->regex = config_string(b, object, "regex");
+	route->add = config_string(b, object, "add");
+	route->strip = config_number(object, "strip");
+	route->code = config_number(object, "deny");
 }
 
 /* The rest */
@@ -317,14 +229,14 @@ static void build_route(struct config_build *b, const json_t *object)
 static void build_api(struct config_build *b, const json_t *api)
 {
 	struct config *config = b->config;
-	struct span listen = text_in(api, "listen");
+	struct span listen = config_text(api, "listen");
 
 	if (listen.ptr != NULL)
 		(void)addr_parse(listen, &config->api.listen);
-	config->api.socket = string_in(b, api, "socket");
-	config->api.token_file = string_in(b, api, "token_file");
-	config->api.connections = number_in(api, "connections");
-	config->api.timeout_s = ms_in(api, "timeout") / 1000;
+	config->api.socket = config_string(b, api, "socket");
+	config->api.token_file = config_string(b, api, "token_file");
+	config->api.connections = config_number(api, "connections");
+	config->api.timeout_s = config_ms(api, "timeout") / 1000;
 	b->is_insecure_remote = json_is_true(json_object_get(api, "insecure_remote"));
 }
 
@@ -342,9 +254,9 @@ static void build_media(struct config_build *b, const json_t *media)
 		else
 			b->has_bad_path = true; /* reported by the schema */
 	}
-	config->media.is_firewall_closed = is_text(media, "firewall", "closed");
-	config->media.state_dir = string_in(b, media, "state_dir");
-	config->media.lifetime_s = ms_in(media, "lifetime") / 1000;
+	config->media.is_firewall_closed = config_is_text(media, "firewall", "closed");
+	config->media.state_dir = config_string(b, media, "state_dir");
+	config->media.lifetime_s = config_ms(media, "lifetime") / 1000;
 }
 
 static void build_scalars(struct config_build *b, const json_t *root)
@@ -354,23 +266,23 @@ static void build_scalars(struct config_build *b, const json_t *root)
 	const json_t *limits = json_object_get(root, "limits");
 	const json_t *log = json_object_get(root, "log");
 
-	config->node = string_in(b, root, "node");
-	config->database = string_in(b, root, "database");
+	config->node = config_string(b, root, "node");
+	config->database = config_string(b, root, "database");
 	build_api(b, json_object_get(root, "api"));
 	build_media(b, json_object_get(root, "media"));
-	config->sip.t1_ms = ms_in(sip, "t1");
-	config->sip.t2_ms = ms_in(sip, "t2");
-	config->sip.t4_ms = ms_in(sip, "t4");
-	config->sip.ring_timeout_ms = ms_in(sip, "ring_timeout");
-	config->sip.max_call_s = ms_in(sip, "max_call") / 1000;
-	config->limits.max_calls = number_in(limits, "max_calls");
-	config->limits.max_transactions = number_in(limits, "max_transactions");
-	config->limits.relay_threads = number_in(limits, "relay_threads");
-	config->limits.port_quarantine_ms = ms_in(limits, "port_quarantine");
-	config->limits.trace_bytes = number_in(limits, "trace_bytes");
-	config->limits.sip_replies_per_s = number_in(limits, "sip_replies_per_s");
-	config->log.level = string_in(b, log, "level");
-	config->log.json = is_text(log, "format", "json");
+	config->sip.t1_ms = config_ms(sip, "t1");
+	config->sip.t2_ms = config_ms(sip, "t2");
+	config->sip.t4_ms = config_ms(sip, "t4");
+	config->sip.ring_timeout_ms = config_ms(sip, "ring_timeout");
+	config->sip.max_call_s = config_ms(sip, "max_call") / 1000;
+	config->limits.max_calls = config_number(limits, "max_calls");
+	config->limits.max_transactions = config_number(limits, "max_transactions");
+	config->limits.relay_threads = config_number(limits, "relay_threads");
+	config->limits.port_quarantine_ms = config_ms(limits, "port_quarantine");
+	config->limits.trace_bytes = config_number(limits, "trace_bytes");
+	config->limits.sip_replies_per_s = config_number(limits, "sip_replies_per_s");
+	config->log.level = config_string(b, log, "level");
+	config->log.json = config_is_text(log, "format", "json");
 }
 
 static size_t at_most(size_t n, size_t max)
@@ -400,6 +312,8 @@ static void build_tables(struct config_build *b, json_t *root)
 			build_peer(b, name, object);
 	for (size_t i = 0; i < n_routes; i++)
 		build_route(b, json_array_get(routes, i));
+	config_build_profiles(b, json_object_get(root, "profiles"));
+	config_build_algs(b, json_object_get(root, "algs"));
 }
 
 /* Sources of calls */
@@ -484,6 +398,8 @@ static void snapshot_free(struct snapshot *s)
 {
 	if (s == NULL)
 		return;
+	for (unsigned i = 0; i < s->config.n_profiles; i++)
+		policy_free(s->config.profiles[i].policy);
 	arena_free(s->arena);
 	free(s);
 }
@@ -511,7 +427,7 @@ static int build(struct snapshot *s, const struct yaml_doc *doc, struct conf_err
 
 	build_tables(&b, yaml_root(doc));
 	build_scalars(&b, yaml_root(doc));
-	if (arena_is_exhausted(s->arena)) {
+	if (arena_is_exhausted(s->arena) || b.is_out_of_memory) {
 		conf_errors_add(errors, "", 0, 0, NULL, "out of memory");
 		return -ENOMEM;
 	}

@@ -1,6 +1,7 @@
 /* The configuration of a running gateway: a typed, immutable snapshot. Built from one YAML file, checked whole, then
  * swapped in; whoever needs it longer than a call holds a reference. Any thread may read a snapshot it references.
- * Realms, peers and routes keep the order of the file. Strings and arrays live as long as the snapshot. */
+ * Realms, peers, routes, profiles and algs keep the order of the file. Strings, arrays and policies live as long as the
+ * snapshot. */
 #ifndef CORE_CONFIG_H
 #define CORE_CONFIG_H
 
@@ -33,7 +34,7 @@ struct realm_conf {
 	struct addr addresses[CONFIG_REALM_ADDRESSES_MAX]; /* port 0 */
 	unsigned n_addresses;
 	struct realm_listen listens[CONFIG_REALM_ADDRESSES_MAX * 2]; /* "udp:5060" expands to one per address */
-	unsigned n_listens;
+	unsigned n_listens; /* 0: no SIP on this side */
 	uint16_t media_port_min, media_port_max; /* inclusive */
 	enum realm_trust trust;
 	enum realm_nat nat;
@@ -83,7 +84,8 @@ struct alg_conf {
 	const char *name, *protocol; /* "ftp", "rtsp", "tftp" */
 	const struct realm_conf *realm, *to; /* of clients, of servers */
 	enum config_alg_mode mode;
-	uint16_t ports[CONFIG_ALG_PORTS_MAX]; /* of the servers; CONFIG_ALG_EXPLICIT: of the gateway's addresses in `realm` */
+	uint16_t ports[CONFIG_ALG_PORTS_MAX]; /* of the servers; CONFIG_ALG_EXPLICIT: of the gateway's addresses in `realm`
+					       * that are of server's family */
 	unsigned n_ports;
 	struct prefix servers[CONFIG_ALG_SERVERS_MAX]; /* not for CONFIG_ALG_EXPLICIT */
 	unsigned n_servers;

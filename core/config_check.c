@@ -3,20 +3,6 @@
 #include "core/config_build.h"
 #include "core/yaml.h"
 
-/* An element that did not parse keeps its place with family 0, so that positions stay right. */
-static bool is_same_ip(const struct addr *a, const struct addr *b)
-{
-	return addr_is_set(a) && addr_is_set(b) && addr_eq_ip(a, b);
-}
-
-static bool has_ip(const struct realm_conf *realm, const struct addr *addr)
-{
-	for (unsigned i = 0; i < realm->n_addresses; i++)
-		if (is_same_ip(&realm->addresses[i], addr))
-			return true;
-	return false;
-}
-
 static void check_address_owner(struct config_build *b, const struct realm_conf *realm, unsigned i)
 {
 	const struct addr *addr = &realm->addresses[i];
@@ -24,14 +10,14 @@ static void check_address_owner(struct config_build *b, const struct realm_conf 
 
 	config_at(b, "/realms/%s/addresses/%u", realm->name, i);
 	for (unsigned j = 0; j < i; j++) {
-		if (!is_same_ip(addr, &realm->addresses[j]))
+		if (!addr_is_set(addr) || !addr_eq_ip(addr, &realm->addresses[j]))
 			continue;
 		config_report(b, "remove one of the two", "%s is listed twice", addr_ip_text(addr, text));
 		return;
 	}
 	/* This also keeps the media pools of two realms apart: a port belongs to one address, the address to one realm. */
 	for (unsigned r = 0; r < realm->index; r++) {
-		if (!has_ip(&b->config->realms[r], addr))
+		if (!config_realm_has(&b->config->realms[r], addr))
 			continue;
 		config_report(b, "an address belongs to one realm", "%s is already an address of realm %s",
 			      addr_ip_text(addr, text), b->config->realms[r].name);
@@ -61,14 +47,6 @@ static bool is_own_listener(const struct config *config, const struct addr *addr
 	return false;
 }
 
-static bool has_family(const struct realm_conf *realm, uint8_t family)
-{
-	for (unsigned i = 0; i < realm->n_addresses; i++)
-		if (realm->addresses[i].family == family)
-			return true;
-	return false;
-}
-
 static void check_target(struct config_build *b, const struct peer_conf *peer, unsigned i)
 {
 	const struct addr *addr = &peer->targets[i].addr;
@@ -77,7 +55,7 @@ static void check_target(struct config_build *b, const struct peer_conf *peer, u
 		return;
 	if (is_own_listener(b->config, addr))
 		config_report(b, "name the next hop", "this is the gateway's own listener");
-	else if (peer->realm != NULL && !has_family(peer->realm, addr->family))
+	else if (peer->realm != NULL && !config_realm_has_family(peer->realm, addr->family))
 		config_report(b, "add one to the realm", "realm %s has no IPv%d address", peer->realm->name,
 			      addr->family == AF_INET ? 4 : 6);
 	for (unsigned j = 0; j < i; j++)
@@ -87,6 +65,9 @@ static void check_target(struct config_build *b, const struct peer_conf *peer, u
 
 static void check_peer(struct config_build *b, const struct peer_conf *peer)
 {
+	config_at(b, "/peers/%s/realm", peer->name);
+	if (peer->realm != NULL && !config_realm_has_sip(b, peer->realm))
+		config_report(b, "add sip to the realm", "realm %s has no SIP listener", peer->realm->name);
 	for (unsigned i = 0; i < peer->n_targets; i++) {
 		config_at(b, "/peers/%s/uri", peer->name);
 		if (yaml_pos(b->doc, b->pointer).line == 0)
@@ -107,6 +88,9 @@ static bool is_shadowed(const struct route_conf *earlier, const struct route_con
 
 static void check_route(struct config_build *b, const struct route_conf *route)
 {
+	config_at(b, "/routes/%u/from", route->index);
+	if (route->from != NULL && !config_realm_has_sip(b, route->from))
+		config_report(b, "add sip to the realm", "no call comes in: realm %s has no SIP listener", route->from->name);
 	for (unsigned i = 0; i < route->index; i++) {
 		const struct route_conf *earlier = &b->config->routes[i];
 
@@ -190,4 +174,5 @@ void config_check(struct config_build *b)
 	check_api(b);
 	check_media(b);
 	check_timers(b);
+	config_check_algs(b);
 }

@@ -256,8 +256,8 @@ static const struct conf_item realm_schema[] = {
 	  .help = "Network interface of this side." },
 	{ .name = "addresses", .type = CONF_LIST, .is_required = true, .min = 1, .max = CONFIG_REALM_ADDRESSES_MAX,
 	  .element = &address_element, .help = "The gateway's own addresses on this side, IPv4 or IPv6." },
-	{ .name = "sip", .type = CONF_LIST, .is_required = true, .min = 1, .max = CONFIG_REALM_ADDRESSES_MAX * 2,
-	  .element = &listen_element,
+	{ .name = "sip", .type = CONF_LIST, .min = 0, .max = CONFIG_REALM_ADDRESSES_MAX * 2, .element = &listen_element,
+	  .default_json = "[]",
 	  .help = "Where SIP is received: \"udp:5060\" on every address, or \"udp:192.0.2.10:5060\" on one." },
 	{ .name = "media_ports", .type = CONF_STRING, .is_required = true, .min = 3, .max = 32, .check = check_ports,
 	  .help = "Range of UDP ports for media, such as 20000-29999, on every address." },
@@ -395,6 +395,10 @@ static const struct conf_item schema[] = {
 	  .default_json = "{}", .help = "Next hops for calls." },
 	{ .name = "routes", .type = CONF_LIST, .min = 0, .max = CONFIG_ROUTES_MAX, .element = &route_element,
 	  .default_json = "[]", .help = "Which peer gets a call; the first route that matches decides." },
+	{ .name = "algs", .type = CONF_MAP, .min = 0, .max = CONFIG_ALGS_MAX, .schema = config_alg_schema, .default_json = "{}",
+	  .help = "Application-level gateways: control channels of other protocols than SIP, and the data they announce." },
+	{ .name = "profiles", .type = CONF_MAP, .min = 0, .max = CONFIG_PROFILES_MAX, .schema = config_profile_schema,
+	  .default_json = "{}", .help = "Rules for what users of an ALG may do." },
 	{ .name = "media", .type = CONF_OBJECT, .schema = media_schema, .default_json = "{}",
 	  .help = "How media gets through the gateway." },
 	{ .name = "sip", .type = CONF_OBJECT, .schema = sip_schema, .default_json = "{}", .help = "SIP timers." },
@@ -450,6 +454,12 @@ void config_print_man(FILE *out)
 	      ".Cm ms , s , m\n"
 	      "or\n"
 	      ".Cm h .\n"
+	      "A size is a number of octets, or a number with the unit\n"
+	      ".Cm k , M , G\n"
+	      "or\n"
+	      ".Cm T ,\n"
+	      "powers of 1024.\n"
+	      "Where it says \"value or list\", one value may stand for a list of one.\n"
 	      ".Sh MEMBERS\n",
 	      out);
 	conf_print_man(schema, out);
@@ -463,6 +473,25 @@ void config_print_man(FILE *out)
 	      "routes:\n"
 	      "  - { from: access, prefix: \"900\", deny: 403 }\n"
 	      "  - { from: access, to: softswitch }\n"
+	      ".Ed\n"
+	      ".Pp\n"
+	      "Clients in the realm access use the FTP servers of a network in the realm core.\n"
+	      "They may read, and one kind of user may store files of a limited size; programs are never stored.\n"
+	      ".Bd -literal\n"
+	      "realms:\n"
+	      "  access: { interface: eth0, addresses: [192.0.2.10], media_ports: 20000-29999 }\n"
+	      "  core: { interface: eth1, addresses: [10.0.0.10], media_ports: 20000-29999, trust: trusted }\n"
+	      "algs:\n"
+	      "  office-ftp: { protocol: ftp, realm: access, to: core, servers: [10.0.0.0/24], profile: partners }\n"
+	      "profiles:\n"
+	      "  partners:\n"
+	      "    protocol: ftp\n"
+	      "    default: deny\n"
+	      "    rules:\n"
+	      "      - { name: no-exe, deny: { verb: [STOR, APPE], target: \"\\e\\e.(exe|scr)$\" }, code: 550,\n"
+	      "          text: \"not allowed here (rule {rule})\" }\n"
+	      "      - { allow: { class: [read, session] } }\n"
+	      "      - { allow: { verb: STOR, user: \"dropbox-*\" }, max_bytes: 200M, bytes_per_s: 10M }\n"
 	      ".Ed\n",
 	      out);
 }

@@ -4,6 +4,7 @@
 
 #include "core/conf.h"
 #include "core/config.h"
+#include "core/policy.h"
 #include "core/yaml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -40,7 +41,7 @@ static void check_snapshot(const struct config *config)
 		const struct realm_conf *realm = &config->realms[i];
 
 		must(realm->index == i && config_realm(config, span_of(realm->name)) == realm);
-		must(realm->n_addresses >= 1 && realm->n_listens >= 1);
+		must(realm->n_addresses >= 1);
 		must(realm->media_port_min >= 1024 && realm->media_port_min < realm->media_port_max);
 		for (unsigned j = 0; j < realm->n_listens; j++)
 			must(realm->listens[j].addr.port > 0 && addr_is_set(&realm->listens[j].addr));
@@ -54,6 +55,30 @@ static void check_snapshot(const struct config *config)
 	}
 	for (unsigned i = 0; i < config->n_routes; i++)
 		must(config->routes[i].from != NULL && (config->routes[i].to != NULL) == (config->routes[i].code == 0));
+}
+
+static void check_algs(const struct config *config)
+{
+	must(config->n_algs <= CONFIG_ALGS_MAX && config->n_profiles <= CONFIG_PROFILES_MAX);
+	for (unsigned i = 0; i < config->n_algs; i++) {
+		const struct alg_conf *alg = &config->algs[i];
+
+		must(alg->index == i && alg->realm != NULL && alg->to != NULL && alg->protocol != NULL);
+		must(alg->n_ports >= 1 && alg->n_ports <= CONFIG_ALG_PORTS_MAX && alg->n_servers <= CONFIG_ALG_SERVERS_MAX);
+		must((alg->mode == CONFIG_ALG_EXPLICIT) == addr_is_set(&alg->server));
+		must((alg->mode == CONFIG_ALG_EXPLICIT) == (alg->n_servers == 0));
+		must(alg->mode != CONFIG_ALG_EXPLICIT || alg->server.port > 0);
+		must(alg->tls_port_max - alg->tls_port_min < 64 && alg->idle_ms >= 30000);
+		must(alg->max_sessions_per_client <= alg->max_sessions && alg->max_sessions_per_client > 0);
+		must(alg->policy == NULL || strcmp(policy_profile(alg->policy)->protocol, alg->protocol) == 0);
+	}
+	for (unsigned i = 0; i < config->n_profiles; i++) {
+		const struct policy_profile *profile = policy_profile(config->profiles[i].policy);
+
+		must(profile->n_rules <= POLICY_RULES_MAX && strcmp(profile->name, config->profiles[i].name) == 0);
+		for (unsigned j = 0; j < profile->n_rules; j++)
+			must(profile->rules[j].name != NULL && strlen(profile->rules[j].name) < POLICY_NAME_MAX);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,8 +96,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf_errors_free(&errors);
 	err = config_parse(text, "fuzz", &errors, &config);
 	must((err < 0) == (config == NULL) && (err < 0) == (errors.n > 0));
-	if (config != NULL)
+	if (config != NULL) {
 		check_snapshot(config);
+		check_algs(config);
+	}
 	config_unref(config);
 	conf_errors_free(&errors);
 	return 0;

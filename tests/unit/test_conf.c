@@ -29,6 +29,8 @@ static const struct conf_item table[] = {
 	{ .name = "list", .type = CONF_LIST, .min = 0, .max = 3, .element = &number_element },
 	{ .name = "inner", .type = CONF_OBJECT, .schema = inner, .default_json = "{}" },
 	{ .name = "map", .type = CONF_MAP, .min = 0, .max = 2, .schema = inner },
+	{ .name = "open", .type = CONF_LIST, .is_open = true, .min = 1, .max = 2, .element = &number_element },
+	{ .name = "size", .type = CONF_SIZE, .min = 1, .max = 4096 },
 	{ 0 },
 };
 
@@ -84,6 +86,16 @@ static void values_are_checked(void)
 		{ "{\"text\":\"a\",\"inner\":{\"wait\":1}}",
 		  "/inner/wait: not a duration (write a number and a unit: 500ms, 32s, 5m or 2h)\n" },
 		{ "{\"text\":\"a\",\"inner\":{\"even\":3}}", "/inner/even: 3 is odd (add one)\n" },
+		{ "{\"text\":\"a\",\"open\":5}", "" },
+		{ "{\"text\":\"a\",\"open\":[5]}", "" },
+		{ "{\"text\":\"a\",\"open\":0}", "/open: the number is less than 1\n" },
+		{ "{\"text\":\"a\",\"open\":[0]}", "/open/0: the number is less than 1\n" },
+		{ "{\"text\":\"a\",\"open\":[]}", "/open: the number of entries is less than 1\n" },
+		{ "{\"text\":\"a\",\"open\":{}}", "/open: expected a list, found a mapping\n" },
+		{ "{\"text\":\"a\",\"size\":\"4k\"}", "" },
+		{ "{\"text\":\"a\",\"size\":4097}", "/size: the number of octets is more than 4096\n" },
+		{ "{\"text\":\"a\",\"size\":\"4k \"}",
+		  "/size: not a size (write a number of octets, or one with a unit: 64k, 200M, 1G)\n" },
 		{ "{\"text\":\"a\",\"inner\":[]}", "/inner: expected a mapping, found a list\n" },
 		{ "{\"text\":\"a\",\"map\":{\"x\":{},\"y-1\":{}}}", "" },
 		{ "{\"text\":\"a\",\"map\":{\"x\":{},\"y\":{},\"z\":{}}}",
@@ -189,6 +201,14 @@ static void json_schema_follows_the_table(void)
 	CU_ASSERT_STRING_EQUAL(text, "{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},"
 				     "\"minItems\":0,\"maxItems\":3}");
 	free(text);
+	text = json_dumps(json_object_get(properties, "open"), JSON_COMPACT);
+	CU_ASSERT_STRING_EQUAL(text, "{\"anyOf\":[{\"type\":\"array\",\"items\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},"
+				     "\"minItems\":1,\"maxItems\":2},{\"type\":\"integer\",\"minimum\":1,\"maximum\":9}]}");
+	free(text);
+	text = json_dumps(json_object_get(properties, "size"), JSON_COMPACT);
+	CU_ASSERT_STRING_EQUAL(text, "{\"anyOf\":[{\"type\":\"integer\",\"minimum\":0},"
+				     "{\"type\":\"string\",\"pattern\":\"^[0-9]{1,7}[kMGT]$\"}]}");
+	free(text);
 	text = json_dumps(json_object_get(properties, "colour"), JSON_COMPACT);
 	CU_ASSERT_STRING_EQUAL(text, "{\"type\":\"string\",\"enum\":[\"red\",\"green\"],\"default\":\"red\"}");
 	free(text);
@@ -232,7 +252,9 @@ static void *failing_malloc(size_t size)
 static void out_of_memory_is_an_error(void)
 {
 	static const char yaml[] = "realms:\n  a: { addresses: [10.0.0.1], sip: [\"udp:5060\"], media_ports: 2000-2999 }\n"
-				   "peers: { p: { realm: a, uri: \"sip:10.0.0.2\" } }\nroutes: [{ from: a, to: p }]\n";
+				   "peers: { p: { realm: a, uri: \"sip:10.0.0.2\" } }\nroutes: [{ from: a, to: p }]\n"
+				   "algs: { f: { protocol: ftp, realm: a, to: a, servers: 10.0.0.0/8, profile: q } }\n"
+				   "profiles: { q: { protocol: ftp, default: deny, rules: [{ allow: { verb: [A, B], target: x } }] } }\n";
 	json_malloc_t old_malloc;
 	json_free_t old_free;
 	unsigned failed = 0;

@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "core/conf.h"
-#include "core/err.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/config_cases.h"
 
 /* A complete file in four parts, so that a case changes one of them. */
 #define REALMS \
@@ -17,47 +16,6 @@
 	"  core: { addresses: [10.0.0.10], sip: [\"udp:5060\"], media_ports: 20000-20099, trust: trusted }\n"
 #define PEERS "peers:\n  soft: { realm: core, uri: \"sip:10.0.0.20\" }\n"
 #define ROUTES "routes:\n  - { from: access, to: soft }\n"
-
-static const struct config *parse(const char *text)
-{
-	struct conf_errors errors = { 0 };
-	const struct config *config = NULL;
-	int err = config_parse(span_of(text), "t", &errors, &config);
-
-	conf_errors_print(&errors, stdout);
-	CU_ASSERT_EQUAL_FATAL(err, 0);
-	CU_ASSERT_EQUAL(errors.n, 0);
-	conf_errors_free(&errors);
-	return config;
-}
-
-static char *printed_errors(const struct conf_errors *errors)
-{
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	conf_errors_print(errors, out);
-	fclose(out);
-	return text;
-}
-
-static void refused_as(const char *yaml, const char *expected)
-{
-	struct conf_errors errors = { 0 };
-	const struct config *config = NULL;
-	char *text;
-
-	CU_ASSERT_EQUAL(config_parse(span_of(yaml), "t", &errors, &config), ERR_CONFIG);
-	CU_ASSERT_PTR_NULL(config);
-	text = printed_errors(&errors);
-	CU_ASSERT_STRING_EQUAL(text, expected);
-	if (strcmp(text, expected) != 0)
-		printf("# got %s# not %s", text, expected);
-	free(text);
-	conf_errors_free(&errors);
-	config_unref(config);
-}
 
 static void example_loads(void)
 {
@@ -88,7 +46,7 @@ static void example_loads(void)
 
 static void defaults_work(void)
 {
-	const struct config *config = parse(REALMS);
+	const struct config *config = config_good(REALMS);
 	const struct realm_conf *realm = &config->realms[0];
 
 	CU_ASSERT_STRING_EQUAL(config->node, "postern");
@@ -134,7 +92,7 @@ static void defaults_work(void)
 
 static void routes_keep_order_and_get_names(void)
 {
-	const struct config *config = parse(
+	const struct config *config = config_good(
 		REALMS PEERS
 		"routes:\n"
 		"  - { from: core, prefix: \"00\", deny: 404 }\n"
@@ -168,7 +126,7 @@ static const struct peer_conf *peer_at(const struct config *config, unsigned rea
 
 static void names_and_sources_are_found(void)
 {
-	const struct config *config = parse(
+	const struct config *config = config_good(
 		REALMS
 		"peers:\n"
 		"  zeta: { realm: core, uris: [\"sip:10.0.0.9:5070\", \"sip:10.0.0.3\"] }\n"
@@ -189,8 +147,8 @@ static void names_and_sources_are_found(void)
 
 static void references_count_and_revisions_rise(void)
 {
-	const struct config *a = parse(REALMS);
-	const struct config *b = parse(REALMS);
+	const struct config *a = config_good(REALMS);
+	const struct config *b = config_good(REALMS);
 
 	CU_ASSERT_TRUE(b->revision > a->revision);
 	CU_ASSERT_PTR_EQUAL(config_ref(a), a);
@@ -201,17 +159,6 @@ static void references_count_and_revisions_rise(void)
 	config_unref(NULL);
 }
 
-struct bad {
-	const char *yaml, *errors;
-};
-
-static void refused(const struct bad *cases, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		refused_as(cases[i].yaml, cases[i].errors);
-}
-#define REFUSED(cases) refused(cases, sizeof(cases) / sizeof((cases)[0]))
-
 #define ONE_REALM(members) "realms:\n  a: { " members " }\n"
 #define ADDRS "addresses: [192.0.2.1]"
 #define SIP "sip: [\"udp:5060\"]"
@@ -219,7 +166,7 @@ static void refused(const struct bad *cases, size_t n)
 
 static void bad_realms(void)
 {
-	static const struct bad cases[] = {
+	static const struct config_case cases[] = {
 		{ "node: x\n", "t:1:1: the member realms is missing (The sides of the gateway.)\n" },
 		{ "realms: {}\n", "t:1:1: /realms: the number of entries is less than 1\n" },
 		{ ONE_REALM(ADDRS ", " SIP ", " PORTS ", nat: latched"),
@@ -259,15 +206,35 @@ static void bad_realms(void)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		if (cases[i].errors != NULL)
-			refused_as(cases[i].yaml, cases[i].errors);
+			config_refused(cases[i].yaml, cases[i].errors);
 		else
-			config_unref(parse(cases[i].yaml)); /* just inside the limit */
+			config_unref(config_good(cases[i].yaml)); /* just inside the limit */
 	}
+}
+
+/* A side without SIP is fine, unless something relies on it. */
+static void realms_without_sip(void)
+{
+	static const struct config_case cases[] = {
+		{ ONE_REALM(ADDRS ", " PORTS) "peers:\n  p: { realm: a, uri: \"sip:10.0.0.2\" }\nroutes:\n  - { from: a, to: p }\n",
+		  "t:4:8: /peers/p/realm: realm a has no SIP listener (add sip to the realm)\n"
+		  "t:6:7: /routes/0/from: no call comes in: realm a has no SIP listener (add sip to the realm)\n" },
+		{ ONE_REALM(ADDRS ", sip: [], " PORTS) "routes:\n  - { from: a, deny: 403 }\n",
+		  "t:4:7: /routes/0/from: no call comes in: realm a has no SIP listener (add sip to the realm)\n" },
+		{ ONE_REALM(ADDRS ", sip: [\"tcp:1\"], " PORTS) "routes:\n  - { from: a, deny: 403 }\n",
+		  "t:2:38: /realms/a/sip/0: only UDP listeners are supported (use udp:)\n" },
+	};
+	const struct config *config;
+
+	CONFIG_REFUSED(cases);
+	config = config_good(ONE_REALM(ADDRS ", " PORTS));
+	CU_ASSERT_EQUAL(config->realms[0].n_listens, 0);
+	config_unref(config);
 }
 
 static void bad_peers(void)
 {
-	static const struct bad cases[] = {
+	static const struct config_case cases[] = {
 		{ REALMS "peers:\n  p: { realm: cor, uri: \"sip:10.0.0.20\" }\n",
 		  "t:5:8: /peers/p/realm: there is no realm cor (did you mean core?)\n" },
 		{ REALMS "peers:\n  p: { realm: core }\n",
@@ -292,12 +259,12 @@ static void bad_peers(void)
 		  "t:5:3: /peers/P: not a valid name (use a-z, 0-9, - and _, at most 63)\n" },
 	};
 
-	REFUSED(cases);
+	CONFIG_REFUSED(cases);
 }
 
 static void bad_routes(void)
 {
-	static const struct bad cases[] = {
+	static const struct config_case cases[] = {
 		{ REALMS PEERS "routes:\n  - { from: acces, to: sofd }\n",
 		  "t:7:7: /routes/0/from: there is no realm acces (did you mean access?)\n"
 		  "t:7:20: /routes/0/to: there is no peer sofd (did you mean soft?)\n" },
@@ -324,8 +291,8 @@ static void bad_routes(void)
 		  "t:8:5: /routes/1: two routes are called x (give it another name)\n" },
 	};
 
-	REFUSED(cases);
-	config_unref(parse(REALMS PEERS "routes:\n  - { from: access, prefix: \"12\", to: soft }\n"
+	CONFIG_REFUSED(cases);
+	config_unref(config_good(REALMS PEERS "routes:\n  - { from: access, prefix: \"12\", to: soft }\n"
 					"  - { from: access, regex: \"^12\", to: soft }\n"
 					"  - { from: access, prefix: \"1\", to: soft }\n"
 					"  - { from: access, to: soft }\n"));
@@ -333,8 +300,8 @@ static void bad_routes(void)
 
 static void bad_rest(void)
 {
-	static const struct bad cases[] = {
-		{ REALMS "algs: {}\n", "t:4:1: /algs: unknown member\n" },
+	static const struct config_case cases[] = {
+		{ REALMS "aliens: {}\n", "t:4:1: /aliens: unknown member\n" },
 		{ REALMS "route: []\n", "t:4:1: /route: unknown member (did you mean routes?)\n" },
 		{ REALMS "database: postern.db\n", "t:4:1: /database: the path is relative (begin it with /)\n" },
 		{ REALMS "api: { socket: api.sock, token_file: t }\n",
@@ -357,14 +324,14 @@ static void bad_rest(void)
 		{ "[]\n", "t:1:1: expected a mapping, found a list\n" },
 	};
 
-	REFUSED(cases);
-	config_unref(parse(REALMS "api: { listen: 192.0.2.10:8480, insecure_remote: true }\n"));
-	config_unref(parse(REALMS "api: { listen: \"[::1]:8480\" }\n"));
+	CONFIG_REFUSED(cases);
+	config_unref(config_good(REALMS "api: { listen: 192.0.2.10:8480, insecure_remote: true }\n"));
+	config_unref(config_good(REALMS "api: { listen: \"[::1]:8480\" }\n"));
 }
 
 static void media_paths(void)
 {
-	static const struct bad cases[] = {
+	static const struct config_case cases[] = {
 		{ REALMS "media: { paths: [xdp] }\n",
 		  "t:4:10: /media/paths: relay is missing: every call begins there (put relay last)\n" },
 		{ REALMS "media: { paths: [relay, tc] }\n",
@@ -385,20 +352,20 @@ static void media_paths(void)
 	};
 	const struct config *config;
 
-	REFUSED(cases);
-	config = parse(REALMS "media: { paths: [conntrack, nft, relay], firewall: closed, state_dir: /x, lifetime: 90s }\n");
+	CONFIG_REFUSED(cases);
+	config = config_good(REALMS "media: { paths: [conntrack, nft, relay], firewall: closed, state_dir: /x, lifetime: 90s }\n");
 	CU_ASSERT_EQUAL(config->media.n_paths, 3);
 	CU_ASSERT_EQUAL(config->media.paths[1], CONFIG_PATH_NFT);
 	CU_ASSERT_TRUE(config->media.is_firewall_closed);
 	CU_ASSERT_STRING_EQUAL(config->media.state_dir, "/x");
 	CU_ASSERT_EQUAL(config->media.lifetime_s, 90);
 	config_unref(config);
-	config_unref(parse(REALMS "media: { paths: [relay] }\n"));
+	config_unref(config_good(REALMS "media: { paths: [relay] }\n"));
 }
 
 static void faults_of_schema_and_sense_come_together(void)
 {
-	refused_as("nod: x\n"
+	config_refused("nod: x\n"
 		   "realms:\n"
 		   "  a: { addresses: [192.0.2.300], sip: [\"udp:5060\"], media_ports: 20000-20099 }\n"
 		   "  b: { addresses: [192.0.2.1], sip: [\"udp:5060\"], media_ports: 5000-6000, cps: many }\n"
@@ -453,9 +420,9 @@ static void tables_end_at_their_limits(void)
 		char *text = many(cases[i].realms, cases[i].peers, cases[i].routes);
 
 		if (cases[i].errors != NULL)
-			refused_as(text, cases[i].errors);
+			config_refused(text, cases[i].errors);
 		else
-			config_unref(parse(text));
+			config_unref(config_good(text));
 		free(text);
 	}
 }
@@ -469,11 +436,11 @@ static void listeners_end_at_their_limit(void)
 	const struct config *config;
 
 	snprintf(text, sizeof(text), "%s] }\n", head);
-	config = parse(text);
+	config = config_good(text);
 	CU_ASSERT_EQUAL(config->realms[0].n_listens, 32);
 	config_unref(config);
 	snprintf(text, sizeof(text), "%s, \"udp:10.0.0.1:13\"] }\n", head);
-	refused_as(text, "t:3:140: /realms/a/sip/12: more than 32 listeners in one realm\n");
+	config_refused(text, "t:3:140: /realms/a/sip/12: more than 32 listeners in one realm\n");
 }
 
 static void unreadable_files_are_named(void)
@@ -486,7 +453,7 @@ static void unreadable_files_are_named(void)
 	CU_ASSERT_EQUAL(config_load("/", &errors, &config), -EISDIR);
 	CU_ASSERT_EQUAL(config_load("/dev/null", &errors, &config), -EINVAL);
 	CU_ASSERT_PTR_NULL(config);
-	text = printed_errors(&errors);
+	text = config_errors_text(&errors);
 	CU_ASSERT_STRING_EQUAL(text, "/nonexistent/postern.yaml: cannot be read: No such file or directory\n"
 				     "/nonexistent/postern.yaml: cannot be read: Is a directory\n"
 				     "/nonexistent/postern.yaml: cannot be read: Invalid argument\n");
@@ -519,6 +486,7 @@ static const struct unit_test tests[] = {
 	{ "names and sources are found", names_and_sources_are_found },
 	{ "references count and revisions rise", references_count_and_revisions_rise },
 	{ "bad realms", bad_realms },
+	{ "realms without SIP", realms_without_sip },
 	{ "bad peers", bad_peers },
 	{ "bad routes", bad_routes },
 	{ "bad rest", bad_rest },

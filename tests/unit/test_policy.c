@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/conf.h"
+#include "core/config.h"
 #include "core/err.h"
 #include "tests/unit/unit.h"
 
@@ -602,6 +604,31 @@ static void out_of_memory(void)
 	policy_free(policy);
 }
 
+/* The same for a whole configuration with rules: a snapshot, or a fault that says why not. */
+static void a_configuration_out_of_memory(void)
+{
+	static const char yaml[] =
+		"realms: { a: { addresses: [10.0.0.1], media_ports: 2000-2999 } }\n"
+		"algs: { f: { protocol: ftp, realm: a, to: a, servers: 10.0.0.0/8, profile: p } }\n"
+		"profiles: { p: { protocol: ftp, default: deny, rules: [{ allow: { verb: [A, B], target: x, client: 10.0.0.0/8 } }] } }\n";
+	unsigned n = 0;
+	int err;
+
+	do {
+		struct conf_errors errors = { 0 };
+		const struct config *config = NULL;
+
+		budget = (long)++n;
+		err = config_parse(span_of(yaml), "t", &errors, &config);
+		budget = -1;
+		CU_ASSERT_TRUE((err == 0) == (config != NULL));
+		conf_errors_free(&errors);
+		config_unref(config);
+	} while (err != 0 && n < 5000);
+	CU_ASSERT_EQUAL(err, 0);
+	CU_ASSERT(n > 5);
+}
+
 static const struct unit_test tests[] = {
 	{ "the first match decides", the_first_match_decides },
 	{ "without a policy or rules", without_a_policy_or_rules },
@@ -621,6 +648,7 @@ static const struct unit_test tests[] = {
 	{ "from several threads", from_several_threads },
 	{ "deciding allocates nothing", deciding_allocates_nothing },
 	{ "out of memory", out_of_memory },
+	{ "a configuration out of memory", a_configuration_out_of_memory },
 };
 
 UNIT_MAIN("policy", tests)

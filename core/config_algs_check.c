@@ -1,0 +1,212 @@
+/* Application-level gateways against the rest of the configuration: who else listens there, which addresses the realms have,
+ * and two of them that want the same control channels. Reports everything and changes nothing. */
+#include "core/config_build.h"
+
+static bool is_datagram(const struct alg_conf *alg)
+{
+	const struct config_protocol *protocol = config_protocol(span_of(alg->protocol));
+
+	return protocol != NULL && protocol->is_datagram;
+}
+
+static bool has_port(const struct alg_conf *alg, uint16_t port)
+{
+	for (unsigned i = 0; i < alg->n_ports; i++)
+		if (alg->ports[i] == port)
+			return true;
+	return false;
+}
+
+/* Whether it takes what is sent to this address and port. */
+static bool takes(const struct alg_conf *alg, const struct addr *at)
+{
+	if (!has_port(alg, at->port))
+		return false;
+	if (alg->mode == CONFIG_ALG_EXPLICIT)
+		return alg->realm != NULL && at->family == alg->server.family && config_realm_has(alg->realm, at);
+	for (unsigned i = 0; i < alg->n_servers; i++)
+		if (prefix_has(&alg->servers[i], at))
+			return true;
+	return false;
+}
+
+/* Families */
+
+static void check_family(struct config_build *b, const struct alg_conf *alg, uint8_t family)
+{
+	const struct realm_conf *const realms[] = { alg->realm, alg->to };
+
+	for (unsigned i = 0; i < 2 && family != 0; i++) {
+		if (realms[i] == NULL || config_realm_has_family(realms[i], family))
+			continue;
+		config_report(b, "add one to the realm", "realm %s has no IPv%d address", realms[i]->name,
+			      family == AF_INET ? 4 : 6);
+		return;
+	}
+}
+
+static void check_families(struct config_build *b, const struct alg_conf *alg)
+{
+	config_at(b, "/algs/%s/server", alg->name);
+	check_family(b, alg, alg->server.family);
+	for (unsigned i = 0; i < alg->n_servers; i++) {
+		config_at_element(b, i, "/algs/%s/servers", alg->name);
+		check_family(b, alg, alg->servers[i].addr.family);
+	}
+}
+
+/* Other listeners */
+
+static void report_taken(struct config_build *b, const struct alg_conf *alg, const struct addr *at, const char *whose)
+{
+	char text[ADDR_TEXT_MAX];
+
+	for (unsigned i = 0; i < alg->n_ports; i++) {
+		if (alg->ports[i] != at->port)
+			continue;
+		config_at_element(b, i, "/algs/%s/ports", alg->name);
+		config_report(b, "use another port", "%s is %s", addr_text(at, text), whose);
+	}
+}
+
+/* The API's listener may be on every address. */
+static void check_api_listener(struct config_build *b, const struct alg_conf *alg)
+{
+	struct addr at = b->config->api.listen;
+
+	if (is_datagram(alg) || !addr_is_set(&at))
+		return;
+	if (addr_kind(&at) != ADDR_UNSPECIFIED) {
+		if (takes(alg, &at))
+			report_taken(b, alg, &at, "the API's");
+		return;
+	}
+	for (unsigned i = 0; alg->realm != NULL && i < alg->realm->n_addresses; i++) {
+		struct addr own = alg->realm->addresses[i];
+
+		own.port = at.port;
+		if (own.family != at.family || !takes(alg, &own))
+			continue;
+		report_taken(b, alg, &own, "the API's");
+		return;
+	}
+}
+
+static void check_sip_listeners(struct config_build *b, const struct alg_conf *alg)
+{
+	char whose[96];
+
+	if (!is_datagram(alg))
+		return;
+	for (unsigned r = 0; r < b->config->n_realms; r++) {
+		const struct realm_conf *realm = &b->config->realms[r];
+
+		for (unsigned i = 0; i < realm->n_listens; i++) {
+			if (!takes(alg, &realm->listens[i].addr))
+				continue;
+			snprintf(whose, sizeof(whose), "a SIP listener of realm %s", realm->name);
+			report_taken(b, alg, &realm->listens[i].addr, whose);
+		}
+	}
+}
+
+static void check_pool(struct config_build *b, const struct alg_conf *alg)
+{
+	const struct realm_conf *realm = alg->realm;
+
+	if (alg->mode != CONFIG_ALG_EXPLICIT || realm == NULL)
+		return;
+	for (unsigned i = 0; i < alg->n_ports; i++) {
+		if (alg->ports[i] < realm->media_port_min || alg->ports[i] > realm->media_port_max)
+			continue;
+		config_at_element(b, i, "/algs/%s/ports", alg->name);
+		config_report(b, "move the pool or the listener", "port %u lies in media_ports of realm %s", alg->ports[i],
+			      realm->name);
+	}
+}
+
+/* Whether the gateway itself would be connected to: by this ALG or another, or at its API. */
+static void check_server(struct config_build *b, const struct alg_conf *alg)
+{
+	const struct addr *server = &alg->server;
+	bool is_own = addr_is_set(server) && !is_datagram(alg) && addr_eq(server, &b->config->api.listen);
+
+	if (alg->mode != CONFIG_ALG_EXPLICIT || !addr_is_set(server))
+		return;
+	for (unsigned i = 0; i < b->config->n_algs; i++) {
+		const struct alg_conf *other = &b->config->algs[i];
+
+		if (other->mode == CONFIG_ALG_EXPLICIT && is_datagram(other) == is_datagram(alg) && takes(other, server))
+			is_own = true;
+	}
+	for (unsigned r = 0; is_datagram(alg) && r < b->config->n_realms; r++)
+		for (unsigned i = 0; i < b->config->realms[r].n_listens; i++)
+			if (addr_eq(&b->config->realms[r].listens[i].addr, server))
+				is_own = true;
+	if (!is_own)
+		return;
+	config_at(b, "/algs/%s/server", alg->name);
+	config_report(b, "name the server", "this is the gateway's own listener");
+}
+
+/* Two of them */
+
+static bool prefixes_overlap(const struct prefix *a, const struct prefix *b)
+{
+	return a->bits < b->bits ? prefix_has(a, &b->addr) : prefix_has(b, &a->addr);
+}
+
+static bool servers_overlap(const struct alg_conf *a, const struct alg_conf *b)
+{
+	for (unsigned i = 0; i < a->n_servers; i++)
+		for (unsigned j = 0; j < b->n_servers; j++)
+			if (prefixes_overlap(&a->servers[i], &b->servers[j]))
+				return true;
+	return false;
+}
+
+/* Whether both would take one control channel to this port. */
+static bool share(const struct alg_conf *a, const struct alg_conf *b, uint16_t port)
+{
+	const struct alg_conf *explicit = a->mode == CONFIG_ALG_EXPLICIT ? a : b;
+
+	if (a->mode != CONFIG_ALG_EXPLICIT && b->mode != CONFIG_ALG_EXPLICIT)
+		return servers_overlap(a, b);
+	for (unsigned i = 0; i < explicit->realm->n_addresses; i++) {
+		struct addr at = explicit->realm->addresses[i];
+
+		at.port = port;
+		if (addr_is_set(&at) && takes(a, &at) && takes(b, &at))
+			return true;
+	}
+	return false;
+}
+
+static void check_pair(struct config_build *b, const struct alg_conf *alg, const struct alg_conf *earlier)
+{
+	if (alg->realm == NULL || alg->realm != earlier->realm || is_datagram(alg) != is_datagram(earlier))
+		return;
+	for (unsigned i = 0; i < alg->n_ports; i++) {
+		if (!has_port(earlier, alg->ports[i]) || !share(alg, earlier, alg->ports[i]))
+			continue;
+		config_at_element(b, i, "/algs/%s/ports", alg->name);
+		config_report(b, "use other ports or other servers", "alg %s takes port %u of the same servers", earlier->name,
+			      alg->ports[i]);
+		return;
+	}
+}
+
+void config_check_algs(struct config_build *b)
+{
+	for (unsigned i = 0; i < b->config->n_algs; i++) {
+		const struct alg_conf *alg = &b->config->algs[i];
+
+		check_families(b, alg);
+		check_api_listener(b, alg);
+		check_sip_listeners(b, alg);
+		check_pool(b, alg);
+		check_server(b, alg);
+		for (unsigned j = 0; j < i; j++)
+			check_pair(b, alg, &b->config->algs[j]);
+	}
+}
