@@ -56,11 +56,16 @@ void helper_order(const struct config *config, enum pinhole_path ret[PINHOLE_PAT
 		[CONFIG_PATH_XDP] = PINHOLE_XDP, [CONFIG_PATH_TC] = PINHOLE_TC, [CONFIG_PATH_CONNTRACK] = PINHOLE_CONNTRACK,
 		[CONFIG_PATH_NFT] = PINHOLE_NFT, [CONFIG_PATH_RELAY] = PINHOLE_NONE,
 	};
+	bool has_nft = false;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < config->media.n_paths && n + 1 < PINHOLE_PATHS; i++)
+	for (unsigned i = 0; i < config->media.n_paths && n + 1 < PINHOLE_PATHS; i++) {
+		has_nft = has_nft || config->media.paths[i] == CONFIG_PATH_NFT;
 		if (paths[config->media.paths[i]] != PINHOLE_NONE)
 			ret[n++] = paths[config->media.paths[i]];
+	}
+	if (config->n_algs > 0 && !has_nft && n + 1 < PINHOLE_PATHS) /* nothing else holds a door for whoever dials in */
+		ret[n++] = PINHOLE_NFT;
 	while (n < PINHOLE_PATHS)
 		ret[n++] = PINHOLE_NONE;
 }

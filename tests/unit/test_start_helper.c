@@ -20,6 +20,7 @@
 	"realms:\n" \
 	"  access: { interface: eth7, addresses: [192.0.2.10, \"2001:db8::10\"], sip: [\"udp:5060\"], media_ports: 20000-20099 }\n" \
 	"  core: { addresses: [10.0.0.10], sip: [\"udp:5060\"], media_ports: 30000-39999, trust: trusted }\n"
+#define ALG "algs: { f: { protocol: ftp, realm: access, to: core, servers: 10.0.0.0/24 } }\n"
 #define LOOPBACK \
 	"realms:\n" \
 	"  demo: { addresses: [127.0.0.1], sip: [\"udp:5060\"], media_ports: 20000-20099 }\n"
@@ -66,6 +67,9 @@ static void seal_follows_the_configuration(void)
 		{ REALMS "limits: { max_calls: 1000000 }\nmedia: { paths: [nft, tc, conntrack, xdp, relay] }\n",
 		  HELPER_PINHOLES_MAX, 3600, { PINHOLE_NFT, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_XDP }, 0, 0 },
 		{ LOOPBACK "media: { paths: [relay] }\n", 8192 * 4, 3600, { 0 }, 1, 0 },
+		{ REALMS ALG, 8192 * 4, 3600, { PINHOLE_XDP, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_NFT }, 0, 0 },
+		{ REALMS ALG "media: { paths: [nft, tc, relay] }\n", 8192 * 4, 3600, { PINHOLE_NFT, PINHOLE_TC }, 0, 0 },
+		{ REALMS ALG "media: { paths: [relay] }\n", 8192 * 4, 3600, { PINHOLE_NFT }, 0, 0 },
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
