@@ -1,9 +1,10 @@
 /* The modules that are built in. A new one is a row here and a folder. */
 #include "algs/host.h"
 
-#include "algs/alg.h"
+#include "algs/tftp/tftp.h"
 
 static const struct alg_module *const modules[] = {
+	&tftp_module,
 	NULL,
 };
 

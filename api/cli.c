@@ -34,6 +34,8 @@ const struct cli_option cli_options[] = {
 	OPTION("name", 0, "NAME", CLI_OPT_TOKEN, name, "what the log calls the token", NULL),
 	OPTION("scope", 0, "SCOPES", CLI_OPT_TOKEN, scope, "what it may do, admin (all) by default",
 	       "read:calls read:config read:metrics operate admin"),
+	OPTION("fuzz", 0, "SECONDS", CLI_OPT_FUZZ, fuzz, "then change each transcript at random for so long", NULL),
+	OPTION("seed", 0, "NUMBER", CLI_OPT_FUZZ, seed, "of the changes; the same seed makes the same ones", NULL),
 };
 const unsigned cli_n_options = sizeof(cli_options) / sizeof(cli_options[0]);
 
@@ -48,6 +50,9 @@ const struct cli_verb cli_verbs[] = {
 	{ "show peers", NULL, CLI_OPT_WATCH, cli_show_peers, "peers with their counters" },
 	{ "show pinholes", "[CALL]", CLI_OPT_WATCH | CLI_OPT_REALM | CLI_OPT_PATH | CLI_OPT_LIMIT, cli_show_pinholes,
 	  "media that the kernel forwards, of one call or of all" },
+	{ "alg list", NULL, 0, cli_alg_list, "application-level gateways that are built in" },
+	{ "alg run", "MODULE FILE...", CLI_OPT_FUZZ, cli_alg_run,
+	  "run a module (a name, or a path of a shared object) over transcripts" },
 	{ "hangup", "ID", 0, cli_hangup, "end a call on both legs" },
 	{ "doctor", NULL, 0, cli_doctor, "check the gateway and this machine, and say what to do" },
 	{ "token new", NULL, CLI_OPT_TOKEN, cli_token_new, "make a token for the REST API" },
@@ -228,10 +233,21 @@ static int check_values(struct cli *cli)
 	return CLI_OK;
 }
 
+static bool may_be_more(const struct cli_verb *verb)
+{
+	return verb->argument != NULL && strstr(verb->argument, "...") != NULL;
+}
+
 static bool is_right_count(const struct cli_verb *verb, int n_arguments)
 {
+	int n_words = 1;
+
 	if (verb->argument == NULL)
 		return n_arguments == 0;
+	for (const char *c = verb->argument; *c != '\0'; c++)
+		n_words += *c == ' ';
+	if (may_be_more(verb))
+		return n_arguments >= n_words;
 	return n_arguments == 1 || (n_arguments == 0 && verb->argument[0] == '[');
 }
 
@@ -281,10 +297,12 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
 		return usage(&cli, "no such verb", argv[optind]);
 	n_left = argc - optind - n_words;
 	if (!is_right_count(verb, n_left))
-		return usage(&cli, n_left ? "takes nothing more" : verb->argument, verb->words);
+		return usage(&cli, may_be_more(verb) || n_left == 0 ? verb->argument : "takes nothing more", verb->words);
 	if ((reading.used & ~(verb->options | CLI_OPT_ALL_VERBS)) != 0)
 		return usage(&cli, "does not take all of these options", verb->words);
 	cli.argument = n_left ? argv[argc - 1] : NULL;
+	cli.arguments = argv + argc - n_left;
+	cli.n_arguments = (unsigned)n_left;
 	code = check_values(&cli);
 	return code == CLI_OK ? run(&cli, verb) : code;
 }

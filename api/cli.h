@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 
 enum cli_exit {
@@ -25,7 +26,12 @@ struct cli { /* the command line, read */
 	unsigned watch_s; /* 0: once */
 	const char *state, *realm, *peer, *q, *since, *until, *limit, *path, *owner;
 	const char *file, *name, *scope;
-	const char *argument; /* what follows the verb */
+	const char *fuzz, *seed; /* as given */
+	uint32_t fuzz_s;         /* what they mean */
+	uint64_t seed_n;
+	const char *argument; /* what follows the verb: the last word */
+	char **arguments;     /* all of it */
+	unsigned n_arguments;
 };
 
 enum { /* bits: options that a verb takes beside those that all take */
@@ -37,6 +43,7 @@ enum { /* bits: options that a verb takes beside those that all take */
 	CLI_OPT_TOKEN = 32, /* --file --name --scope */
 	CLI_OPT_REALM = 64,
 	CLI_OPT_PATH = 128,
+	CLI_OPT_FUZZ = 256, /* --fuzz --seed */
 	CLI_OPT_ALL_VERBS = 1 << 30,
 };
 
@@ -56,7 +63,7 @@ extern const unsigned cli_n_options;
 typedef enum cli_exit cli_verb_fn(struct cli *cli);
 struct cli_verb {
 	const char *words;    /* "show calls" */
-	const char *argument; /* "ID"; "[ID]" when it may be left out; NULL: takes none */
+	const char *argument; /* "ID"; "[ID]" when it may be left out; "A B..." two or more; NULL: takes none */
 	unsigned options;
 	cli_verb_fn *run;
 	const char *help;     /* one line */
@@ -69,6 +76,7 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err);
 
 cli_verb_fn cli_show_calls, cli_show_call, cli_show_cdrs, cli_show_cdr, cli_show_realms, cli_show_peers;
 cli_verb_fn cli_show_pinholes;
+cli_verb_fn cli_alg_list, cli_alg_run;
 cli_verb_fn cli_hangup, cli_doctor, cli_token_new, cli_completion;
 
 /* Asks the gateway. On CLI_OK the JSON (new reference, NULL for 204) is in *ret; otherwise the reason was printed. */

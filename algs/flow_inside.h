@@ -1,0 +1,88 @@
+/* What flow.c and flow_host.c share: the state of a flow, and the module's call at hand. Nobody else includes this. */
+#ifndef ALGS_FLOW_INSIDE_H
+#define ALGS_FLOW_INSIDE_H
+
+#include "algs/flow.h"
+#include "algs/flow_queue.h"
+
+enum {
+	FLOW_MESSAGE_LIMIT = 1 << 20, /* what a module may ask for */
+	FLOW_STATE_LIMIT = 1 << 20,
+	FLOW_INPUT_EXTRA = 1024,      /* beyond the longest message: the next one's beginning */
+	FLOW_DATAGRAM_MAX = 65535,
+	FLOW_EDITS_MAX = 64,          /* of one message */
+	FLOW_EDIT_TEXT_MAX = 2048,    /* new octets of one message */
+	FLOW_REPLY_MAX = 2048,        /* replies of one call, to each side */
+	FLOW_HOLES_MAX = 256,         /* that may be open at a time */
+	FLOW_COMMITS_MAX = 64,        /* that may be on their way */
+	FLOW_TIMERS = 8,
+};
+
+struct flow_edit { /* in the order of their offsets */
+	size_t offset, len;
+	size_t text_at, text_len;     /* in the flow's edit_text */
+};
+
+struct flow_side { /* what came from a side and has not been judged */
+	char *data;
+	size_t cap, start, len;
+	size_t wanted;                /* the module wants to see so many octets before it is asked again */
+	bool has_datagram;            /* datagram flows: data is one, maybe empty */
+	bool is_ended, is_end_told;
+};
+
+struct flow_commit {
+	uint32_t hole, call;
+};
+struct flow_hole {
+	uint32_t hole;
+	unsigned class;
+};
+
+struct flow {
+	const struct alg_module *module;
+	const struct flow_owner *owner;
+	void *arg;
+	struct alg_about about;
+	void *state;                  /* the module's */
+	char *octets;                 /* memory of all buffers */
+	struct flow_side in[ALG_SIDES];
+	struct flow_queue out[ALG_SIDES];
+	struct flow_stats stats;
+	bool is_recognised, is_bypassed, is_reset;
+	bool is_pumping;
+	const char *fault;
+
+	/* The call of the module at hand. */
+	bool is_inside, has_message;
+	uint32_t call;                /* its number */
+	enum alg_side message_to;     /* where the message at hand would go */
+	size_t n_given;               /* its octets, at most */
+	struct flow_piece waits;      /* of what is sent now */
+	size_t n_replied[ALG_SIDES];
+	struct flow_edit edits[FLOW_EDITS_MAX];
+	unsigned n_edits;
+	size_t n_cut;                 /* octets that edits take away */
+	char edit_text[FLOW_EDIT_TEXT_MAX];
+	size_t edit_text_len;
+
+	struct flow_commit commits[FLOW_COMMITS_MAX]; /* oldest first */
+	unsigned n_commits;
+	struct flow_hole holes[FLOW_HOLES_MAX];
+	unsigned n_holes;
+};
+
+/* flow_host.c */
+extern const struct alg_host flow_host;
+static inline struct alg_session *flow_session(struct flow *flow)
+{
+	return (struct alg_session *)flow;
+}
+/* What the module did that it must not; the first one counts. */
+void flow_blame(struct flow *flow, const char *fault);
+/* The hole can open nothing any more: nothing waits for it. */
+void flow_forget_hole(struct flow *flow, uint32_t hole);
+/* The oldest commit of that hole has come. *ret_call is the call when it was its last one, else 0. False: none was on its way. */
+bool flow_take_commit(struct flow *flow, uint32_t hole, uint32_t *ret_call);
+
+#endif

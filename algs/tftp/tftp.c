@@ -1,0 +1,215 @@
+/* TFTP (RFC 1350, 2347, 2349): the client asks at port 69, and the server answers from a new port. So each request that is allowed gets
+ * one pinhole: from the server, any port, to the client's own port. Nothing is rewritten. It is also the example of
+ * docs/adding-an-alg.md: complete, and as small as an ALG can be. */
+#include "algs/tftp/tftp.h"
+
+#include <string.h>
+
+enum { RRQ = 1, WRQ = 2, ERROR = 5, ACCESS_VIOLATION = 2 };
+enum { MESSAGE_MAX = 1024, PATH_MAX_LEN = 511 };
+
+struct tftp {
+	const struct alg_host *host;
+	struct alg_session *session;
+	uint32_t hole;           /* 0: none */
+	bool is_flowing;         /* the server has answered */
+	bool is_write;           /* of the last request that was passed on */
+	char path[PATH_MAX_LEN];
+	size_t path_len;
+};
+
+struct request {
+	bool is_write;
+	struct alg_bytes path, mode;
+	bool has_size;           /* of a file that the client will send */
+	uint64_t size;
+};
+
+/* Grammar */
+
+/* One text of the request, up to its NUL. */
+static bool cut_text(struct alg_bytes *rest, struct alg_bytes *ret)
+{
+	const char *end = rest->len > 0 ? memchr(rest->ptr, '\0', rest->len) : NULL;
+
+	if (end == NULL)
+		return false;
+	*ret = (struct alg_bytes){ rest->ptr, (size_t)(end - rest->ptr) };
+	rest->ptr = end + 1;
+	rest->len -= ret->len + 1;
+	return true;
+}
+
+static bool is_word(struct alg_bytes text, const char *lower_case)
+{
+	size_t len = strlen(lower_case);
+
+	if (text.len != len)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		char c = text.ptr[i];
+
+		if ((c >= 'A' && c <= 'Z' ? (char)(c + 'a' - 'A') : c) != lower_case[i])
+			return false;
+	}
+	return true;
+}
+
+static bool to_number(struct alg_bytes text, uint64_t *ret)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] < '0' || text.ptr[i] > '9')
+			return false;
+		n = n * 10 + (uint64_t)(text.ptr[i] - '0');
+	}
+	*ret = n;
+	return text.len > 0 && text.len <= 18;
+}
+
+static bool parse(struct alg_bytes bytes, struct request *ret)
+{
+	struct alg_bytes option, value;
+
+	if (bytes.len < 2 || bytes.ptr[0] != 0 || (bytes.ptr[1] != RRQ && bytes.ptr[1] != WRQ))
+		return false;
+	*ret = (struct request){ .is_write = bytes.ptr[1] == WRQ };
+	bytes = (struct alg_bytes){ bytes.ptr + 2, bytes.len - 2 };
+	if (!cut_text(&bytes, &ret->path) || ret->path.len == 0 || ret->path.len > PATH_MAX_LEN)
+		return false;
+	if (!cut_text(&bytes, &ret->mode) || (!is_word(ret->mode, "octet") && !is_word(ret->mode, "netascii") &&
+					      !is_word(ret->mode, "mail")))
+		return false;
+	while (bytes.len > 0) {
+		if (!cut_text(&bytes, &option) || !cut_text(&bytes, &value) || option.len == 0)
+			return false;
+		/* In a read request the client asks for the size and says 0. */
+		if (ret->is_write && is_word(option, "tsize"))
+			ret->has_size = to_number(value, &ret->size);
+	}
+	return true;
+}
+
+/* Requests */
+
+static void refuse(struct tftp *t, const char *text)
+{
+	char packet[4 + ALG_TEXT_MAX] = { 0, ERROR, 0, ACCESS_VIOLATION };
+	size_t len = strlen(text);
+
+	memcpy(packet + 4, text, len + 1);
+	t->host->reply(t->session, ALG_CLIENT, (struct alg_bytes){ packet, 4 + len + 1 });
+}
+
+static bool is_allowed(struct tftp *t, const struct request *request)
+{
+	struct alg_question question = { .target = request->path, .has_size = request->has_size, .size = request->size };
+	struct alg_answer answer;
+
+	question.verb = (struct alg_bytes){ request->is_write ? "WRQ" : "RRQ", 3 };
+	question.direction = request->is_write ? ALG_UP : ALG_DOWN;
+	t->host->policy(t->session, &question, &answer);
+	if (!answer.is_allowed)
+		refuse(t, answer.text[0] != '\0' ? answer.text : "Access violation");
+	return answer.is_allowed;
+}
+
+/* The client waits at its own port for a server whose port nobody knows yet. */
+static bool open_hole(struct tftp *t)
+{
+	struct alg_want want = { .class = 0, .listener = ALG_CLIENT };
+
+	if (t->hole != 0)
+		return true; /* the client repeats itself, or the transfer runs already */
+	if (t->host->hole_reserve(t->session, &want, &t->hole) < 0)
+		return false;
+	if (t->host->hole_arm(t->session, t->hole) < 0) {
+		t->host->hole_free(t->session, t->hole);
+		t->hole = 0;
+		return false;
+	}
+	return true;
+}
+
+static struct alg_result tftp_bytes(void *state, enum alg_side from, struct alg_bytes bytes, bool is_end)
+{
+	struct tftp *t = state;
+	struct request request;
+
+	(void)is_end;
+	if (from == ALG_SERVER || !parse(bytes, &request))
+		return (struct alg_result){ ALG_PASS, bytes.len, 0 };
+	if (!is_allowed(t, &request))
+		return (struct alg_result){ ALG_DROP, bytes.len, 0 };
+	if (!open_hole(t)) {
+		refuse(t, "No more transfers at a time");
+		return (struct alg_result){ ALG_DROP, bytes.len, 0 };
+	}
+	if (!t->is_flowing) {
+		t->is_write = request.is_write;
+		t->path_len = request.path.len;
+		memcpy(t->path, request.path.ptr, request.path.len);
+	}
+	return (struct alg_result){ ALG_PASS, bytes.len, 0 };
+}
+
+static void tftp_event(void *state, const struct alg_event *event)
+{
+	struct tftp *t = state;
+	struct alg_transfer transfer = { .hole = t->hole, .path = { t->path, t->path_len } };
+
+	if (t->hole == 0 || event->hole != t->hole)
+		return;
+	if (event->type == ALG_EV_OPENED)
+		t->is_flowing = true;
+	if (event->type == ALG_EV_ENDED) {
+		transfer.verb = (struct alg_bytes){ t->is_write ? "WRQ" : "RRQ", 3 };
+		transfer.direction = t->is_write ? ALG_UP : ALG_DOWN;
+		/* An error is not answered; data and its acknowledgement go both ways. */
+		transfer.is_ok = event->octets[ALG_CLIENT] > 0 && event->octets[ALG_SERVER] > 0;
+		t->host->transfer(t->session, &transfer);
+		t->host->ending(t->session);
+	}
+	if (event->type == ALG_EV_ENDED || event->type == ALG_EV_EXPIRED) {
+		t->hole = 0;
+		t->is_flowing = false;
+	}
+}
+
+static void tftp_open(void *state, const struct alg_about *about, const struct alg_host *host, struct alg_session *session)
+{
+	struct tftp *t = state;
+
+	(void)about;
+	t->host = host;
+	t->session = session;
+}
+
+static const struct alg_class classes[] = {
+	{ "data", ALG_HOLE_UDP, 1, 5000, 30000 },
+};
+static const struct alg_verb verbs[] = {
+	{ "RRQ", "read" },
+	{ "WRQ", "write" },
+	{ NULL, NULL },
+};
+
+const struct alg_module tftp_module = {
+	.magic = ALG_MAGIC,
+	.abi_major = ALG_ABI_MAJOR,
+	.abi_minor = ALG_ABI_MINOR,
+	.size = sizeof(struct alg_module),
+	.name = "tftp",
+	.version = "1",
+	.is_datagram = true,
+	.default_port = 69,
+	.classes = classes,
+	.n_classes = sizeof(classes) / sizeof(classes[0]),
+	.verbs = verbs,
+	.message_max = MESSAGE_MAX,
+	.state_size = sizeof(struct tftp),
+	.open = tftp_open,
+	.bytes = tftp_bytes,
+	.event = tftp_event,
+};
