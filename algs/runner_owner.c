@@ -77,8 +77,10 @@ static int owner_hole_reserve(void *arg, const struct alg_want *want, uint32_t *
 
 	if (o->n_holes == RUNNER_HOLES_MAX)
 		return ALG_ERR_LIMIT;
-	if (at.family == 0)
+	if (at.family == 0) {
 		at = *end_of(o, want->listener);
+		at.port = want->at.port != 0 ? want->at.port : at.port;
+	}
 	if (class->kind != ALG_HOLE_MEDIA) {
 		if (check_end(o, want->listener, &at) < 0)
 			return ALG_ERR_DENIED;
