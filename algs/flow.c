@@ -146,6 +146,14 @@ static void drop_message(struct flow *flow, enum alg_side from, enum alg_verdict
 	take_input(flow, from, len);
 }
 
+/* Not judged yet: what the call said does not count, and the module is asked again after resume(). */
+static void keep_message(struct flow *flow, enum alg_side from)
+{
+	flow_queue_forget(&flow->out[ALG_CLIENT], flow->call);
+	flow_queue_forget(&flow->out[ALG_SERVER], flow->call);
+	flow->in[from].is_waiting = true;
+}
+
 static void want_more(struct flow *flow, enum alg_side from, size_t len, size_t need)
 {
 	struct flow_side *in = &flow->in[from];
@@ -166,11 +174,11 @@ static const char *find_fault(const struct flow *flow, const struct alg_result *
 		return NULL;
 	if (result->consumed > flow->n_given)
 		return "took more than it was given";
-	if (result->consumed == 0 && flow->n_given > 0)
+	if (result->consumed == 0 && flow->n_given > 0 && (result->verdict != ALG_HOLD || flow->module->is_datagram))
 		return "took nothing of a message";
 	if (flow->module->is_datagram && result->consumed != flow->n_given)
 		return "took a part of a datagram";
-	for (unsigned i = 0; result->verdict != ALG_DROP && i < flow->n_edits; i++)
+	for (unsigned i = 0; result->verdict != ALG_DROP && result->consumed > 0 && i < flow->n_edits; i++)
 		if (flow->edits[i].offset + flow->edits[i].len > result->consumed)
 			return "an edit lies outside the message";
 	return NULL;
@@ -199,8 +207,14 @@ static void judge(struct flow *flow, enum alg_side from, const struct alg_result
 		else
 			want_more(flow, from, len, result->need);
 		break;
-	case ALG_PASS:
 	case ALG_HOLD:
+		if (result->consumed == 0) {
+			keep_message(flow, from);
+			break;
+		}
+		pass_message(flow, from, ALG_HOLD, result->consumed);
+		break;
+	case ALG_PASS:
 		pass_message(flow, from, result->verdict, result->consumed);
 		break;
 	case ALG_DROP:
@@ -308,7 +322,7 @@ static bool step(struct flow *flow, enum alg_side from)
 		return false;
 	if (flow->is_bypassed)
 		return move_unseen(flow, from);
-	if ((!has_octets && (!in->is_ended || in->is_end_told)) || flow_queue_is_held(&flow->out[alg_other(from)]))
+	if ((!has_octets && (!in->is_ended || in->is_end_told)) || in->is_waiting || flow_queue_is_held(&flow->out[alg_other(from)]))
 		return false;
 	if (!is_datagram && len > flow->module->message_max)
 		len = flow->module->message_max;

@@ -108,8 +108,10 @@ static void host_resume(struct alg_session *session, enum alg_side from)
 {
 	struct flow *flow = flow_of(session);
 
-	if (may_ask(flow))
-		flow_queue_resume(&flow->out[from == ALG_CLIENT ? ALG_SERVER : ALG_CLIENT]);
+	if (!may_ask(flow))
+		return;
+	flow_queue_resume(&flow->out[from == ALG_CLIENT ? ALG_SERVER : ALG_CLIENT]);
+	flow->in[from == ALG_CLIENT ? ALG_CLIENT : ALG_SERVER].is_waiting = false;
 }
 
 static int host_wait_for(struct alg_session *session, uint32_t hole)

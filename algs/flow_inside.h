@@ -28,6 +28,7 @@ struct flow_side { /* what came from a side and has not been judged */
 	size_t cap, start, len;
 	size_t wanted;                /* the module wants to see so many octets before it is asked again */
 	bool has_datagram;            /* datagram flows: data is one, maybe empty */
+	bool is_waiting;              /* the module wants to be asked again after resume() */
 	bool is_ended, is_end_told;
 };
 
