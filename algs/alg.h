@@ -51,13 +51,14 @@ enum alg_verdict {
 		     * ended, what is there passes as it is */
 	ALG_PASS,   /* `consumed` octets are a message: it goes on, with its edits */
 	ALG_DROP,   /* it goes nowhere; replies may have been made */
-	ALG_HOLD,   /* it goes on when resume() is called, and nothing behind it before; the other direction flows */
+	ALG_HOLD,   /* it goes on when resume() is called, and nothing behind it before; the other direction flows. With 0 octets `consumed`:
+		     * not judged yet, what the call edited and answered is void; asked about the same octets again after resume() */
 	ALG_BYPASS, /* not ours any more: these octets and all that follow, both ways, pass unseen (TLS begins, another protocol) */
 	ALG_RESET,  /* the session ends at once */
 };
 struct alg_result {
 	enum alg_verdict verdict;
-	size_t consumed;  /* above 0 but for ALG_NEED, ALG_BYPASS and ALG_RESET */
+	size_t consumed;  /* above 0 but for ALG_NEED, ALG_BYPASS and ALG_RESET, and where ALG_HOLD says so */
 	size_t need;
 };
 
@@ -81,6 +82,7 @@ struct alg_want {
 	struct alg_addr at;       /* TCP: with port; family 0: the listener's control address. Media: see hole_peer */
 	bool is_same_port;        /* the other side will use this very port, whatever we write (encrypted channels) */
 	bool is_even;             /* media: RTP on an even port */
+	bool is_raw;              /* media: datagrams that are not RTP (MP2T/H2221/UDP, RAW/RAW/UDP): relayed unread */
 };
 
 /* Policy */
@@ -95,6 +97,7 @@ struct alg_question { /* empty texts and zeros: nothing is known */
 	enum alg_direction direction;
 	bool has_size;
 	uint64_t size;            /* octets, announced */
+	bool is_trial;            /* only to know what a list of what is possible may show (FEAT, Public): not counted, not noted */
 };
 enum { ALG_TEXT_MAX = 160 };
 struct alg_answer {

@@ -39,9 +39,18 @@ static void begin_call(struct flow *flow)
 	flow->is_inside = true;
 	flow->has_message = false;
 	flow->waits = (struct flow_piece){ .call = flow->call };
-	flow->n_replied[ALG_CLIENT] = flow->n_replied[ALG_SERVER] = 0;
+	memset(flow->n_replied, 0, sizeof(flow->n_replied));
+	memset(flow->n_replies, 0, sizeof(flow->n_replies));
 	flow->n_edits = 0;
 	flow->n_cut = flow->edit_text_len = 0;
+}
+
+/* What the call has said was never said. */
+static void unsay(struct flow *flow)
+{
+	flow_queue_forget(&flow->out[ALG_CLIENT], flow->call);
+	flow_queue_forget(&flow->out[ALG_SERVER], flow->call);
+	memset(flow->n_replies, 0, sizeof(flow->n_replies));
 }
 
 /* Fails closed for pinholes and open for octets: what people do goes on, what the module opened does not. */
@@ -51,10 +60,9 @@ static void disown(struct flow *flow)
 
 	snprintf(text, sizeof(text), "faulty (%s): passed unseen from here on, pinholes closed", flow->fault);
 	flow->is_bypassed = true;
-	for (unsigned side = 0; side < ALG_SIDES; side++) {
-		flow_queue_forget(&flow->out[side], flow->call);
-		flow_queue_release(&flow->out[side]);
-	}
+	unsay(flow);
+	flow_queue_release(&flow->out[ALG_CLIENT]);
+	flow_queue_release(&flow->out[ALG_SERVER]);
 	flow->n_commits = 0;
 	while (flow->n_holes > 0)
 		flow->owner->hole_free(flow->arg, flow->holes[--flow->n_holes].hole);
@@ -70,6 +78,8 @@ static void end_call(struct flow *flow)
 		flow_queue_resume(&flow->out[ALG_CLIENT]);
 		flow_queue_resume(&flow->out[ALG_SERVER]);
 	}
+	flow->stats.replies[ALG_CLIENT] += flow->n_replies[ALG_CLIENT];
+	flow->stats.replies[ALG_SERVER] += flow->n_replies[ALG_SERVER];
 	for (unsigned i = 0; i < flow->n_commits; i++) {
 		if (flow->commits[i].call != flow->call)
 			continue;
@@ -149,8 +159,7 @@ static void drop_message(struct flow *flow, enum alg_side from, enum alg_verdict
 /* Not judged yet: what the call said does not count, and the module is asked again after resume(). */
 static void keep_message(struct flow *flow, enum alg_side from)
 {
-	flow_queue_forget(&flow->out[ALG_CLIENT], flow->call);
-	flow_queue_forget(&flow->out[ALG_SERVER], flow->call);
+	unsay(flow);
 	flow->in[from].is_waiting = true;
 }
 
@@ -310,6 +319,12 @@ static bool move_unseen(struct flow *flow, enum alg_side from)
 	return true;
 }
 
+/* Until resume(): a message that was judged, or one that is to be shown again. */
+static bool is_on_hold(const struct flow *flow, enum alg_side from)
+{
+	return flow->in[from].is_waiting || flow_queue_is_held(&flow->out[alg_other(from)]);
+}
+
 /* Does one thing with what came from that side. False: there is nothing to do now. */
 static bool step(struct flow *flow, enum alg_side from)
 {
@@ -322,7 +337,7 @@ static bool step(struct flow *flow, enum alg_side from)
 		return false;
 	if (flow->is_bypassed)
 		return move_unseen(flow, from);
-	if ((!has_octets && (!in->is_ended || in->is_end_told)) || in->is_waiting || flow_queue_is_held(&flow->out[alg_other(from)]))
+	if ((!has_octets && (!in->is_ended || in->is_end_told)) || is_on_hold(flow, from))
 		return false;
 	if (!is_datagram && len > flow->module->message_max)
 		len = flow->module->message_max;

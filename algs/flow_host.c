@@ -100,7 +100,7 @@ static int host_reply(struct alg_session *session, enum alg_side to, struct alg_
 		return ALG_ERR_LIMIT;
 	memcpy(at, bytes.ptr, bytes.len);
 	flow->n_replied[to] += bytes.len;
-	flow->stats.replies[to]++;
+	flow->n_replies[to]++;
 	return 0;
 }
 

@@ -60,7 +60,8 @@ struct flow {
 	enum alg_side message_to;     /* where the message at hand would go */
 	size_t n_given;               /* its octets, at most */
 	struct flow_piece waits;      /* of what is sent now */
-	size_t n_replied[ALG_SIDES];
+	size_t n_replied[ALG_SIDES];  /* octets */
+	unsigned n_replies[ALG_SIDES];
 	struct flow_edit edits[FLOW_EDITS_MAX];
 	unsigned n_edits;
 	size_t n_cut;                 /* octets that edits take away */

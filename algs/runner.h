@@ -36,6 +36,7 @@
  *   drop                           the message just sent does not come out
  *   waits                          nor does this one, yet
  *   hole N reserved|armed|opened|ended|expired|freed [at ADDR] [public C|S ADDR] [rtcp C|S PORT] [class NAME] [paused yes|no]
+ *        [raw yes|no]
  *   holes N                        so many are reserved, armed or opened
  *   verdict allow|deny VERB RULE   the last question to the policy
  *   transfer [user=.. verb=.. path=.. direction=up|down|none code=N ok=yes|no hole=N]    the last record

@@ -176,14 +176,16 @@ static int check_hole_word(const struct runner_seen *seen, const struct runner_s
 		return runner_fail(report, step->line, "hole %u is of class %s", step->n, class);
 	if (is_text(word, "paused") && is_text(runner_word(args), "yes") != h->is_paused)
 		return runner_fail(report, step->line, "hole %u is %spaused", step->n, h->is_paused ? "" : "not ");
+	if (is_text(word, "raw") && is_text(runner_word(args), "yes") != h->want.is_raw)
+		return runner_fail(report, step->line, "hole %u is %sraw", step->n, h->want.is_raw ? "" : "not ");
 	if (is_text(word, "at")) {
 		memcpy(at.ip, h->want.at.ip, sizeof(at.ip));
 		if (addr_parse(runner_word(args), &wanted) < 0)
 			return fail_parse(report, step, "an address with port is wanted");
 		if (!addr_eq(&at, &wanted))
 			return runner_fail(report, step->line, "hole %u is at %s", step->n, addr_text(&at, text));
-	} else if (!is_text(word, "class") && !is_text(word, "paused")) {
-		return fail_parse(report, step, "of a hole: at, public, rtcp, class, paused");
+	} else if (!is_text(word, "class") && !is_text(word, "paused") && !is_text(word, "raw")) {
+		return fail_parse(report, step, "of a hole: at, public, rtcp, class, paused, raw");
 	}
 	return 0;
 }

@@ -172,13 +172,17 @@ int runner_rule(struct runner_script *s, struct span args, const char **ret_faul
 
 int runner_rules_done(struct runner_script *s, char *text, size_t size)
 {
+	char why[160] = "";
 	unsigned rule = 0;
+	int ret;
 
 	if (s->n_rules == 0 && !s->is_default_deny)
 		return 0;
 	s->profile = (struct policy_profile){ .name = "transcript", .protocol = s->module->name, .rules = s->rules,
 					      .n_rules = s->n_rules, .is_default_allow = !s->is_default_deny };
-	return policy_new(&s->profile, &rule, text, size, &s->policy);
+	ret = policy_new(&s->profile, &rule, why, sizeof(why), &s->policy);
+	snprintf(text, size, "%s: %s", rule < s->n_rules ? s->rules[rule].name : "rules", why);
+	return ret == ERR_LIMIT ? ERR_PARSE : ret;
 }
 
 void runner_rules_free(struct runner_script *s)
@@ -201,17 +205,17 @@ static struct span class_of_verb(const struct alg_module *module, struct span ve
 	return SPAN_NONE;
 }
 
-/* How often this verb was asked for within the last minute, before now. */
+/* How often this verb was asked for within the last minute, now included. */
 static uint32_t count_minute(struct runner_owner *o, struct span verb)
 {
 	unsigned slot = o->n_asked++ % RUNNER_MINUTE_MAX;
 	uint32_t n = 0;
 
+	snprintf(o->asked[slot].verb, sizeof(o->asked[slot].verb), "%.*s", SPAN_ARG(verb));
+	o->asked[slot].at_ms = o->now_ms;
 	for (unsigned i = 0; i < RUNNER_MINUTE_MAX; i++)
 		n += o->asked[i].verb[0] != '\0' && o->now_ms - o->asked[i].at_ms < 60000 &&
 		     span_ieq(span_of(o->asked[i].verb), verb);
-	snprintf(o->asked[slot].verb, sizeof(o->asked[slot].verb), "%.*s", SPAN_ARG(verb));
-	o->asked[slot].at_ms = o->now_ms;
 	return n;
 }
 
@@ -227,11 +231,17 @@ void runner_decide(struct runner_owner *o, const struct alg_question *question, 
 	struct policy_verdict verdict;
 
 	q.class = class_of_verb(o->script->module, q.verb);
-	q.minute_count = count_minute(o, q.verb);
-	policy_decide(o->script->policy, &q, &verdict);
+	if (question->is_trial) {
+		policy_explain(o->script->policy, &q, &verdict);
+	} else {
+		q.minute_count = count_minute(o, q.verb);
+		policy_decide(o->script->policy, &q, &verdict);
+	}
 	ret->is_allowed = verdict.is_allowed;
 	ret->code = verdict.code;
 	snprintf(ret->text, sizeof(ret->text), "%s", verdict.text);
+	if (question->is_trial)
+		return;
 	o->verdict.is_allowed = verdict.is_allowed;
 	o->verdict.n++;
 	snprintf(o->verdict.verb, sizeof(o->verdict.verb), "%.*s", SPAN_ARG(q.verb));

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-enum { RRQ = 1, WRQ = 2, ERROR = 5, ACCESS_VIOLATION = 2 };
+enum { RRQ = 1, WRQ = 2, ERROR = 5 }; /* operations */
+enum { UNDEFINED = 0, ACCESS_VIOLATION = 2 }; /* codes of errors */
 enum { MESSAGE_MAX = 1024, PATH_MAX_LEN = 511 };
 
 struct tftp {
@@ -93,9 +94,9 @@ static bool parse(struct alg_bytes bytes, struct request *ret)
 
 /* Requests */
 
-static void refuse(struct tftp *t, const char *text)
+static void refuse(struct tftp *t, unsigned code, const char *text)
 {
-	char packet[4 + ALG_TEXT_MAX] = { 0, ERROR, 0, ACCESS_VIOLATION };
+	char packet[4 + ALG_TEXT_MAX] = { 0, ERROR, 0, (char)code };
 	size_t len = strlen(text);
 
 	memcpy(packet + 4, text, len + 1);
@@ -111,7 +112,8 @@ static bool is_allowed(struct tftp *t, const struct request *request)
 	question.direction = request->is_write ? ALG_UP : ALG_DOWN;
 	t->host->policy(t->session, &question, &answer);
 	if (!answer.is_allowed)
-		refuse(t, answer.text[0] != '\0' ? answer.text : "Access violation");
+		refuse(t, answer.code != 0 ? answer.code : ACCESS_VIOLATION,
+		       answer.text[0] != '\0' ? answer.text : "Access violation");
 	return answer.is_allowed;
 }
 
@@ -143,7 +145,7 @@ static struct alg_result tftp_bytes(void *state, enum alg_side from, struct alg_
 	if (!is_allowed(t, &request))
 		return (struct alg_result){ ALG_DROP, bytes.len, 0 };
 	if (!open_hole(t)) {
-		refuse(t, "No more transfers at a time");
+		refuse(t, UNDEFINED, "No more transfers at a time");
 		return (struct alg_result){ ALG_DROP, bytes.len, 0 };
 	}
 	if (!t->is_flowing) {

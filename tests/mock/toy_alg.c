@@ -1,6 +1,7 @@
 /* The toy modules. Commands, in lower case; what is none is the message's own text and does nothing:
  *
  *	drop | hold | bypass | reset | need | verdict N     what becomes of the message; it passes otherwise
+ *	again                                               not judged yet: the rest of the line is obeyed when it is asked again
  *	take N                                              consumed, whatever the message's length
  *	edit OFFSET LEN [TEXT]                              TEXT until the next semicolon; `edits N LEN`: N insertions of LEN octets,
  *	                                                    at 0, 1, ..., until one is refused
@@ -31,6 +32,7 @@ struct toy {
 	size_t on_len;
 	bool tells;
 	enum alg_side tells_side;
+	bool was_asked;
 	int rc;
 	uint32_t hole;
 };
@@ -83,6 +85,14 @@ COMMAND(reset) { UNUSED_ARGS; r->verdict = ALG_RESET; }
 COMMAND(need) { UNUSED_ARGS; r->verdict = ALG_NEED; r->need = number(args); }
 COMMAND(verdict) { UNUSED_ARGS; r->verdict = (enum alg_verdict)number(args); }
 COMMAND(take) { UNUSED_ARGS; r->consumed = number(args); }
+
+COMMAND(again)
+{
+	(void)args;
+	t->was_asked = !t->was_asked;
+	if (t->was_asked)
+		*r = (struct alg_result){ ALG_HOLD, 0, 0 };
+}
 
 COMMAND(edit)
 {
@@ -230,7 +240,8 @@ static const struct {
 	void (*run)(struct toy *t, struct args *args, struct alg_result *r);
 } commands[] = {
 	{ "drop", do_drop }, { "hold", do_hold }, { "bypass", do_bypass }, { "reset", do_reset }, { "need", do_need },
-	{ "verdict", do_verdict }, { "take", do_take }, { "edit", do_edit }, { "edits", do_edits }, { "reply", do_reply }, { "fill", do_fill },
+	{ "verdict", do_verdict }, { "take", do_take },
+	{ "again", do_again }, { "edit", do_edit }, { "edits", do_edits }, { "reply", do_reply }, { "fill", do_fill },
 	{ "resume", do_resume }, { "wait", do_wait }, { "arm", do_arm }, { "free", do_free }, { "pause", do_pause },
 	{ "ending", do_ending }, { "reserve", do_reserve }, { "open", do_open }, { "public", do_public },
 	{ "policy", do_policy }, { "timer", do_timer }, { "transfer", do_transfer }, { "note", do_note }, { "say", do_say },
@@ -239,7 +250,7 @@ static const struct {
 
 static void obey(struct toy *t, struct alg_bytes line, struct alg_result *r)
 {
-	while (line.len > 0) {
+	while (line.len > 0 && (r->verdict != ALG_HOLD || r->consumed > 0)) {
 		struct args args = { cut(&line, ';') };
 		struct alg_bytes word;
 

@@ -329,6 +329,51 @@ static void resumes_nothing(void)
 	rig_free(r);
 }
 
+/* HOLD with nothing consumed: what the call did is void, and the octets are shown again. */
+static void asks_again(void)
+{
+	struct flow_rig *r = start();
+	unsigned n;
+
+	rig_send(r, "c", "before\nedit 0 1 X;reply c no;reply s no;again;reply c yes;edit 1 1 Y\nbehind\n");
+	RIG_EXPECT(r, "s", "before\n");
+	n = toy_n_calls;
+	rig_send(r, "c", "more\n");
+	RIG_EXPECT(r, "c", "");
+	CU_ASSERT_EQUAL(toy_n_calls, n);
+	CU_ASSERT_EQUAL(r->n_messages, 1);
+	CU_ASSERT_EQUAL(rig_stats(r).replies[ALG_CLIENT] + rig_stats(r).replies[ALG_SERVER], 0);
+	rig_send(r, "s", "reply s while\n");
+	RIG_EXPECT(r, "s", "while\n");
+	rig_send(r, "s", "resume c;drop\n");
+	CU_ASSERT_EQUAL(toy_n_calls, n + 2 + 3);
+	RIG_EXPECT(r, "c", "reply s while\nno\nyes\n");
+	RIG_EXPECT(r, "s", "no\nXYit 0 1 X;reply c no;reply s no;again;reply c yes;edit 1 1 Y\nbehind\nmore\n");
+	CU_ASSERT_EQUAL(rig_stats(r).replies[ALG_CLIENT], 2);
+	rig_free(r);
+
+	/* Neither the side's end nor a full input makes it pass; an event may resume. */
+	r = start();
+	rig_send(r, "s", "on resume c\n");
+	rig_send(r, "c", "again;drop\nlast\n");
+	while (flow_room(r->flow, ALG_CLIENT) > 0)
+		CU_ASSERT_EQUAL_FATAL(rig_send(r, "c", "\n"), 0);
+	flow_input(r->flow, ALG_CLIENT, SPAN_NONE, true);
+	RIG_EXPECT(r, "s", "");
+	CU_ASSERT_EQUAL(toy_n_ends, 0);
+	rig_event(r, ALG_EV_TIMER, 0);
+	CU_ASSERT_EQUAL(strncmp(rig_take(r, "s"), "last\n\n\n", 7), 0);
+	CU_ASSERT(flow_is_finished(r->flow, ALG_SERVER));
+	rig_free(r);
+
+	/* Bypass by the other side: nobody is left to be asked. */
+	r = start();
+	rig_send(r, "c", "again;drop\n");
+	rig_send(r, "s", "bypass\n");
+	RIG_EXPECT(r, "s", "again;drop\n");
+	rig_free(r);
+}
+
 /* Replies */
 
 static void replies_in_their_place(void)
@@ -520,6 +565,7 @@ static const struct unit_test tests[] = {
 	{ "waits for data and a commit", data_and_commit },
 	{ "holds and resumes", holds },
 	{ "resume of nothing", resumes_nothing },
+	{ "asked again", asks_again },
 	{ "replies in their place", replies_in_their_place },
 	{ "replies at their limits", replies_at_their_limits },
 	{ "backpressure", backpressure },

@@ -309,6 +309,11 @@ static void faulty_datagrams_and_events(void)
 	CU_ASSERT_STRING_EQUAL(flow_fault(r->flow), "took a part of a datagram");
 	RIG_EXPECT(r, "s", "take 3");
 	rig_free(r);
+	r = start(&toy_datagram_module);
+	rig_send(r, "c", "again");
+	CU_ASSERT_STRING_EQUAL(flow_fault(r->flow), "took nothing of a message");
+	RIG_EXPECT(r, "s", "again");
+	rig_free(r);
 
 	/* In an event, and after it had stepped aside. */
 	r = start(&postern_alg_v1);

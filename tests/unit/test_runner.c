@@ -117,6 +117,24 @@ static void tells_what_is_never_taken(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "520 octets of the client were never taken")); /* 1800 less 256 and 1024 */
 }
 
+static void asks_the_rules(void)
+{
+	CU_ASSERT_EQUAL(run(&postern_alg_v1, "rule deny verb=PUT,DELE target=\"^/a b\" text=\"no {target}\" name=no-ab\n"
+					     "rule allow class=read client=192.0.2.0/24,198.51.100.1 server=10.0.0.5\n"
+					     "rule deny observe=yes verb=PUT\n"
+					     "rule allow verb=PUT max-per-minute=1\n"
+					     "rule default deny\n"
+					     "C: policy PUT /a b\ndrop\n>C no /a b\\\n>C \\n\\\nverdict deny PUT no-ab\n"
+					     "C: policy GET /a\nverdict allow GET rule-2\nsleep 60000\n"
+					     "C: policy PUT /c\nverdict allow PUT rule-4\n"
+					     "sleep 59999\n"
+					     "C: policy OTHER /c\ndrop\n>C denied\\\n>C \\n\\\nverdict deny OTHER default\n"
+					     "sleep 60000\n"
+					     "C: policy put /c\nverdict allow put rule-4\n"), 0);
+	if (report.line != 0)
+		printf("# %u: %s: %s\n", report.line, report.pass, report.text);
+}
+
 /* Failures */
 
 struct failing {
@@ -231,6 +249,15 @@ static void fails_of_grammar(void)
 		{ "set tls-ports 2-1\n", ERR_PARSE, 1, "A-B" },
 		{ "set tls-ports 0-1\n", ERR_PARSE, 1, "A-B" },
 		{ "set nothing yes\n", ERR_PARSE, 1, "no such setting" },
+		{ "rule\nC: x\n", ERR_PARSE, 1, "a rule is" },
+		{ "rule maybe\nC: x\n", ERR_PARSE, 1, "a rule is" },
+		{ "rule default maybe\nC: x\n", ERR_PARSE, 1, "a rule is" },
+		{ "rule deny colour=red\nC: x\n", ERR_PARSE, 1, "no such part" },
+		{ "rule deny verb\nC: x\n", ERR_PARSE, 1, "no such part" },
+		{ "rule deny code=x\nC: x\n", ERR_PARSE, 1, "no such part" },
+		{ "rule deny direction=left\nC: x\n", ERR_PARSE, 1, "no such part" },
+		{ "rule deny client=10.0.0.1/24\nC: x\n", ERR_PARSE, 1, "no such part" },
+		{ "rule deny target=(\nC: x\n", ERR_PARSE, 2, "rule-1" },
 		{ "C: x\nsleep\n", ERR_PARSE, 2, "a number" },
 		{ "C: x\nopened x\n", ERR_PARSE, 2, "a number" },
 		{ "C: open\nhole 1 shut\n", ERR_PARSE, 2, "a hole is reserved" },
@@ -383,6 +410,7 @@ static void fuzzes(void)
 static const struct unit_test tests[] = {
 	{ "a transcript holds", holds },
 	{ "late commits hold", holds_with_late_commits },
+	{ "rules", asks_the_rules },
 	{ "what is never taken", tells_what_is_never_taken },
 	{ "octets that are not as expected", fails_of_octets },
 	{ "state that is not as expected", fails_of_state },
