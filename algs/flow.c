@@ -1,9 +1,10 @@
-/* The pure driver of an ALG: collects what a side sends, asks the module about it, and does with each message what it says. What the
- * module may ask for meanwhile is in flow_host.c, the order of what goes out in flow_queue.c.
+/* The pure driver of an ALG: collects what a side sends, asks the module about it, and does with each message what
+ * it says. What the module may ask for meanwhile is in flow_host.c, the order of what goes out in flow_queue.c.
  *
- * A call of the module has a number. Whatever it sends in a call carries that number, and leaves when the pinholes that it armed
- * in the same call are there. The module is only asked when everything that it may say fits, so a message never gets stuck halfway; until
- * then octets stay in the input, and a full input stops the reading of its socket. */
+ * A call of the module has a number. Whatever it sends in a call carries that number, and leaves when the pinholes
+ * that it armed in the same call are there. The module is only asked when everything that it may say fits, so a
+ * message never gets stuck halfway; until then octets stay in the input, and a full input stops the reading of its
+ * socket. */
 #include "algs/flow_inside.h"
 
 #include <assert.h>
@@ -286,14 +287,17 @@ static size_t longest(const struct flow *flow)
 	return flow->module->is_datagram ? FLOW_DATAGRAM_MAX : flow->module->message_max;
 }
 
-/* Whatever the module answers to `len` octets must fit, and a few replies to events after it. */
+/* Whatever the module answers to `len` octets must fit, and beside it what it says to their receiver about messages of
+ * the other side, and at events: a side that does not read must not keep us from reading what it writes, or the two
+ * wait for each other. */
 static bool has_room(const struct flow *flow, enum alg_side from, size_t len)
 {
 	const struct flow_queue *forth = &flow->out[alg_other(from)], *back = &flow->out[from];
 
-	return forth->n_pieces + PIECES_OF_A_CALL <= FLOW_PIECES_MAX && back->n_pieces + PIECES_OF_A_CALL <= FLOW_PIECES_MAX &&
-	       flow_queue_room(forth) >= len + FLOW_EDIT_TEXT_MAX + 2 * FLOW_REPLY_MAX &&
-	       flow_queue_room(back) >= 2 * FLOW_REPLY_MAX;
+	return forth->n_pieces + 2 * PIECES_OF_A_CALL <= FLOW_PIECES_MAX &&
+	       back->n_pieces + PIECES_OF_A_CALL <= FLOW_PIECES_MAX &&
+	       flow_queue_room(forth) >= len + FLOW_EDIT_TEXT_MAX + 3 * FLOW_REPLY_MAX &&
+	       flow_queue_room(back) >= FLOW_REPLY_MAX;
 }
 
 static bool move_unseen(struct flow *flow, enum alg_side from)

@@ -1,5 +1,6 @@
-/* What a module may ask for (struct alg_host), as far as it is the flow's own, and the limits that hold for each wish before the owner
- * hears of it. A wish outside of the module's own functions, or after it was found faulty, is refused. */
+/* What a module may ask for (struct alg_host), as far as it is the flow's own, and the limits that hold for each
+ * wish before the owner hears of it. A wish outside of the module's own functions, or after it was found faulty,
+ * is refused. */
 #include "algs/flow_inside.h"
 
 #include <stdarg.h>
@@ -30,8 +31,8 @@ static uint64_t host_now_ms(struct alg_session *session)
 
 /* Messages */
 
-/* Where the new one has to stand; -1 when it overlaps another. What is inserted in front of octets comes before what replaces them,
- * and insertions in the same place keep the order in which they were made. */
+/* Where the new one has to stand; -1 when it overlaps another. What is inserted in front of octets comes before
+ * what replaces them, and insertions in the same place keep the order in which they were made. */
 static int place_of_edit(const struct flow *flow, size_t offset, size_t len)
 {
 	unsigned at = flow->n_edits;
@@ -282,6 +283,7 @@ static void host_transfer(struct alg_session *session, const struct alg_transfer
 		flow->owner->transfer(flow->arg, transfer);
 }
 
+__attribute__((format(printf, 3, 4)))
 static void host_note(struct alg_session *session, const char *rule, const char *format, ...)
 {
 	struct flow *flow = flow_of(session);

@@ -84,7 +84,8 @@ static inline struct alg_session *flow_session(struct flow *flow)
 void flow_blame(struct flow *flow, const char *fault);
 /* The hole can open nothing any more: nothing waits for it. */
 void flow_forget_hole(struct flow *flow, uint32_t hole);
-/* The oldest commit of that hole has come. *ret_call is the call when it was its last one, else 0. False: none was on its way. */
+/* The oldest commit of that hole has come. *ret_call is the call when it was its last one, else 0. False: none was
+ * on its way. */
 bool flow_take_commit(struct flow *flow, uint32_t hole, uint32_t *ret_call);
 
 #endif

@@ -1,5 +1,5 @@
-/* One direction's output: octets in one piece of memory, and a short list that says how many of them belong together and what they
- * wait for. Sliding is cheap because what waits is small and rare. */
+/* One direction's output: octets in one piece of memory, and a short list that says how many of them belong
+ * together and what they wait for. Sliding is cheap because what waits is small and rare. */
 #include "algs/flow_queue.h"
 
 static bool is_blocked(const struct flow_piece *piece)

@@ -1,5 +1,5 @@
-/* What goes to one side of a control channel, in its order: octets, cut into pieces of which some must wait. Bounded, allocated
- * once. Part of flow.c; nobody else uses it. */
+/* What goes to one side of a control channel, in its order: octets, cut into pieces of which some must wait.
+ * Bounded, allocated once. Part of flow.c; nobody else uses it. */
 #ifndef ALGS_FLOW_QUEUE_H
 #define ALGS_FLOW_QUEUE_H
 
@@ -24,8 +24,8 @@ struct flow_queue {
 };
 
 size_t flow_queue_room(const struct flow_queue *queue);
-/* Makes room for `len` octets at the end, or before the piece that is held, as a piece of its own with what `like` waits for. NULL when
- * it does not fit. Octets that follow a piece of the same call with the same waits join it. */
+/* Makes room for `len` octets at the end, or before the piece that is held, as a piece of its own with what `like`
+ * waits for. NULL when it does not fit. Octets that follow a piece of the same call with the same waits join it. */
 char *flow_queue_put(struct flow_queue *queue, const struct flow_piece *like, size_t len);
 /* The piece at the front; ptr NULL when there is none or it has to wait. */
 struct span flow_queue_front(const struct flow_queue *queue);

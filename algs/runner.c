@@ -1,5 +1,5 @@
-/* Runs a transcript, pass after pass: every pass plays the same steps on a fresh flow, and what comes out must be the same however the
- * octets came in. */
+/* Runs a transcript, pass after pass: every pass plays the same steps on a fresh flow, and what comes out must be
+ * the same however the octets came in. */
 #include "algs/runner.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* Plays a transcript wrong: messages changed, cut, lost and repeated, events that do not belong, a kernel that is slow or refuses, peers
- * that do not read. Nothing is expected of the module but that it stays within its bounds; and of the flow, that octets that nobody
- * touched come out. */
+/* Plays a transcript wrong: messages changed, cut, lost and repeated, events that do not belong, a kernel that is
+ * slow or refuses, peers that do not read. Nothing is expected of the module but that it stays within its bounds;
+ * and of the flow, that octets that nobody touched come out. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -102,7 +102,8 @@ static int media_public(const struct runner_owner *o, const struct runner_hole *
 	enum alg_side other = alg_other(reader);
 
 	if (o->script->about.is_translated) {
-		/* Between two networks media is always relayed by an own address; without one the client's view of the server is it. */
+		/* Between two networks media is always relayed by an own address; without one the client's view of
+		 * the server is it. */
 		*ret = addr_is_set(&o->script->media[reader]) ? o->script->media[reader] : *end_of(o, other);
 		ret->port = h->own_port[reader];
 		*ret_rtcp = ret->port + 1;

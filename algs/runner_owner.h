@@ -1,5 +1,6 @@
-/* The owner of a flow that a transcript plays: pinholes that open nothing, a clock that stands, a policy. It holds wishes against the
- * same rules as the host: addresses of the session's own ends, no port below 1024. Part of runner.c. */
+/* The owner of a flow that a transcript plays: pinholes that open nothing, a clock that stands, a policy. It holds
+ * wishes against the same rules as the host: addresses of the session's own ends, no port below 1024. Part of
+ * runner.c. */
 #ifndef ALGS_RUNNER_OWNER_H
 #define ALGS_RUNNER_OWNER_H
 

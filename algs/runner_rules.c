@@ -1,4 +1,5 @@
-/* The policy of a transcript: `rule` lines become a profile, and what a module asks becomes a question to it, as the host puts it. */
+/* The policy of a transcript: `rule` lines become a profile, and what a module asks becomes a question to it, as
+ * the host puts it. */
 #include <errno.h>
 #include <stdio.h>
 

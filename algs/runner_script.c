@@ -99,8 +99,10 @@ static size_t read_escape(struct span text, char *ret)
 	if (text.ptr[1] == 'x') {
 		int high = text.len < 4 ? -1 : hex_digit(text.ptr[2]), low = text.len < 4 ? -1 : hex_digit(text.ptr[3]);
 
+		if (high < 0 || low < 0)
+			return 0;
 		*ret = (char)(high << 4 | low);
-		return high < 0 || low < 0 ? 0 : 4;
+		return 4;
 	}
 	at = memchr(names, text.ptr[1], sizeof(names) - 1);
 	if (at == NULL)

@@ -78,7 +78,8 @@ struct span runner_word(struct span *rest);
 bool runner_value(struct span word, const char *key, struct span *ret_value);
 int runner_fail(struct runner_report *report, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* runner_rules.c. A `rule` line without its first word; then, once all are read, the policy. 0, ERR_PARSE with a text, -ENOMEM. */
+/* runner_rules.c. A `rule` line without its first word; then, once all are read, the policy. 0, ERR_PARSE with a
+ * text, -ENOMEM. */
 int runner_rule(struct runner_script *script, struct span args, const char **ret_fault);
 int runner_rules_done(struct runner_script *script, char *text, size_t size);
 void runner_rules_free(struct runner_script *script);

@@ -1,5 +1,6 @@
-/* "alg list" and "alg run": application-level gateways on the workbench, without a gateway and without a network. A module of a
- * third party is loaded from a shared object; that happens here and nowhere else, and only when its path was given. */
+/* "alg list" and "alg run": application-level gateways on the workbench, without a gateway and without a network.
+ * A module of a third party is loaded from a shared object; that happens here and nowhere else, and only when its
+ * path was given. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -125,7 +126,8 @@ static void print_failure(struct cli *cli, const char *path, const struct runner
 	free(clean);
 }
 
-/* Every batch has a seed of its own, so that a fault is found again by its batch alone. The time is this process's own. */
+/* Every batch has a seed of its own, so that a fault is found again by its batch alone. The time is this process's
+ * own. */
 static enum cli_exit fuzz(struct cli *cli, const struct alg_module *module, const char *path, struct span text)
 {
 	clock_t end = clock() + (clock_t)cli->fuzz_s * CLOCKS_PER_SEC;

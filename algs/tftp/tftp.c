@@ -1,6 +1,6 @@
-/* TFTP (RFC 1350, 2347, 2349): the client asks at port 69, and the server answers from a new port. So each request that is allowed gets
- * one pinhole: from the server, any port, to the client's own port. Nothing is rewritten. It is also the example of
- * docs/adding-an-alg.md: complete, and as small as an ALG can be. */
+/* TFTP (RFC 1350, 2347, 2349): the client asks at port 69, and the server answers from a new port. So each request
+ * that is allowed gets one pinhole: from the server, any port, to the client's own port. Nothing is rewritten. It
+ * is also the example of docs/adding-an-alg.md: complete, and as small as an ALG can be. */
 #include "algs/tftp/tftp.h"
 
 #include <string.h>

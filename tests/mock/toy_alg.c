@@ -37,6 +37,16 @@ struct toy {
 	uint32_t hole;
 };
 
+/* A module is never called from within itself. */
+static bool is_inside;
+
+static void enter(void)
+{
+	if (is_inside)
+		abort();
+	is_inside = true;
+}
+
 struct args {
 	struct alg_bytes rest;
 };
@@ -293,8 +303,10 @@ static struct alg_result toy_bytes(void *state, enum alg_side from, struct alg_b
 	toy_n_ends += is_end;
 	if (end == NULL)
 		return r;
+	enter();
 	r = (struct alg_result){ ALG_PASS, len + 1, 0 };
 	obey(state, (struct alg_bytes){ bytes.ptr, len > 0 && bytes.ptr[len - 1] == '\r' ? len - 1 : len }, &r);
+	is_inside = false;
 	return r;
 }
 
@@ -305,7 +317,9 @@ static struct alg_result toy_datagram(void *state, enum alg_side from, struct al
 	(void)from;
 	toy_n_calls++;
 	toy_n_ends += is_end;
+	enter();
 	obey(state, bytes, &r);
+	is_inside = false;
 	return r;
 }
 
@@ -316,9 +330,11 @@ static void toy_event(void *state, const struct alg_event *event)
 	char text[64];
 
 	snprintf(text, sizeof(text), "event %d %u\n", event->type, event->type == ALG_EV_TIMER ? event->cookie : event->hole);
+	enter();
 	if (t->tells)
 		say(t, t->tells_side, text);
 	obey(t, (struct alg_bytes){ t->on, t->on_len }, &ignored);
+	is_inside = false;
 }
 
 static enum alg_probe toy_probe(enum alg_side from, struct alg_bytes bytes)

@@ -1,5 +1,6 @@
-/* Modules that do what they are told by the messages themselves: a line is a list of commands between semicolons, and the message. So
- * tests say in their input what the module does with it, good and bad. toy_alg.c has the commands. */
+/* Modules that do what they are told by the messages themselves: a line is a list of commands between semicolons,
+ * and the message. So tests say in their input what the module does with it, good and bad. toy_alg.c has the
+ * commands. */
 #ifndef TESTS_MOCK_TOY_ALG_H
 #define TESTS_MOCK_TOY_ALG_H
 

@@ -449,6 +449,30 @@ static void backpressure(void)
 	rig_free(r);
 }
 
+/* A side that does not read, whatever was done to what waits for it, does not keep us from reading what it writes. */
+static void no_deadlock_after(unsigned n_lines)
+{
+	struct flow_rig *r = start();
+
+	for (unsigned i = 0; i < n_lines; i++)
+		rig_send(r, "c", "a line of thirty-two octets ....\n");
+	while (flow_room(r->flow, ALG_CLIENT) >= 40)
+		CU_ASSERT_EQUAL_FATAL(rig_send(r, "c", "edits 1 2048;fill s 2048\n"), 0);
+	for (int i = 0; i < 1000; i++) {
+		CU_ASSERT_EQUAL_FATAL(rig_send(r, "s", "flows\n"), 0);
+		RIG_EXPECT(r, "c", "flows\n");
+	}
+	rig_send(r, "s", "fill s 2048;say c\n"); /* and may be answered */
+	RIG_EXPECT(r, "c", "rc 0\nfill s 2048;say c\n");
+	rig_free(r);
+}
+
+static void no_deadlock(void)
+{
+	for (unsigned n_lines = 0; n_lines < 150; n_lines += 5)
+		no_deadlock_after(n_lines);
+}
+
 /* Sent octet by octet, room comes back and messages are judged as it does. */
 static void backpressure_in_small_steps(void)
 {
@@ -569,6 +593,7 @@ static const struct unit_test tests[] = {
 	{ "replies in their place", replies_in_their_place },
 	{ "replies at their limits", replies_at_their_limits },
 	{ "backpressure", backpressure },
+	{ "a side that does not read", no_deadlock },
 	{ "backpressure in small steps", backpressure_in_small_steps },
 	{ "many that wait", many_that_wait },
 	{ "ends", ends },

@@ -315,8 +315,8 @@ static void passes_differ(void)
 
 static void late_commits_show(void)
 {
-	/* What leaves in an earlier call than its pinhole leaves too early: nothing waits for it, so all passes agree; what leaves in
-	 * the same call does not come before. */
+	/* What leaves in an earlier call than its pinhole leaves too early: nothing waits for it, so all passes
+	 * agree; what leaves in the same call does not come before. */
 	CU_ASSERT_EQUAL(run(&postern_alg_v1, "S: open;x\nhole 1 armed\nC: y\n"), 0);
 	CU_ASSERT_EQUAL(report.n_passes, 4 + 7);
 }

@@ -1,5 +1,5 @@
-/* Every transcript below tests/transcripts/<protocol>/ against the built-in module of that name: a file is a test. Arguments: only
- * files whose path has one of them in it. */
+/* Every transcript below tests/transcripts/<protocol>/ against the built-in module of that name: a file is a test.
+ * Arguments: only files whose path has one of them in it. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
