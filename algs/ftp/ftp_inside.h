@@ -1,0 +1,162 @@
+/* What the files of the FTP ALG share: the state of a session, a line at hand, and the parts' functions. Nobody else includes this.
+ *
+ * ftp.c cuts lines and hands them to ftp_client.c and ftp_server.c, which ask ftp_policy.c and ftp_data.c; ftp_queue.c knows which commands
+ * still wait for their replies. docs/internals/ftp.md */
+#ifndef ALGS_FTP_FTP_INSIDE_H
+#define ALGS_FTP_FTP_INSIDE_H
+
+#include "algs/alg.h"
+#include "algs/ftp/ftp_command.h"
+#include "core/buf.h"
+
+enum {
+	FTP_LINE_MAX = 8192,     /* with its end; what is longer is passed in parts, unedited */
+	FTP_PENDING_MAX = 32,
+	FTP_USER_MAX = 256,
+	FTP_PATH_MAX = 1024,     /* kept of a path; rules see all of it */
+	FTP_TARGET_MAX = FTP_LINE_MAX + FTP_PATH_MAX + 2,
+	FTP_UNKNOWN_MAX = 3,     /* verbs that nobody knows, before USER */
+	FTP_PORT_FLOOR = 1024,
+	FTP_TLS_PORTS_MAX = 64,
+};
+enum { FTP_CLASS_DATA, FTP_CLASS_TLS, FTP_CLASSES };
+
+struct ftp_text_user {
+	char data[FTP_USER_MAX];
+	size_t len;
+};
+struct ftp_text_path {
+	char data[FTP_PATH_MAX];
+	size_t len;              /* 0: not known */
+};
+
+struct ftp_pending {         /* a command that was passed to the server */
+	uint8_t kind;            /* enum ftp_kind */
+	uint16_t flags;          /* of its verb */
+	bool is_ours;            /* the gateway sent it: nobody waits for the reply */
+	bool is_begun;           /* a preliminary reply has come */
+};
+
+struct ftp_state {
+	const struct alg_about *about;
+	const struct alg_host *host;
+	struct alg_session *session;
+
+	struct ftp_pending pending[FTP_PENDING_MAX]; /* oldest first */
+	unsigned n_pending;
+
+	struct ftp_side {
+		bool is_long;        /* inside a line that is longer than FTP_LINE_MAX */
+		bool is_long_dropped;
+	} sides[ALG_SIDES];
+	bool has_replied;        /* the server's first line has come */
+	bool is_foreign;         /* and was no reply: nothing is opened in this session */
+	bool is_held;            /* a command waits for replies to earlier ones */
+	struct {                 /* what it will be answered with when they have come */
+		unsigned code;       /* 0: it has not been judged */
+		char text[ALG_TEXT_MAX];
+	} answer;
+	struct {                 /* a reply of several lines */
+		unsigned code;       /* 0: none is open */
+		int index;           /* whose it is: in `pending`, or -1 */
+	} reply;
+
+	bool has_user;           /* USER was seen */
+	bool is_logged_in;
+	bool is_epsv_only;
+	bool is_ending, is_encrypted;
+	unsigned n_unknown;
+	struct ftp_text_user user, claimed;           /* logged in; of the last USER */
+	struct ftp_text_path directory, next_directory; /* when CWD succeeds */
+	bool has_allo;
+	uint64_t allo;
+
+	struct {                 /* PORT, PASV and the like, until its reply */
+		uint32_t hole;       /* active: reserved. 0: it expired */
+		uint8_t kind;        /* what the client asked for: enum ftp_kind */
+		unsigned code;       /* passive: of the reply that was asked of the server */
+	} setup;
+	struct {                 /* the data connection that the next transfer uses */
+		uint32_t hole;
+		bool is_opened;
+	} data;
+	struct {                 /* the transfer that is pending */
+		bool is_pending, is_cut;
+		uint32_t hole;
+		const struct ftp_verb *verb;
+		struct ftp_text_path path;
+	} transfer;
+	uint32_t tls_holes[FTP_TLS_PORTS_MAX];
+};
+
+/* ---- a line at hand (ftp.c) -------------------------------------------------------------------------------------------------- */
+
+struct ftp_line {
+	struct span raw;         /* as it came, with its end */
+	struct span text;        /* without the end and without Telnet */
+	bool is_stripped;        /* text is a copy, because there was Telnet */
+	bool is_long;            /* only the beginning is here */
+	bool is_replaced;        /* edits have been made */
+};
+/* Replaces octets of `text`. 0, or an error: nothing was edited then. */
+int ftp_line_edit(struct ftp_state *state, struct ftp_line *line, size_t at, size_t len, struct span with);
+/* Replaces the whole line, its end too. */
+int ftp_line_replace(struct ftp_state *state, struct ftp_line *line, struct span with);
+struct alg_result ftp_line_pass(const struct ftp_line *line);
+struct alg_result ftp_line_drop(const struct ftp_line *line);
+
+static inline struct alg_bytes ftp_bytes(struct span s)
+{
+	return (struct alg_bytes){ s.ptr, s.len };
+}
+
+/* ---- the two sides ------------------------------------------------------------------------------------------------------------- */
+
+struct alg_result ftp_client_line(struct ftp_state *state, struct ftp_line *line);
+struct alg_result ftp_server_line(struct ftp_state *state, struct ftp_line *line);
+
+/* ---- commands that wait for replies (ftp_queue.c) --------------------------------------------------------------------------------- */
+
+bool ftp_queue_is_full(const struct ftp_state *state);
+int ftp_queue_push(struct ftp_state *state, enum ftp_kind kind, unsigned flags); /* 0 or ERR_LIMIT */
+/* Whether one with any of these flags waits; 0: whether any waits at all that must get a reply. */
+bool ftp_queue_has(const struct ftp_state *state, unsigned flags);
+/* Whose reply begins with that code: an index, or -1. Forgets those that obviously got none. */
+int ftp_queue_match(struct ftp_state *state, unsigned code);
+void ftp_queue_remove(struct ftp_state *state, int index);
+
+/* ---- policy (ftp_policy.c) ----------------------------------------------------------------------------------------------------------- */
+
+struct ftp_answer { /* the gateway's own, mostly a refusal */
+	unsigned code;           /* 0: none, the server is to answer */
+	const char *text;
+};
+/* What the profile says; `target` is the command's path, resolved, or its argument. `memory` holds the text. */
+struct ftp_answer ftp_policy_ask(struct ftp_state *state, const struct ftp_command *command, struct span target,
+				 struct alg_answer *memory);
+/* Answers the client in the server's place: at once, or when all earlier replies have come. */
+struct alg_result ftp_policy_reply(struct ftp_state *state, const struct ftp_line *line, struct ftp_answer answer);
+/* A line inside the reply to FEAT or HELP. True: it is to be dropped. May edit. */
+bool ftp_policy_trim_feat(struct ftp_state *state, const struct ftp_line *line);
+void ftp_policy_trim_help(struct ftp_state *state, struct ftp_line *line);
+
+/* ---- data connections (ftp_data.c, ftp_tls.c) ------------------------------------------------------------------------------------------- */
+
+/* Before the command is passed: checks, reserves, edits. */
+struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command);
+struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command);
+/* The final reply to it: arms, edits. */
+void ftp_data_active_reply(struct ftp_state *state, struct ftp_line *line, unsigned code);
+void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsigned code);
+/* A transfer: was passed, got a reply that is not its last, its last. */
+void ftp_data_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path);
+void ftp_data_progress(struct ftp_state *state, struct span text);
+void ftp_data_wait(struct ftp_state *state); /* the line at hand goes behind the data */
+void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned code);
+void ftp_data_event(struct ftp_state *state, const struct alg_event *event);
+
+void ftp_tls_begin(struct ftp_state *state);
+/* True: the event is about one of its pinholes. */
+bool ftp_tls_event(struct ftp_state *state, const struct alg_event *event);
+
+#endif
