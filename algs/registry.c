@@ -1,9 +1,11 @@
 /* The modules that are built in. A new one is a row here and a folder. */
 #include "algs/host.h"
 
+#include "algs/ftp/ftp.h"
 #include "algs/tftp/tftp.h"
 
 static const struct alg_module *const modules[] = {
+	&ftp_module,
 	&tftp_module,
 	NULL,
 };

@@ -52,6 +52,17 @@ struct alg_result ftp_line_drop(const struct ftp_line *line)
 	return (struct alg_result){ .verdict = ALG_DROP, .consumed = line->raw.len };
 }
 
+int ftp_keep_path(struct ftp_text_path *to, struct span path)
+{
+	struct buf out = buf_of(to->data, sizeof(to->data));
+
+	for (size_t i = 0; i < path.len; i++)
+		if (path.ptr[i] != '\0')
+			buf_putc(&out, path.ptr[i]);
+	to->len = out.len;
+	return out.is_full ? ERR_LIMIT : 0;
+}
+
 /* ---- Telnet ----------------------------------------------------------------------------------------------------------------- */
 
 /* The two ends may agree on options when they really talk to each other; else each is told no. */

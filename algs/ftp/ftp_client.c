@@ -129,12 +129,9 @@ static struct ftp_answer prepare(struct ftp_state *state, struct ftp_line *line,
 
 static void note_directory(struct ftp_state *state, struct span path)
 {
-	struct ftp_text_path *next = &state->next_directory;
-
 	/* One that does not fit is as good as unknown. */
-	next->len = path.len <= sizeof(next->data) ? path.len : 0;
-	if (next->len > 0)
-		memcpy(next->data, path.ptr, next->len);
+	if (ftp_keep_path(&state->next_directory, path) < 0)
+		state->next_directory.len = 0;
 }
 
 static void note_allo(struct ftp_state *state, struct span arg)

@@ -255,13 +255,14 @@ static int edit_passive(struct ftp_state *state, struct ftp_line *line, const st
 static int open_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_address *from)
 {
 	/* The server's word for its port only: an address that is not its own is no address of this session. */
-	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_SERVER, .at = { .port = from->addr.port } };
+	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_SERVER, .at = state->about->server };
 	struct alg_addr to;
 	uint32_t hole;
 	int err;
 
 	if (from->addr.port < FTP_PORT_FLOOR)
 		return ALG_ERR_DENIED;
+	want.at.port = from->addr.port;
 	err = state->host->hole_reserve(state->session, &want, &hole);
 	if (err < 0)
 		return err;
@@ -295,20 +296,13 @@ void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsi
 
 /* ---- transfers -------------------------------------------------------------------------------------------------------------- */
 
-static void keep_path(struct ftp_text_path *to, struct span path)
-{
-	to->len = path.len < sizeof(to->data) ? path.len : sizeof(to->data);
-	if (to->len > 0)
-		memcpy(to->data, path.ptr, to->len);
-}
-
 void ftp_data_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path)
 {
 	state->transfer.is_pending = true;
 	state->transfer.is_cut = false;
 	state->transfer.hole = 0;
 	state->transfer.verb = verb;
-	keep_path(&state->transfer.path, path);
+	(void)ftp_keep_path(&state->transfer.path, path);
 }
 
 /* The first reply is the first moment at which it is certain that nothing else will come before the data. */
@@ -328,7 +322,7 @@ void ftp_data_progress(struct ftp_state *state, struct span text)
 	if (file.len == 0 || !span_eq(span_of(state->transfer.verb->name), SPAN_LIT("STOU")))
 		return;
 	ftp_path_join((struct span){ state->directory.data, state->directory.len }, file, &out);
-	keep_path(&state->transfer.path, out.is_full ? file : buf_span(&out));
+	(void)ftp_keep_path(&state->transfer.path, out.is_full ? file : buf_span(&out));
 }
 
 static struct alg_transfer record_of(const struct ftp_state *state, unsigned code)

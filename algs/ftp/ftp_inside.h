@@ -105,6 +105,9 @@ int ftp_line_replace(struct ftp_state *state, struct ftp_line *line, struct span
 struct alg_result ftp_line_pass(const struct ftp_line *line);
 struct alg_result ftp_line_drop(const struct ftp_line *line);
 
+/* Without NUL, which is nothing in Telnet. ERR_LIMIT when it was cut. */
+int ftp_keep_path(struct ftp_text_path *to, struct span path);
+
 static inline struct alg_bytes ftp_bytes(struct span s)
 {
 	return (struct alg_bytes){ s.ptr, s.len };

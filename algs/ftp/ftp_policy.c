@@ -195,8 +195,10 @@ void ftp_policy_trim_help(struct ftp_state *state, struct ftp_line *line)
 			end++;
 			continue;
 		}
+		if (end < text.len && text.ptr[end] == '*') /* a mark of what is not implemented */
+			end++;
 		if (word.len >= 3 && word.len < FTP_VERB_MAX && is_capital(word) && !is_shown(state, word) &&
-		    ftp_line_edit(state, line, at, word.len, (struct span){ blanks, word.len }) < 0)
+		    ftp_line_edit(state, line, at, end - at, (struct span){ blanks, end - at }) < 0)
 			return;
 	}
 }

@@ -5,14 +5,10 @@
 
 static void open_port(struct ftp_state *state, unsigned index)
 {
-	struct alg_want want = {
-		.class = FTP_CLASS_TLS,
-		.listener = ALG_SERVER,
-		.at = { .port = (uint16_t)(state->about->tls_port_min + index) },
-		.is_same_port = true,
-	};
+	struct alg_want want = { .class = FTP_CLASS_TLS, .listener = ALG_SERVER, .at = state->about->server, .is_same_port = true };
 	uint32_t hole;
 
+	want.at.port = (uint16_t)(state->about->tls_port_min + index);
 	state->tls_holes[index] = 0;
 	if (want.at.port < FTP_PORT_FLOOR || state->host->hole_reserve(state->session, &want, &hole) < 0)
 		return;
