@@ -12,8 +12,8 @@
 enum {
 	FTP_LINE_MAX = 8192,     /* with its end; what is longer is passed in parts, unedited */
 	FTP_PENDING_MAX = 32,
-	FTP_USER_MAX = 256,
-	FTP_PATH_MAX = 1024,     /* kept of a path; rules see all of it */
+	FTP_USER_MAX = 255,
+	FTP_PATH_MAX = 1023,     /* kept of a path; rules see all of it */
 	FTP_TARGET_MAX = FTP_LINE_MAX + FTP_PATH_MAX + 2,
 	FTP_UNKNOWN_MAX = 3,     /* verbs that nobody knows, before USER */
 	FTP_PORT_FLOOR = 1024,
