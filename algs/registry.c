@@ -2,10 +2,12 @@
 #include "algs/host.h"
 
 #include "algs/ftp/ftp.h"
+#include "algs/rtsp/rtsp_module.h"
 #include "algs/tftp/tftp.h"
 
 static const struct alg_module *const modules[] = {
 	&ftp_module,
+	&rtsp_module,
 	&tftp_module,
 	NULL,
 };
