@@ -161,10 +161,11 @@ static int owner_hole_peer(void *arg, uint32_t hole, enum alg_side side, const s
 		at = *end_of(o, side);
 		at.port = rtp->port;
 	}
-	if (check_end(o, side, &at) < 0 || (rtcp_port != 0 && rtcp_port < PORT_FLOOR))
+	/* Port 0: it is learnt from the first packet. */
+	if (!addr_eq_ip(&at, end_of(o, side)) || (at.port != 0 && at.port < PORT_FLOOR) || (rtcp_port != 0 && rtcp_port < PORT_FLOOR))
 		return ALG_ERR_DENIED;
 	h->peer[side] = at;
-	h->peer_rtcp[side] = rtcp_port != 0 ? rtcp_port : at.port + 1;
+	h->peer_rtcp[side] = rtcp_port != 0 || at.port == 0 ? rtcp_port : at.port + 1;
 	return 0;
 }
 

@@ -154,14 +154,14 @@ static int read_start_line(struct span line, struct rtsp_message *ret)
 	version = next_word(&rest);
 	if (!rtsp_is_token(first) || url.len == 0 || next_word(&rest).len > 0)
 		return ERR_PARSE;
-	ret->method = first;
-	ret->url = url;
 	if (read_version(version, "RTSP", &ret->major))
 		ret->kind = RTSP_REQUEST;
 	else if (read_version(version, "HTTP", &ret->major))
 		ret->kind = RTSP_HTTP;
 	else
 		return ERR_PARSE;
+	ret->method = first;
+	ret->url = url;
 	return 0;
 }
 
