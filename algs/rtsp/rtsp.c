@@ -243,7 +243,7 @@ static struct alg_result on_message(struct rtsp_job *job, bool is_end)
 	case RTSP_BLANK:
 		return result_of(ALG_PASS, m->head.len);
 	case RTSP_HTTP:
-		return result_of(on_http(job), job->bytes.len);
+		return result_of(on_http(job), m->head.len);
 	default:
 		if (m->body.len < m->length && m->length <= room)
 			return more(job, (size_t)(m->length - m->body.len), is_end);
