@@ -280,12 +280,20 @@ static void cut_transports(struct rtsp_job *job, struct rtsp_transports *transpo
 	transports->n = n_kept;
 }
 
-/* One transport more or less, another answer: then it is the transport that is refused, and a client may try the next. */
-static unsigned code_of_transports(const struct rtsp_job *job, const struct alg_answer *answer)
+/* Another transport, another answer: then it is the transport that is refused, and a client may try the next. */
+static unsigned code_of_transports(const struct rtsp_job *job, const struct rtsp_asking *asked, const struct alg_answer *answer)
 {
+	struct rtsp_asking asking = { .direction = asked->direction, .is_trial = true };
+	struct alg_answer other;
+
 	if (answer->code != 0)
 		return answer->code;
-	return is_possible(job, job->message.method, job->message.url, NULL) ? 461 : 403;
+	for (unsigned carrier = 0; carrier < RTSP_OTHER; carrier++) {
+		asking.transport = rtsp_carrier_text(carrier);
+		if (rtsp_policy_ask(job, &asking, &other))
+			return 461;
+	}
+	return 403;
 }
 
 unsigned rtsp_policy_transports(struct rtsp_job *job, struct rtsp_transports *transports, struct alg_answer *ret)
@@ -295,7 +303,7 @@ unsigned rtsp_policy_transports(struct rtsp_job *job, struct rtsp_transports *tr
 	struct rtsp_asking asking = { .direction = is_record ? ALG_UP : ALG_DOWN };
 
 	if (transports->n == 0)
-		return ask_once(job, &asking, ret) ? 0 : code_of_transports(job, ret);
+		return ask_once(job, &asking, ret) ? 0 : code_of_transports(job, &asking, ret);
 	/* UDP comes last, so that the limits of its rule are those of the pinhole that is reserved next. */
 	for (unsigned carrier = RTSP_CARRIERS; carrier-- > 0;) {
 		unsigned i = 0;
@@ -308,7 +316,7 @@ unsigned rtsp_policy_transports(struct rtsp_job *job, struct rtsp_transports *tr
 		is_allowed[carrier] = ask_once(job, &asking, ret);
 	}
 	cut_transports(job, transports, is_allowed);
-	return transports->n > 0 ? 0 : code_of_transports(job, ret);
+	return transports->n > 0 ? 0 : code_of_transports(job, &asking, ret);
 }
 
 bool rtsp_policy_unseen(struct rtsp_job *job, const char *transport, struct alg_answer *ret)
