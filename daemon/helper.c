@@ -25,6 +25,7 @@ enum {
 	CHANNEL = STDERR_FILENO + 1,
 	NODE_MAX = 32,
 	PINHOLES_PER_CALL = 2 * 2, /* two streams, two directions */
+	PINHOLES_PER_SESSION = 4,  /* of an ALG: data connections at a time */
 	PORT_FLOOR = 1024,
 	WAIT_MS = 2000, WAIT_STEP_MS = 10,
 };
@@ -50,6 +51,33 @@ unsigned helper_limits(const struct config *config, struct wire_limit *ret)
 	return n;
 }
 
+/* Of the protocols that there are, one has its control channel in datagrams. */
+static struct wire_capture capture_of(const struct alg_conf *alg, const struct prefix *servers)
+{
+	const struct addr to = config_alg_capture(alg, servers->addr.family);
+	struct wire_capture capture = {
+		.servers = wire_addr_of(&servers->addr), .bits = servers->bits, .to = wire_addr_of(&to),
+		.realm = (uint16_t)alg->realm->index, .realm_to = (uint16_t)alg->to->index,
+		.proto = strcmp(alg->protocol, "tftp") == 0 ? IPPROTO_UDP : IPPROTO_TCP,
+		.is_as_client = alg->mode == CONFIG_ALG_TRANSPARENT,
+	};
+
+	_Static_assert((int)WIRE_CAPTURE_PORTS_MAX == (int)CONFIG_ALG_PORTS_MAX, "each port has its place");
+	memcpy(capture.ports, alg->ports, alg->n_ports * sizeof(capture.ports[0]));
+	return capture;
+}
+
+unsigned helper_captures(const struct config *config, struct wire_capture *ret)
+{
+	unsigned n = 0;
+
+	_Static_assert((int)WIRE_CAPTURES_MAX >= (int)CONFIG_ALGS_MAX * (int)CONFIG_ALG_SERVERS_MAX, "all fit");
+	for (unsigned i = 0; i < config->n_algs; i++)
+		for (unsigned k = 0; k < config->algs[i].n_servers && config->algs[i].mode != CONFIG_ALG_EXPLICIT; k++)
+			ret[n++] = capture_of(&config->algs[i], &config->algs[i].servers[k]);
+	return n;
+}
+
 void helper_order(const struct config *config, enum pinhole_path ret[PINHOLE_PATHS])
 {
 	static const enum pinhole_path paths[CONFIG_PATHS] = {
@@ -59,12 +87,13 @@ void helper_order(const struct config *config, enum pinhole_path ret[PINHOLE_PAT
 	bool has_nft = false;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < config->media.n_paths && n + 1 < PINHOLE_PATHS; i++) {
-		has_nft = has_nft || config->media.paths[i] == CONFIG_PATH_NFT;
-		if (paths[config->media.paths[i]] != PINHOLE_NONE)
+	for (unsigned i = 0; i < config->media.n_paths && n + 1 < PINHOLE_PATHS; i++)
+		if (paths[config->media.paths[i]] != PINHOLE_NONE) {
+			has_nft |= paths[config->media.paths[i]] == PINHOLE_NFT;
 			ret[n++] = paths[config->media.paths[i]];
-	}
-	if (config->n_algs > 0 && !has_nft && n + 1 < PINHOLE_PATHS) /* nothing else holds a door for whoever dials in */
+		}
+	/* media.paths is about media of calls; data of ALGs comes from ports that nobody knows beforehand. */
+	if (!has_nft && config->n_algs > 0 && n + 1 < PINHOLE_PATHS)
 		ret[n++] = PINHOLE_NFT;
 	while (n < PINHOLE_PATHS)
 		ret[n++] = PINHOLE_NONE;
@@ -79,14 +108,48 @@ static bool has_loopback(const struct config *config)
 	return false;
 }
 
+static uint32_t pinholes_max(const struct config *config)
+{
+	uint64_t n = (uint64_t)config->limits.max_calls * PINHOLES_PER_CALL;
+
+	for (unsigned i = 0; i < config->n_algs; i++)
+		n += (uint64_t)config->algs[i].max_sessions * PINHOLES_PER_SESSION;
+	return n < HELPER_PINHOLES_MAX ? (uint32_t)n : HELPER_PINHOLES_MAX;
+}
+
+static void add_low_port(struct wire_seal *seal, uint16_t port)
+{
+	for (unsigned i = 0; i < WIRE_LOW_PORTS_MAX; i++) {
+		if (seal->low_ports[i] == port)
+			return;
+		if (seal->low_ports[i] == 0) {
+			seal->low_ports[i] = port;
+			return;
+		}
+	}
+	log_warn("posternd", "too many ports below 1024 for the helper", LF_UINT("port", port), LF_UINT("max", WIRE_LOW_PORTS_MAX));
+}
+
+/* Clients connect to the gateway itself: where that is below 1024 the socket comes from the helper. */
+static void allow_sockets(const struct config *config, struct wire_seal *seal)
+{
+	for (unsigned i = 0; i < config->n_algs; i++) {
+		const struct alg_conf *alg = &config->algs[i];
+
+		seal->may_be_transparent |= alg->mode != CONFIG_ALG_EXPLICIT;
+		for (unsigned k = 0; k < alg->n_ports && alg->mode == CONFIG_ALG_EXPLICIT; k++)
+			if (alg->ports[k] < 1024)
+				add_low_port(seal, alg->ports[k]);
+	}
+}
+
 void helper_seal(const struct config *config, struct wire_seal *ret)
 {
 	enum pinhole_path order[PINHOLE_PATHS];
-	uint32_t calls = config->limits.max_calls;
 
 	_Static_assert(sizeof(ret->order) == PINHOLE_PATHS, "every path has its place");
 	*ret = (struct wire_seal){
-		.pinholes_max = calls < HELPER_PINHOLES_MAX / PINHOLES_PER_CALL ? calls * PINHOLES_PER_CALL : HELPER_PINHOLES_MAX,
+		.pinholes_max = pinholes_max(config),
 		.lifetime_max_s = config->media.lifetime_s,
 		.port_floor = PORT_FLOOR,
 		.may_reach_loopback = has_loopback(config),
@@ -95,20 +158,31 @@ void helper_seal(const struct config *config, struct wire_seal *ret)
 	helper_order(config, order);
 	for (unsigned i = 0; i < PINHOLE_PATHS; i++)
 		ret->order[i] = (uint8_t)order[i];
+	allow_sockets(config, ret);
 }
 
-static int send_limits(int channel, const struct config *config)
+static int send_all(int channel, enum wire_op op, const void *records, unsigned n)
 {
-	static struct wire_limit limits[WIRE_OWN_MAX];
-	unsigned n = helper_limits(config, limits);
-	struct wire_seal seal;
+	const uint8_t *at = records;
 	int err = 0;
 
 	for (unsigned done = 0; err == 0 && done < n; done += WIRE_BATCH_MAX) {
 		unsigned here = n - done < WIRE_BATCH_MAX ? n - done : WIRE_BATCH_MAX;
 
-		err = wire_send(channel, WIRE_LIMITS, 0, limits + done, here, NULL, 0);
+		err = wire_send(channel, op, 0, at + done * wire_record_size(op), here, NULL, 0);
 	}
+	return err;
+}
+
+static int send_limits(int channel, const struct config *config)
+{
+	static struct wire_limit limits[WIRE_OWN_MAX];
+	static struct wire_capture captures[WIRE_CAPTURES_MAX];
+	struct wire_seal seal;
+	int err = send_all(channel, WIRE_LIMITS, limits, helper_limits(config, limits));
+
+	if (err == 0)
+		err = send_all(channel, WIRE_CAPTURE, captures, helper_captures(config, captures));
 	helper_seal(config, &seal);
 	return err == 0 ? wire_send(channel, WIRE_SEAL, 0, &seal, 1, NULL, 0) : err;
 }
@@ -194,7 +268,7 @@ static const char *start(const struct config *config, const char *wanted, struct
 	int err;
 
 	helper_seal(config, &seal);
-	if (seal.order[0] == PINHOLE_NONE)
+	if (seal.order[0] == PINHOLE_NONE && !seal.may_be_transparent && seal.low_ports[0] == 0)
 		return "media.paths has nothing but relay";
 	if (wanted != NULL && strcmp(wanted, "none") == 0)
 		return "switched off with --helper none";

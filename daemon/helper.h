@@ -27,6 +27,8 @@ void helper_wait(struct helper *helper);
 
 /* What it is told. ret has room for WIRE_OWN_MAX; returns how many there are. */
 unsigned helper_limits(const struct config *config, struct wire_limit *ret);
+/* ret has room for WIRE_CAPTURES_MAX. */
+unsigned helper_captures(const struct config *config, struct wire_capture *ret);
 void helper_seal(const struct config *config, struct wire_seal *ret);
 /* The paths of the configuration as the engine has them, and behind them what ALGs need; PINHOLE_NONE at the end. */
 void helper_order(const struct config *config, enum pinhole_path ret[PINHOLE_PATHS]);

@@ -181,6 +181,9 @@ const char *answers_take(struct pinholes *engine, const struct channel_message *
 	case WIRE_SWEPT:
 		is_well_formed = on_swept(engine, message->records);
 		break;
+	case WIRE_SOCKET_READY:
+		is_well_formed = sockets_take(request.socket, message);
+		break;
 	default:
 		if (message->head.count > 0)
 			audit_listed(engine, message->records, message->head.count);
@@ -221,5 +224,11 @@ void answers_ability(struct pinholes *engine, const struct wire_ability *records
 		if (at == engine->n_abilities)
 			engine->n_abilities++;
 	}
+	engine_tell_listeners(engine);
+}
+
+void answers_capturing(struct pinholes *engine, const struct wire_capturing *record)
+{
+	engine->capture_trouble = record->is_working ? NULL : engine_reason(engine, record->reason);
 	engine_tell_listeners(engine);
 }

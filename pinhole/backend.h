@@ -17,6 +17,7 @@ enum {
 	BACKEND_ONE_SHOT = 16,
 	BACKEND_IPV6 = 32,
 	BACKEND_RATE = 64,
+	BACKEND_FOREIGN = 128,    /* WIRE_FOREIGN: hosts that address each other */
 };
 
 struct backend_interface { /* of a realm, kept fresh by links.c */
@@ -32,6 +33,8 @@ struct backend_conf { /* outlives the back end; the interfaces (and how many) ch
 	const struct wire_limit *own;
 	unsigned n_own;
 	const struct wire_seal *seal;
+	const struct wire_capture *captures;
+	unsigned n_captures;
 	struct backend_interface *interfaces; /* one per realm address's interface, without doubles */
 	unsigned n_interfaces;
 };
@@ -82,6 +85,6 @@ struct backend_ops {
 	bool (*is_broken)(const struct backend *backend);
 };
 
-extern const struct backend_ops backend_bpf, backend_conntrack, backend_nft, backend_fake /* tests only */;
+extern const struct backend_ops backend_bpf, backend_conntrack, backend_nft, backend_capture, backend_fake /* tests only */;
 
 #endif

@@ -111,16 +111,30 @@ struct slot *conntrack_slot(uint32_t index)
 	return &region.slots[index];
 }
 
+/* Of a TCP segment only the fixed header is taken off; its options count as payload. */
+static uint64_t payload_of(const struct slot_count *count)
+{
+	uint64_t headers = (count->family == AF_INET ? 20 : 40) + (count->proto == IPPROTO_UDP ? 8 : 20);
+
+	return count->bytes > count->packets * headers ? count->bytes - count->packets * headers : 0;
+}
+
 void conntrack_slot_count(struct slot *slot, const struct slot_count *count, uint64_t now_ns)
 {
-	/* Of a TCP segment only the fixed header is taken off; its options count as payload. */
-	uint64_t headers = (count->family == AF_INET ? 20 : 40) + (count->proto == IPPROTO_UDP ? 8 : 20);
-	uint64_t bytes = count->bytes > count->packets * headers ? count->bytes - count->packets * headers : 0;
-
 	if (slot->active_ns == 0)
 		slot->active_ns = now_ns;
 	if (count->packets > slot->packets)
 		slot->last_ns = now_ns;
 	__atomic_store_n(&slot->packets, count->packets, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->bytes, payload_of(count), __ATOMIC_RELAXED);
+}
+
+void conntrack_slot_count_both(struct slot *slot, const struct slot_count *there, const struct slot_count *back, uint64_t now_ns)
+{
+	if (back->packets > slot->packets_back)
+		slot->last_ns = now_ns;
+	__atomic_store_n(&slot->flags, SLOT_BOTH_WAYS, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->packets_back, back->packets, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->bytes_back, payload_of(back), __ATOMIC_RELAXED);
+	conntrack_slot_count(slot, there, now_ns);
 }

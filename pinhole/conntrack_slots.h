@@ -22,5 +22,7 @@ struct slot_count {
 	uint8_t proto, family;
 };
 void conntrack_slot_count(struct slot *slot, const struct slot_count *count, uint64_t now_ns);
+/* The same of a pinhole that is for both directions. */
+void conntrack_slot_count_both(struct slot *slot, const struct slot_count *there, const struct slot_count *back, uint64_t now_ns);
 
 #endif

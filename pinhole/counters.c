@@ -133,6 +133,8 @@ static uint64_t lost_of(const struct slot *slot)
 
 void counters_of_slot(const struct slot *slot, struct slot_stats *ret)
 {
+	const bool has_back = (NOW(slot, flags) & SLOT_BOTH_WAYS) != 0;
+
 	*ret = (struct slot_stats){
 		.lost = lost_of(slot),
 		.packets = NOW(slot, packets),
@@ -141,6 +143,8 @@ void counters_of_slot(const struct slot *slot, struct slot_stats *ret)
 		.dropped_rate = NOW(slot, dropped_rate),
 		.dropped_format = NOW(slot, dropped_format),
 		.passed = NOW(slot, passed),
+		.packets_back = has_back ? NOW(slot, packets_back) : 0,
+		.bytes_back = has_back ? NOW(slot, bytes_back) : 0,
 		.last_ns = NOW(slot, last_ns),
 		.active_ns = NOW(slot, active_ns),
 		.jitter_us = (uint32_t)(NOW(slot, jitter_q4_ns) / 16 / 1000),

@@ -16,6 +16,8 @@
 
 enum { TICK_MS = 1000, STALL_MS = 5000, LATE_MS = 15000, AUDIT_MS = 30000, RENEWALS = 3 /* in a lifetime */ };
 
+static const char not_said[] = "the helper has not said yet whether it can take control channels over";
+
 void engine_kick(struct pinholes *engine)
 {
 	if (!loop_timer_is_running(&engine->kick))
@@ -90,6 +92,7 @@ static void on_flush(void *arg)
 		list_remove(&pinhole->queue);
 		state_input(pinhole, INPUT_CLOSED);
 	}
+	sockets_flush(engine);
 	requests_pump(engine);
 }
 
@@ -127,6 +130,7 @@ static void lose_helper(struct pinholes *engine, const char *why)
 		  LF_TEXT("why", why), LF_UINT("pinholes", hash_table_count(engine->by_id)));
 	state_count_start(engine, false);
 	requests_forget(engine);
+	sockets_fail_all(engine, ERR_CLOSED);
 	for (unsigned i = 0; i < engine->n_abilities; i++) {
 		engine->abilities[i].is_usable = 0;
 		memset(engine->abilities[i].reason, 0, sizeof(engine->abilities[i].reason));
@@ -227,6 +231,7 @@ static const char *on_hello(struct pinholes *engine, const struct channel_messag
 	engine->starts = hello->starts;
 	engine->n_abilities = 0;
 	engine->n_strays = 0;
+	engine->capture_trouble = not_said;
 	engine->wants_sweep = engine->is_reconciled;
 	engine->audit_due_ms = loop_now_ms(engine->loop) + AUDIT_MS;
 	state_count_start(engine, true);
@@ -251,10 +256,14 @@ static void on_message(void *arg, const struct channel_message *message)
 	case WIRE_GONE:
 		answers_gone(engine, message->records, message->head.count);
 		break;
+	case WIRE_CAPTURING:
+		answers_capturing(engine, message->records);
+		break;
 	case WIRE_OPENED:
 	case WIRE_CLOSED:
 	case WIRE_SWEPT:
 	case WIRE_LISTED:
+	case WIRE_SOCKET_READY:
 		why = answers_take(engine, message);
 		break;
 	default:
@@ -361,10 +370,14 @@ int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pin
 	engine->loop = loop;
 	engine->conf = *conf;
 	engine->late_ms = loop_now_ms(loop) + LATE_MS;
+	engine->capture_trouble = not_said;
 	list_init(&engine->all);
 	list_init(&engine->out);
 	list_init(&engine->done);
 	list_init(&engine->unbound);
+	list_init(&engine->sockets_out);
+	list_init(&engine->sockets_sent);
+	list_init(&engine->sockets_failed);
 	loop_timer_init(&engine->tick, loop, on_tick, engine);
 	loop_timer_init(&engine->kick, loop, on_kick, engine);
 	state_register_metrics();
@@ -396,6 +409,7 @@ void pinholes_free(struct pinholes *engine)
 	channel_free(engine->channel);
 	LIST_EACH(&engine->all, node)
 		state_free(LIST_ENTRY(node, struct pinhole, all));
+	sockets_free(engine);
 	counters_unmap(&engine->memory);
 	for (unsigned i = 0; i < engine->n_reasons; i++)
 		free(engine->reasons[i]);

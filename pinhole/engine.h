@@ -1,6 +1,6 @@
 /* What the files of the engine share: pinhole.c (handles, as owners see them), state.c (what happens to one pinhole),
- * requests.c and answers.c (the messages), audit.c (whether the kernel has what it should) and engine.c (the whole). Nobody
- * else includes this. Control thread. */
+ * requests.c and answers.c (the messages), sockets.c (sockets that need privilege), audit.c (whether the kernel has what it
+ * should) and engine.c (the whole). Nobody else includes this. Control thread. */
 #ifndef PINHOLE_ENGINE_H
 #define PINHOLE_ENGINE_H
 
@@ -18,6 +18,7 @@ enum {
 	ENGINE_REASONS_MAX = 256,
 	ENGINE_LISTENERS_MAX = 4,
 	ENGINE_STRAYS_MAX = 4096,   /* in the kernel and nobody's, waiting to be removed; the next audit finds the rest */
+	ENGINE_SOCKETS_MAX = 1024,  /* asked for and not answered */
 };
 
 enum pinhole_want { WANT_NOTHING, WANT_OPEN, WANT_CLOSE };
@@ -57,6 +58,7 @@ struct engine_request { /* sent and not answered */
 	unsigned n;
 	struct pinhole *pinholes[WIRE_BATCH_MAX]; /* NULL: a stray */
 	uint64_t ids[WIRE_BATCH_MAX];
+	struct pinhole_socket_request *socket; /* of WIRE_SOCKET */
 };
 
 struct engine_reason {
@@ -72,6 +74,9 @@ struct pinholes {
 	struct hash_table *by_id;
 	struct list all, out, done, unbound;
 	uint32_t last_batch;
+	struct list sockets_out, sockets_sent, sockets_failed; /* requests: to be sent, in the ring, to be told */
+	unsigned n_sockets;
+	bool was_socket;            /* the last request was for one: pinholes have their turn */
 
 	bool has_hello;             /* what is wanted may be sent */
 	uint64_t late_ms;           /* by then it should have come */
@@ -92,6 +97,7 @@ struct pinholes {
 	struct counters_memory memory;
 	struct wire_ability *abilities;
 	unsigned n_abilities;
+	const char *capture_trouble; /* NULL: none */
 	struct engine_reason *reasons[ENGINE_REASONS_MAX];
 	unsigned n_reasons;
 	struct {
@@ -121,6 +127,8 @@ void requests_try_again(struct pinhole *pinhole);
 /* Removes it from the kernel, unless somebody has it by then. False when too many wait already. */
 bool requests_remove_stray(struct pinholes *engine, uint64_t id);
 void requests_pump(struct pinholes *engine);    /* sends what the socket takes */
+/* Sends n records and notes the request; `what` has its pinholes and ids or its socket, or is NULL. False when nothing was sent. */
+bool requests_send(struct pinholes *engine, enum wire_op op, const void *records, unsigned n, const struct engine_request *what);
 /* The oldest request when `head` is of its answer, taken out unless more of the answer is to come. */
 bool requests_take(struct pinholes *engine, const struct wire_head *head, struct engine_request *ret);
 void requests_forget(struct pinholes *engine);  /* nobody will answer them */
@@ -129,6 +137,15 @@ void requests_forget(struct pinholes *engine);  /* nobody will answer them */
 const char *answers_take(struct pinholes *engine, const struct channel_message *message); /* NULL, or what is wrong with it */
 void answers_gone(struct pinholes *engine, const struct wire_gone *records, unsigned n);
 void answers_ability(struct pinholes *engine, const struct wire_ability *records, unsigned n);
+void answers_capturing(struct pinholes *engine, const struct wire_capturing *record);
+
+/* sockets.c */
+bool sockets_send(struct pinholes *engine); /* the next one that waits; false when nothing was sent */
+bool sockets_take(struct pinhole_socket_request *request, const struct channel_message *message); /* false: not well-formed */
+void sockets_fail(struct pinhole_socket_request *request, int err); /* its owner is told with the next flush */
+void sockets_fail_all(struct pinholes *engine, int err);
+void sockets_flush(struct pinholes *engine);
+void sockets_free(struct pinholes *engine);
 
 /* state.c: what can happen to a pinhole. */
 enum state_input {

@@ -128,6 +128,8 @@ static const char *missing_feature(const struct wire_pinhole *pinhole, uint32_t 
 		return "cannot end after the first connection";
 	if (pinhole->listen.family == AF_INET6 && !(features & BACKEND_IPV6))
 		return "cannot IPv6";
+	if ((pinhole->flags & WIRE_FOREIGN) && !(features & BACKEND_FOREIGN))
+		return "only between addresses of the gateway";
 	return NULL;
 }
 

@@ -28,6 +28,7 @@ enum {
 static int take_limits(struct helper_conf *conf, const struct wire_head *head, const void *records, const char **ret_why)
 {
 	const struct wire_limit *own = records;
+	const struct wire_capture *captures = records;
 	enum limits_verdict verdict = LIMITS_OK;
 
 	if (head->op == WIRE_SEAL) {
@@ -36,6 +37,9 @@ static int take_limits(struct helper_conf *conf, const struct wire_head *head, c
 	} else if (head->op == WIRE_LIMITS) {
 		for (uint32_t i = 0; i < head->count && verdict == LIMITS_OK; i++)
 			verdict = limits_add(conf->limits, &own[i]);
+	} else if (head->op == WIRE_CAPTURE) {
+		for (uint32_t i = 0; i < head->count && verdict == LIMITS_OK; i++)
+			verdict = limits_add_capture(conf->limits, &captures[i]);
 	} else {
 		verdict = LIMITS_NOT_SEALED;
 	}

@@ -37,6 +37,7 @@ struct worker {
 	struct helper_out out;
 	struct wire_ability *abilities; /* as last sent; room for every path of every realm */
 	unsigned n_abilities;
+	struct wire_capturing capturing; /* as last sent */
 	uint16_t *realms; /* each once */
 	unsigned n_realms;
 	uint64_t now_ms, tick_ms, refresh_ms;
@@ -143,6 +144,27 @@ static void put_abilities(struct worker *w, uint64_t serial, bool is_all)
 		put(w, WIRE_ABILITY, serial, changed, n);
 }
 
+/* Whether control channels are taken over, where they are to be; when that has changed. */
+static void put_capturing(struct worker *w, bool is_first)
+{
+	const struct helper_mechanism *m = helper_pinholes_mechanism(&w->pinholes, PINHOLE_NONE);
+	struct backend_report report = { .reason = "not part of this build, or did not open" };
+	struct wire_capturing now = { .is_working = 0 };
+
+	if (w->backend_conf.n_captures == 0)
+		return;
+	if (m != NULL)
+		m->kind->ops->report(m->backend, PINHOLE_NONE, 0, &report);
+	now.is_working = report.is_usable;
+	snprintf(now.reason, sizeof(now.reason), "%s", report.reason);
+	if (!is_first && memcmp(&now, &w->capturing, sizeof(now)) == 0)
+		return;
+	w->capturing = now;
+	log_info("pinholed", now.is_working ? "control channels are taken over" : "control channels are not taken over",
+		 LF_TEXT("reason", now.reason));
+	put(w, WIRE_CAPTURING, 0, &now, 1);
+}
+
 static void say_hello(struct worker *w)
 {
 	struct wire_head head = { .version = WIRE_VERSION, .op = WIRE_HELLO, .count = 1 };
@@ -220,8 +242,12 @@ static void on_socket(struct worker *w, const struct wire_head *request, const v
 	char text[ADDR_TEXT_MAX];
 	int fd = -1;
 
+	if (verdict == LIMITS_OK)
+		verdict = links_socket(w->links, wanted);
 	w->pinholes.refusals[verdict] += verdict != LIMITS_OK;
-	if (verdict == LIMITS_OK) {
+	if (verdict == LIMITS_OK && wanted->is_transparent && !w->capturing.is_working) {
+		result.err = ERR_UNSUPPORTED; /* nothing would ever arrive there */
+	} else if (verdict == LIMITS_OK) {
 		fd = helper_socket_open(wanted);
 		result.err = fd < 0 ? fd : 0;
 	}
@@ -252,7 +278,7 @@ static void handle(struct worker *w, size_t len)
 
 	if (wire_parse(w->message, len, &head, &records, &why) < 0)
 		count_malformed(w, why);
-	else if (head.op == WIRE_LIMITS || head.op == WIRE_SEAL)
+	else if (head.op == WIRE_LIMITS || head.op == WIRE_CAPTURE || head.op == WIRE_SEAL)
 		count_malformed(w, limits_text(LIMITS_SEALED));
 	else if (head.op >= sizeof(requests) / sizeof(requests[0]) || requests[head.op] == NULL)
 		count_malformed(w, "not a request");
@@ -308,6 +334,7 @@ static void tick(struct worker *w)
 		w->err = ERR_STATE;
 	}
 	put_abilities(w, 0, false);
+	put_capturing(w, false);
 }
 
 static void take_interfaces(struct worker *w)
@@ -418,7 +445,8 @@ static int start(struct worker *w)
 	}
 	w->pinholes.links = w->links;
 	w->backend_conf = (struct backend_conf){ .state_dir = w->conf->state_dir, .node_tag = w->conf->node_tag,
-						 .own = limits->own, .n_own = limits->n_own, .seal = &limits->seal };
+						 .own = limits->own, .n_own = limits->n_own, .seal = &limits->seal,
+						 .captures = limits->captures, .n_captures = limits->n_captures };
 	take_interfaces(w);
 	open_backends(w);
 	err = sandbox_worker();
@@ -432,6 +460,7 @@ static int start(struct worker *w)
 		 LF_TEXT("system_calls", sandbox_has_filter() ? "filtered" : "not filtered in this build"));
 	say_hello(w);
 	put_abilities(w, w->starts == 1 ? w->conf->seal_serial : 0, true);
+	put_capturing(w, true);
 	return w->err;
 }
 

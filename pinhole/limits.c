@@ -1,5 +1,5 @@
 /* The helper's own checks, rule by rule. Fails closed: what no rule allows is refused. Pure. */
-#include "pinhole/limits.h"
+#include "pinhole/limits_capture.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -14,6 +14,10 @@ const char *limits_text(enum limits_verdict verdict)
 		[LIMITS_OWN_PORTS] = "an own address has no range of ports",
 		[LIMITS_SEAL_VALUES] = "a count or a lifetime of the seal is out of bounds",
 		[LIMITS_NO_OWN] = "no own address",
+		[LIMITS_CAPTURES_FULL] = "too many captures",
+		[LIMITS_CAPTURE_REALM] = "a capture's realm has no address",
+		[LIMITS_CAPTURE_SERVERS] = "a capture's servers are no hosts of a network",
+		[LIMITS_CAPTURE_TO] = "a capture leads elsewhere than to a port from 1024 on loopback",
 		[LIMITS_NOT_SEALED] = "the limits are not sealed",
 		[LIMITS_LISTEN_ADDRESS] = "the listening address is not the realm's",
 		[LIMITS_LISTEN_PORT] = "the listening port is outside the realm's media ports",
@@ -32,6 +36,10 @@ const char *limits_text(enum limits_verdict verdict)
 		[LIMITS_LIFETIME] = "the lifetime is out of bounds",
 		[LIMITS_RTP] = "RTP payload types, clock and protocol do not fit together",
 		[LIMITS_FLAGS] = "flags do not fit the protocol",
+		[LIMITS_NO_SOURCE] = "a pinhole between hosts that address each other needs its source",
+		[LIMITS_NO_CAPTURE] = "no capture between these realms has a server at either end",
+		[LIMITS_TARGET_ADDRESS] = "the target is no address of its realms",
+		[LIMITS_TARGET_PORT] = "the target's port is outside the realm's media ports",
 		[LIMITS_SOCKET_ADDRESS] = "a socket's address is not the realm's",
 		[LIMITS_SOCKET_PORT] = "a socket's port is not listed",
 		[LIMITS_SOCKET_TRANSPARENT] = "transparent sockets are not allowed",
@@ -44,7 +52,7 @@ const char *limits_text(enum limits_verdict verdict)
 	return texts[verdict];
 }
 
-static enum addr_kind kind_of(const struct wire_addr *wire)
+enum addr_kind limits_kind(const struct wire_addr *wire)
 {
 	struct addr addr = wire_addr_get(wire);
 
@@ -58,7 +66,7 @@ static bool is_same_ip(const struct wire_addr *a, const struct wire_addr *b)
 
 enum limits_verdict limits_add(struct limits *limits, const struct wire_limit *own)
 {
-	enum addr_kind kind = kind_of(&own->addr);
+	enum addr_kind kind = limits_kind(&own->addr);
 
 	if (limits->is_sealed)
 		return LIMITS_SEALED;
@@ -86,8 +94,7 @@ enum limits_verdict limits_seal(struct limits *limits, const struct wire_seal *s
 	return LIMITS_OK;
 }
 
-/* An own address with a media port: of that realm, in its range. An address may have several ranges. */
-static enum limits_verdict check_own(const struct limits *limits, const struct wire_addr *addr, uint16_t realm,
+enum limits_verdict limits_check_own(const struct limits *limits, const struct wire_addr *addr, uint16_t realm,
 				     enum limits_verdict bad_address, enum limits_verdict bad_port)
 {
 	enum limits_verdict verdict = bad_address;
@@ -104,7 +111,7 @@ static enum limits_verdict check_own(const struct limits *limits, const struct w
 	return verdict;
 }
 
-static bool is_own(const struct limits *limits, const struct wire_addr *addr)
+bool limits_is_own(const struct limits *limits, const struct wire_addr *addr)
 {
 	for (unsigned i = 0; i < limits->n_own; i++)
 		if (is_same_ip(&limits->own[i].addr, addr))
@@ -115,13 +122,13 @@ static bool is_own(const struct limits *limits, const struct wire_addr *addr)
 /* What kind of host a peer may be, seen from the own address that faces it. */
 static enum limits_verdict check_kind(const struct limits *limits, const struct wire_addr *peer, const struct wire_addr *own)
 {
-	switch (kind_of(peer)) {
+	switch (limits_kind(peer)) {
 	case ADDR_UNICAST:
 		return LIMITS_OK;
 	case ADDR_LOOPBACK:
-		return limits->seal.may_reach_loopback && kind_of(own) == ADDR_LOOPBACK ? LIMITS_OK : LIMITS_PEER_LOOPBACK;
+		return limits->seal.may_reach_loopback && limits_kind(own) == ADDR_LOOPBACK ? LIMITS_OK : LIMITS_PEER_LOOPBACK;
 	case ADDR_LINK_LOCAL:
-		return kind_of(own) == ADDR_LINK_LOCAL ? LIMITS_OK : LIMITS_PEER_LINK_LOCAL;
+		return limits_kind(own) == ADDR_LINK_LOCAL ? LIMITS_OK : LIMITS_PEER_LINK_LOCAL;
 	case ADDR_MULTICAST:
 		return LIMITS_PEER_MULTICAST;
 	case ADDR_UNSPECIFIED:
@@ -136,7 +143,7 @@ static enum limits_verdict check_peer(const struct limits *limits, const struct 
 {
 	if (peer->family != own->family)
 		return LIMITS_FAMILIES;
-	if (is_own(limits, peer))
+	if (limits_is_own(limits, peer))
 		return LIMITS_PEER_OWN;
 	if (peer->port != 0 && peer->port < limits->seal.port_floor)
 		return LIMITS_PEER_PORT;
@@ -147,9 +154,9 @@ static enum limits_verdict check_ends(const struct limits *limits, const struct 
 {
 	enum limits_verdict verdict;
 
-	verdict = check_own(limits, &pinhole->listen, pinhole->realm_in, LIMITS_LISTEN_ADDRESS, LIMITS_LISTEN_PORT);
+	verdict = limits_check_own(limits, &pinhole->listen, pinhole->realm_in, LIMITS_LISTEN_ADDRESS, LIMITS_LISTEN_PORT);
 	if (verdict == LIMITS_OK)
-		verdict = check_own(limits, &pinhole->from, pinhole->realm_out, LIMITS_FROM_ADDRESS, LIMITS_FROM_PORT);
+		verdict = limits_check_own(limits, &pinhole->from, pinhole->realm_out, LIMITS_FROM_ADDRESS, LIMITS_FROM_PORT);
 	if (verdict != LIMITS_OK)
 		return verdict;
 	if (pinhole->listen.family != pinhole->from.family)
@@ -192,7 +199,7 @@ enum limits_verdict limits_pinhole(const struct limits *limits, const struct wir
 
 	if (!limits->is_sealed)
 		return LIMITS_NOT_SEALED;
-	verdict = check_ends(limits, pinhole);
+	verdict = pinhole->flags & WIRE_FOREIGN ? limits_foreign_ends(limits, pinhole) : check_ends(limits, pinhole);
 	if (verdict != LIMITS_OK)
 		return verdict;
 	if (pinhole->packets_per_s == 0 || pinhole->packets_per_s > LIMITS_PACKETS_MAX || pinhole->bytes_per_s == 0 ||
@@ -205,9 +212,7 @@ enum limits_verdict limits_pinhole(const struct limits *limits, const struct wir
 
 static bool is_low_port(const struct limits *limits, uint16_t port)
 {
-	const size_t n = sizeof(limits->seal.low_ports) / sizeof(limits->seal.low_ports[0]);
-
-	for (size_t i = 0; i < n && port != 0; i++)
+	for (unsigned i = 0; i < WIRE_LOW_PORTS_MAX && port != 0; i++)
 		if (limits->seal.low_ports[i] == port)
 			return true;
 	return false;
@@ -221,25 +226,15 @@ static bool is_own_of(const struct limits *limits, const struct wire_addr *addr,
 	return false;
 }
 
-/* A transparent connection carries the address of the client that it stands for: any host but the gateway. */
-static enum limits_verdict check_foreign_socket(const struct limits *limits, const struct wire_socket_request *request)
-{
-	if (!request->is_connecting || is_own(limits, &request->addr) || kind_of(&request->addr) != ADDR_UNICAST)
-		return LIMITS_SOCKET_ADDRESS;
-	return request->addr.port == 0 || request->addr.port >= limits->seal.port_floor ? LIMITS_OK : LIMITS_SOCKET_PORT;
-}
-
 enum limits_verdict limits_socket(const struct limits *limits, const struct wire_socket_request *request)
 {
 	if (!limits->is_sealed)
 		return LIMITS_NOT_SEALED;
 	if (request->is_transparent && !limits->seal.may_be_transparent)
 		return LIMITS_SOCKET_TRANSPARENT;
+	if (request->is_transparent)
+		return limits_transparent_socket(limits, request);
 	if (!is_own_of(limits, &request->addr, request->realm))
-		return request->is_transparent ? check_foreign_socket(limits, request) : LIMITS_SOCKET_ADDRESS;
-	if (is_low_port(limits, request->addr.port))
-		return LIMITS_OK;
-	/* What needs no privilege is not done for anybody. */
-	return request->is_transparent && request->addr.port >= 1024 && request->addr.port >= limits->seal.port_floor ?
-		       LIMITS_OK : LIMITS_SOCKET_PORT;
+		return LIMITS_SOCKET_ADDRESS;
+	return is_low_port(limits, request->addr.port) ? LIMITS_OK : LIMITS_SOCKET_PORT; /* others need no privilege */
 }

@@ -384,9 +384,18 @@ static enum limits_verdict check_peer(const struct links *links, const struct wi
 
 enum limits_verdict links_pinhole(const struct links *links, const struct wire_pinhole *pinhole)
 {
-	enum limits_verdict verdict = check_peer(links, &pinhole->target);
+	enum limits_verdict verdict = check_peer(links, &pinhole->source);
 
-	return verdict == LIMITS_OK ? check_peer(links, &pinhole->source) : verdict;
+	if (verdict == LIMITS_OK && !(pinhole->flags & WIRE_TO_SELF))
+		verdict = check_peer(links, &pinhole->target);
+	if (verdict == LIMITS_OK && (pinhole->flags & (WIRE_THROUGH | WIRE_TO_SELF)))
+		verdict = check_peer(links, &pinhole->listen);
+	return verdict;
+}
+
+enum limits_verdict links_socket(const struct links *links, const struct wire_socket_request *request)
+{
+	return request->is_transparent && request->is_connecting ? check_peer(links, &request->addr) : LIMITS_OK;
 }
 
 static int open_questions(struct links *links)

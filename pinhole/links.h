@@ -25,5 +25,7 @@ struct backend_interface *links_interfaces(const struct links *links, unsigned *
 
 /* Whether a peer is not this machine (by any of its addresses) nor all hosts of a network that it is in. */
 enum limits_verdict links_pinhole(const struct links *links, const struct wire_pinhole *pinhole);
+/* The same of a socket with a foreign address. */
+enum limits_verdict links_socket(const struct links *links, const struct wire_socket_request *request);
 
 #endif

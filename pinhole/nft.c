@@ -5,8 +5,9 @@
  * Also keeps the table that silences unused media ports, whatever path media takes.
  *
  * A one-shot door shuts behind the first connection: in the kernel at once, here with the next tick. Its pinhole stays until
- * that connection ends, so that its packets are counted and closing it cuts the connection. Counters are of both directions,
- * for such a pinhole has no reverse. Payload, DSCP and rate are as in conntrack.c. Single thread: the helper's. */
+ * that connection ends (both sides have finished, or one has reset it), so that its packets are counted and closing it cuts the
+ * connection. After a restart such a connection is recognised, and its door stays shut. Counters are of both directions, each by
+ * itself, for such a pinhole has no reverse. Payload, DSCP and rate are as in conntrack.c. Single thread: the helper's. */
 #include "pinhole/backend.h"
 
 #include <errno.h>
@@ -25,6 +26,13 @@
 enum {
 	BOTH_HALVES = 2,
 	LOOKS_MAX = 4, /* readings of the whole connection table for doors that are closed, between two ticks */
+	THERE = 0, BACK = 1, WAYS = 2,
+	LEFT_MS = 120000, /* after the start, connections of an earlier process are known by themselves no longer */
+};
+#define BOTH_MARKS (~(uint32_t)(NFT_MARK_OPEN ^ NFT_MARK_KEPT)) /* as a mask: connections with either */
+
+struct moved {
+	uint64_t packets, bytes;
 };
 
 struct door {
@@ -35,9 +43,9 @@ struct door {
 	bool is_shut, is_gone, is_in_kernel; /* shut: has had its connection, no element any more */
 	uint64_t seen;         /* serial of the last dump with a connection through it */
 	struct conntrack_entry flow; /* the connection seen last */
-	uint64_t packets, bytes; /* of the connections in the dump being read */
-	uint64_t last_packets, last_bytes; /* in the one before */
-	uint64_t past_packets, past_bytes; /* of connections that have ended */
+	struct moved now[WAYS];  /* by the connections in the dump being read */
+	struct moved last[WAYS]; /* in the one before */
+	struct moved past[WAYS]; /* by connections that have ended */
 };
 
 struct backend {
@@ -51,7 +59,15 @@ struct backend {
 	uint32_t mark;
 	unsigned n_looks;
 	struct list leaving; /* closed, and to be looked at once more with the next tick */
+	struct hash_table *left; /* connections of an earlier process, as they were found; NULL when there are none any more */
+	uint64_t left_until_ms;
 	bool has_slots;
+};
+
+/* Of an earlier process, by what arrived. */
+struct left {
+	struct hash_node node;
+	struct conntrack_entry flow;
 };
 
 /* A door that was closed without a look: a connection that nobody saw may have come through. */
@@ -103,6 +119,11 @@ static struct door *find_pinhole(const struct backend *backend, const struct wir
 	return find(backend, &arrival);
 }
 
+static bool same_addr(const struct wire_addr *a, const struct wire_addr *b)
+{
+	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
 /* The door that a connection came through: the one for its source, else the one for everybody. */
 static struct door *door_of(const struct backend *backend, const struct conntrack_entry *flow)
 {
@@ -111,7 +132,9 @@ static struct door *door_of(const struct backend *backend, const struct conntrac
 	const struct arrival any = arrival_of(flow->proto, &anybody, &flow->listen);
 	struct door *door = find(backend, &known);
 
-	return (flow->status & CONNTRACK_DST_NAT) == 0 ? NULL : door ? door : find(backend, &any);
+	if (!door)
+		door = find(backend, &any);
+	return door && same_addr(&door->kernel.target, &flow->target) ? door : NULL;
 }
 
 static struct nft_door wanted_door(const struct wire_pinhole *pinhole)
@@ -123,11 +146,6 @@ static struct nft_door wanted_door(const struct wire_pinhole *pinhole)
 		.target = pinhole->target, .timeout_s = pinhole->lifetime_s, .proto = pinhole->proto,
 		.is_one_shot = pinhole->flags & WIRE_ONE_SHOT,
 	};
-}
-
-static bool same_addr(const struct wire_addr *a, const struct wire_addr *b)
-{
-	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
 }
 
 static bool same_way(const struct nft_door *a, const struct nft_door *b)
@@ -230,7 +248,7 @@ static int take_over(struct backend *backend, const struct nft_door *wanted, boo
 	return err;
 }
 
-static bool is_through(const struct conntrack_entry *flow, const struct nft_door *door)
+static bool is_of(const struct conntrack_entry *flow, const struct nft_door *door)
 {
 	const struct arrival arrival = arrival_of(flow->proto, &flow->source, &flow->listen);
 
@@ -249,7 +267,7 @@ static void cut_flow(void *arg, const struct conntrack_entry *flow)
 {
 	const struct cut *cut = arg;
 
-	if (is_through(flow, cut->door))
+	if (is_of(flow, cut->door))
 		conntrack_kernel_delete(cut->backend->kernel, flow);
 }
 
@@ -258,7 +276,7 @@ static void cut_late_flow(void *arg, const struct conntrack_entry *flow)
 	struct backend *backend = arg;
 
 	LIST_EACH(&backend->leaving, node)
-		if (is_through(flow, &LIST_ENTRY(node, struct leaving, node)->door))
+		if (is_of(flow, &LIST_ENTRY(node, struct leaving, node)->door))
 			conntrack_kernel_delete(backend->kernel, flow);
 }
 
@@ -274,7 +292,7 @@ static void cut_leaving(struct backend *backend)
 {
 	if (list_is_empty(&backend->leaving))
 		return;
-	if (conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, cut_late_flow, backend) == 0)
+	if (conntrack_kernel_dump(backend->kernel, backend->mark, BOTH_MARKS, cut_late_flow, backend) == 0)
 		forget_leaving(backend);
 }
 
@@ -289,6 +307,58 @@ static void cut_before(struct backend *backend, const struct nft_door *wanted)
 			return;
 		}
 	}
+}
+
+static bool same_left(const struct hash_node *node, const void *key)
+{
+	const struct conntrack_entry *flow = &HASH_ENTRY(node, struct left, node)->flow;
+	const struct arrival own = arrival_of(flow->proto, &flow->source, &flow->listen);
+
+	return memcmp(&own, key, sizeof(own)) == 0;
+}
+
+static void free_left(struct hash_node *node, void *arg)
+{
+	hash_table_remove(arg, node);
+	free(HASH_ENTRY(node, struct left, node));
+}
+
+static bool is_over(const struct conntrack_entry *flow)
+{
+	return flow->tcp_state == CONNTRACK_TCP_TIME_WAIT || flow->tcp_state == CONNTRACK_TCP_CLOSE;
+}
+
+/* A connection that an earlier process let in through this door for one, and that is still there: the door stays shut. */
+static bool is_used_up(struct backend *backend, struct door *door)
+{
+	const struct arrival arrival = arrival_of(door->kernel.proto, &door->kernel.source, &door->kernel.listen);
+	struct hash_node *node;
+	struct conntrack_entry then, now;
+
+	if (!backend->left || !door->kernel.is_one_shot)
+		return false;
+	node = hash_table_find(backend->left, hash_of(&arrival), same_left, &arrival);
+	if (!node)
+		return false;
+	then = HASH_ENTRY(node, struct left, node)->flow;
+	free_left(node, backend->left);
+	if (!is_of(&then, &door->kernel) ||
+	    conntrack_kernel_find(backend->kernel, then.proto, &then.source, &then.listen, &now) < 0 || now.id != then.id)
+		return false;
+	door->flow = now;
+	return true;
+}
+
+static int bring_in(struct backend *backend, struct door *door, bool *ret_was_there)
+{
+	int err;
+
+	if (is_used_up(backend, door)) {
+		door->is_shut = *ret_was_there = true;
+		return take_out_both(backend, &door->kernel);
+	}
+	err = put_in(backend, &door->kernel, false);
+	return err == -EEXIST ? take_over(backend, &door->kernel, ret_was_there) : err;
 }
 
 static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole, struct backend_entry *ret)
@@ -306,9 +376,7 @@ static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole
 		free(door);
 		return -ENOSPC;
 	}
-	err = put_in(backend, &door->kernel, false);
-	if (err == -EEXIST)
-		err = take_over(backend, &door->kernel, &ret->was_there);
+	err = bring_in(backend, door, &ret->was_there);
 	if (err == 0) {
 		err = hash_table_add(backend->doors, &door->node, hash_of(&arrival)) < 0 ? -ENOSPC : 0;
 		if (err < 0)
@@ -395,7 +463,7 @@ static int remove_unknown(struct backend *backend, const struct wire_pinhole *pi
 		if (!search.is_found)
 			continue;
 		err = take_out_both(backend, &door);
-		conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, cut_flow, &cut);
+		conntrack_kernel_dump(backend->kernel, backend->mark, BOTH_MARKS, cut_flow, &cut);
 	}
 	return err;
 }
@@ -405,9 +473,8 @@ static void begin_flows(struct hash_node *node, void *arg)
 	struct door *door = HASH_ENTRY(node, struct door, node);
 
 	(void)arg;
-	door->last_packets = door->packets;
-	door->last_bytes = door->bytes;
-	door->packets = door->bytes = 0;
+	memcpy(door->last, door->now, sizeof(door->last));
+	memset(door->now, 0, sizeof(door->now));
 }
 
 static void read_flow(void *arg, const struct conntrack_entry *flow)
@@ -419,23 +486,30 @@ static void read_flow(void *arg, const struct conntrack_entry *flow)
 		return;
 	door->seen = backend->serial;
 	door->flow = *flow;
-	door->packets += flow->packets[0] + flow->packets[1];
-	door->bytes += flow->bytes[0] + flow->bytes[1];
+	for (unsigned way = 0; way < WAYS; way++) {
+		door->now[way].packets += flow->packets[way];
+		door->now[way].bytes += flow->bytes[way];
+	}
 }
 
 static void end_flows(struct hash_node *node, void *arg)
 {
 	struct backend *backend = arg;
 	struct door *door = HASH_ENTRY(node, struct door, node);
-	struct slot_count now = { .proto = door->kernel.proto, .family = door->kernel.listen.family };
+	struct slot_count counts[WAYS];
 
-	if (door->packets < door->last_packets) { /* a connection has ended; what it moved since the last look is not known */
-		door->past_packets += door->last_packets - door->packets;
-		door->past_bytes += door->last_bytes > door->bytes ? door->last_bytes - door->bytes : 0;
+	for (unsigned way = 0; way < WAYS; way++) {
+		struct moved *past = &door->past[way];
+		const struct moved *now = &door->now[way], *last = &door->last[way];
+
+		if (now->packets < last->packets) { /* a connection has ended; what it moved since the last look is not known */
+			past->packets += last->packets - now->packets;
+			past->bytes += last->bytes > now->bytes ? last->bytes - now->bytes : 0;
+		}
+		counts[way] = (struct slot_count){ .packets = past->packets + now->packets, .bytes = past->bytes + now->bytes,
+						   .proto = door->kernel.proto, .family = door->kernel.listen.family };
 	}
-	now.packets = door->past_packets + door->packets;
-	now.bytes = door->past_bytes + door->bytes;
-	conntrack_slot_count(conntrack_slot(door->slot), &now, backend->now_ms * 1000000);
+	conntrack_slot_count_both(conntrack_slot(door->slot), &counts[THERE], &counts[BACK], backend->now_ms * 1000000);
 }
 
 static void forget_flows(struct hash_node *node, void *arg)
@@ -443,8 +517,7 @@ static void forget_flows(struct hash_node *node, void *arg)
 	struct door *door = HASH_ENTRY(node, struct door, node);
 
 	(void)arg;
-	door->packets = door->last_packets;
-	door->bytes = door->last_bytes;
+	memcpy(door->now, door->last, sizeof(door->now));
 }
 
 /* Which doors have connections, and what these have moved. Afterwards door->seen == backend->serial tells. */
@@ -454,7 +527,7 @@ static int read_flows(struct backend *backend)
 
 	backend->serial++;
 	hash_table_each(backend->doors, begin_flows, NULL);
-	err = conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, read_flow, backend);
+	err = conntrack_kernel_dump(backend->kernel, backend->mark, BOTH_MARKS, read_flow, backend);
 	hash_table_each(backend->doors, err < 0 ? forget_flows : end_flows, backend);
 	return err;
 }
@@ -496,7 +569,7 @@ static void cut_flows(struct backend *backend, struct door *door)
 	}
 	backend->n_looks++;
 	if (read_flows(backend) == 0 && door->seen == backend->serial)
-		conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, cut_flow, &cut);
+		conntrack_kernel_dump(backend->kernel, backend->mark, BOTH_MARKS, cut_flow, &cut);
 }
 
 static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pinhole, struct slot *ret_last)
@@ -615,8 +688,7 @@ struct review {
 
 static bool has_ended(const struct backend *backend, const struct door *door)
 {
-	return door->seen != backend->serial || door->flow.tcp_state == CONNTRACK_TCP_TIME_WAIT ||
-	       door->flow.tcp_state == CONNTRACK_TCP_CLOSE;
+	return door->seen != backend->serial || is_over(&door->flow);
 }
 
 static void review_door(struct hash_node *node, void *arg)
@@ -642,6 +714,14 @@ static void review_door(struct hash_node *node, void *arg)
 	review->gone(review->arg, door->kernel.id, why);
 }
 
+static void forget_left(struct backend *backend)
+{
+	if (backend->left)
+		hash_table_each(backend->left, free_left, backend->left);
+	hash_table_free(backend->left);
+	backend->left = NULL;
+}
+
 static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, uint64_t, enum wire_gone_why), void *arg)
 {
 	struct review review = { backend, gone, arg };
@@ -654,6 +734,10 @@ static void tick(struct backend *backend, uint64_t now_ms, void (*gone)(void *, 
 	if (!backend->kernel || !backend->table)
 		return;
 	backend->n_looks = 0;
+	if (backend->left_until_ms == 0)
+		backend->left_until_ms = now_ms + LEFT_MS;
+	else if (backend->left_until_ms <= now_ms)
+		forget_left(backend);
 	cut_leaving(backend);
 	if (hash_table_count(backend->doors) > 0 && read_flows(backend) == 0)
 		hash_table_each(backend->doors, review_door, &review);
@@ -689,6 +773,19 @@ static int arrange(const struct backend_conf *conf, const struct conntrack_entry
 	return err;
 }
 
+static void note_left(void *arg, const struct conntrack_entry *flow)
+{
+	const struct arrival arrival = arrival_of(flow->proto, &flow->source, &flow->listen);
+	struct backend *backend = arg;
+	struct left *left = flow->proto == IPPROTO_TCP ? calloc(1, sizeof(*left)) : NULL;
+
+	if (!left) /* without memory a door may let in a second connection */
+		return;
+	left->flow = *flow;
+	if (hash_table_add(backend->left, &left->node, hash_of(&arrival)) < 0)
+		free(left);
+}
+
 static int prepare(struct backend *backend, const struct backend_conf *conf, char reason[WIRE_REASON_MAX])
 {
 	char ignored[WIRE_REASON_MAX];
@@ -698,6 +795,8 @@ static int prepare(struct backend *backend, const struct backend_conf *conf, cha
 		err = conntrack_count_packets(reason);
 	if (err == 0)
 		err = conntrack_kernel_open(&backend->kernel);
+	if (err == 0)
+		err = conntrack_kernel_dump(backend->kernel, backend->mark, BOTH_MARKS, note_left, backend);
 	if (err < 0 && reason[0] == '\0')
 		snprintf(reason, WIRE_REASON_MAX, "nf_tables: %s", err_str(err));
 	nft_table_open_ports(conf, &backend->ports, ignored);
@@ -721,6 +820,7 @@ static void close_backend(struct backend *backend)
 		hash_table_each(backend->doors, free_door, backend->doors);
 	hash_table_free(backend->doors);
 	forget_leaving(backend);
+	forget_left(backend);
 	conntrack_kernel_close(backend->kernel);
 	nft_table_close(backend->table);
 	nft_table_close(backend->ports);
@@ -741,7 +841,8 @@ static int open_backend(const struct backend_conf *conf, struct backend **ret)
 	list_init(&backend->leaving);
 	backend->mark = nft_mark(conf->node_tag) | NFT_MARK_OPEN;
 	backend->doors = hash_table_new(conf->seal->pinholes_max);
-	backend->has_slots = backend->doors && conntrack_slots_open(conf->seal->pinholes_max) == 0;
+	backend->left = hash_table_new(conf->seal->pinholes_max);
+	backend->has_slots = backend->doors && backend->left && conntrack_slots_open(conf->seal->pinholes_max) == 0;
 	conntrack_check_open(&backend->check, conf, arrange);
 	if (!backend->has_slots) {
 		close_backend(backend);
@@ -761,7 +862,7 @@ static void delete_entry(void *arg, const struct conntrack_entry *entry)
 static void remove_all(struct backend *backend)
 {
 	if (backend->kernel)
-		conntrack_kernel_dump(backend->kernel, backend->mark, UINT32_MAX, delete_entry, backend);
+		conntrack_kernel_dump(backend->kernel, backend->mark, BOTH_MARKS, delete_entry, backend);
 	if (backend->table)
 		nft_table_remove(backend->table);
 	if (backend->ports)
@@ -776,7 +877,7 @@ static enum pinhole_path path_of(struct backend *backend, const struct wire_pinh
 		snprintf(reason, WIRE_REASON_MAX, "the peer's port is known: only an exact flow will do");
 		return PINHOLE_NONE;
 	}
-	if (family != pinhole->target.family || family != pinhole->from.family ||
+	if (family != pinhole->target.family || (pinhole->from.family != 0 && family != pinhole->from.family) ||
 	    (pinhole->source.family != 0 && family != pinhole->source.family)) {
 		snprintf(reason, WIRE_REASON_MAX, "address families differ");
 		return PINHOLE_NONE;
@@ -804,7 +905,7 @@ static void report(struct backend *backend, enum pinhole_path path, unsigned rea
 
 const struct backend_ops backend_nft = {
 	.name = "nft",
-	.features = BACKEND_UDP | BACKEND_TCP | BACKEND_ANY_SOURCE | BACKEND_ONE_SHOT | BACKEND_IPV6,
+	.features = BACKEND_UDP | BACKEND_TCP | BACKEND_ANY_SOURCE | BACKEND_ONE_SHOT | BACKEND_IPV6 | BACKEND_FOREIGN,
 	.region = 1,
 	.open = open_backend,
 	.close = close_backend,

@@ -61,19 +61,29 @@ static struct octets value_of(const struct nft_door *door, unsigned half)
 	const struct wire_addr *becomes = half == 0 ? &door->target : &door->from;
 	struct octets value = { .len = 0 };
 
+	if (becomes->family == 0) /* keeps its source */
+		return value;
 	put_ip(&value, becomes);
 	put_port(&value, becomes->port);
 	return value;
 }
 
-static const char *map_name(unsigned half, bool has_source, uint8_t family)
+/* By whom it is for, and whether it keeps that one's address. */
+enum kind { FOR_ANY, FOR_ONE, KEPT, KINDS };
+
+static enum kind kind_of(const struct nft_door *door)
 {
-	static const char *const names[HALVES][2][2] = {
-		{ { "target_any4", "target_any6" }, { "target_from4", "target_from6" } },
-		{ { "leave_any4", "leave_any6" }, { "leave_from4", "leave_from6" } },
+	return door->from.family == 0 ? KEPT : door->source.family != 0 ? FOR_ONE : FOR_ANY;
+}
+
+static const char *map_name(unsigned half, enum kind kind, uint8_t family)
+{
+	static const char *const names[HALVES][KINDS][2] = {
+		{ { "target_any4", "target_any6" }, { "target_from4", "target_from6" }, { "target_kept4", "target_kept6" } },
+		{ { "leave_any4", "leave_any6" }, { "leave_from4", "leave_from6" }, { "leave_kept4", "leave_kept6" } },
 	};
 
-	return names[half][has_source][family == AF_INET6];
+	return names[half][kind][family == AF_INET6];
 }
 
 /* A map with one element in it, or NULL. */
@@ -90,7 +100,7 @@ static struct nftnl_set *map_with(const char *table, const struct nft_door *door
 		return NULL;
 	}
 	nftnl_set_set_str(set, NFTNL_SET_TABLE, table);
-	nftnl_set_set_str(set, NFTNL_SET_NAME, map_name(half, door->source.family != 0, door->listen.family));
+	nftnl_set_set_str(set, NFTNL_SET_NAME, map_name(half, kind_of(door), door->listen.family));
 	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key.data, key.len);
 	nftnl_set_elem_add(set, element);
 	return set;
@@ -124,7 +134,8 @@ static struct nftnl_set_elem *new_element(const struct nft_door *door, unsigned 
 	comment[0] = 0;
 	comment[1] = sizeof(comment) - 2;
 	snprintf(comment + 2, sizeof(comment) - 2, COMMENT "%016llx", (unsigned long long)door->id);
-	nftnl_set_elem_set(element, NFTNL_SET_ELEM_DATA, value.data, value.len);
+	if (value.len > 0)
+		nftnl_set_elem_set(element, NFTNL_SET_ELEM_DATA, value.data, value.len);
 	nftnl_set_elem_set(element, NFTNL_SET_ELEM_USERDATA, comment, sizeof(comment));
 	nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT, (uint64_t)door->timeout_s * 1000);
 	if (half == 1 && door->is_one_shot) {
@@ -268,7 +279,8 @@ static uint64_t id_of(const char *comment, uint32_t len)
 }
 
 struct half {
-	bool has_source;
+	enum kind kind;
+	bool has_value;
 	uint8_t family;
 	struct wire_addr source, to, becomes;
 	uint8_t proto;
@@ -281,14 +293,18 @@ static bool read_half(struct nftnl_set_elem *element, struct half *half)
 	const uint8_t *key = nftnl_set_elem_get(element, NFTNL_SET_ELEM_KEY, &key_len);
 	const uint8_t *value = nftnl_set_elem_get(element, NFTNL_SET_ELEM_DATA, &value_len);
 
-	if (!key || !value || key_len != ip * (half->has_source ? 2 : 1) + 8 || value_len != ip + 4)
+	if (!key || key_len != ip * (half->kind != FOR_ANY ? 2 : 1) + 8)
 		return false;
-	half->source = (struct wire_addr){ .family = 0 };
-	if (half->has_source)
+	if (half->has_value && (!value || value_len != ip + 4))
+		return false;
+	half->source = half->becomes = (struct wire_addr){ .family = 0 };
+	if (half->kind != FOR_ANY)
 		half->source = get_ip(&key, half->family);
 	half->to = get_ip(&key, half->family);
 	half->proto = key[0];
 	half->to.port = get_port(key + 4);
+	if (!half->has_value)
+		return true;
 	half->becomes = get_ip(&value, half->family);
 	half->becomes.port = get_port(value);
 	return true;
@@ -365,21 +381,21 @@ static int visit_target(struct nftnl_set_elem *element, void *arg)
 	wanted.key = key_of(&door, 1);
 	leave = visit->leaves->n == 0 ? NULL :
 		bsearch(&wanted, visit->leaves->list, visit->leaves->n, sizeof(wanted), compare_leaves);
-	if (leave)
-		door.from = leave->from;
+	door.from = leave ? leave->from : (struct wire_addr){ .family = half->family };
 	visit->fn(visit->arg, &door);
 	return 0;
 }
 
-/* Doors of one family, with or without known source. */
+/* Doors of one kind and family. */
 static int list_kind(struct nft_link *link, const char *table, struct visit *visit)
 {
 	struct leaves leaves = { .half = visit->half };
 	struct nftnl_set *targets = NULL, *set = NULL;
-	int err = read_map(link, table, map_name(0, visit->half.has_source, visit->half.family), &targets);
+	int err = read_map(link, table, map_name(0, visit->half.kind, visit->half.family), &targets);
 
+	leaves.half.has_value = visit->half.kind != KEPT;
 	if (err == 0)
-		err = read_map(link, table, map_name(1, visit->half.has_source, visit->half.family), &set);
+		err = read_map(link, table, map_name(1, visit->half.kind, visit->half.family), &set);
 	if (err == 0) {
 		nftnl_set_elem_foreach(set, keep_leave, &leaves);
 		err = leaves.is_short ? -ENOMEM : 0;
@@ -402,9 +418,10 @@ int nft_door_list(struct nft_link *link, const char *table, nft_door_fn *fn, voi
 {
 	int err = 0;
 
-	for (unsigned i = 0; i < 4 && err == 0; i++) {
+	for (unsigned i = 0; i < 2 * KINDS && err == 0; i++) {
 		struct visit visit = {
-			.half = { .has_source = i & 1, .family = i & 2 ? AF_INET6 : AF_INET }, .fn = fn, .arg = arg,
+			.half = { .kind = (enum kind)(i / 2), .has_value = true, .family = i % 2 ? AF_INET6 : AF_INET },
+			.fn = fn, .arg = arg,
 		};
 
 		err = list_kind(link, table, &visit);

@@ -1,5 +1,6 @@
 /* Doors for peers whose port, or address, is not known yet: one element in a map of targets and one in a map of source
- * addresses to leave with, both with the same time-out. The maps are those of nft_skeleton.c. Knows no pinholes. */
+ * addresses to leave with, both with the same time-out. What keeps its source has its second element in a set, without an
+ * address. The maps and sets are those of nft_skeleton.c. Knows no pinholes. */
 #ifndef PINHOLE_NFT_DOOR_H
 #define PINHOLE_NFT_DOOR_H
 
@@ -9,7 +10,8 @@
 struct nft_door {
 	uint64_t id;             /* shown as the elements' comment */
 	struct wire_addr source; /* port means nothing; family 0: anybody */
-	struct wire_addr listen, from, target;
+	struct wire_addr listen, target; /* the same: only let through */
+	struct wire_addr from;   /* family 0: keeps its source, which is known then */
 	uint32_t timeout_s;
 	uint8_t proto;
 	bool is_one_shot;        /* the kernel lets one connection through, then drops */
@@ -20,7 +22,7 @@ struct nft_door {
 void nft_door_add(struct nft_batch *batch, const char *table, const struct nft_door *door);
 void nft_door_remove(struct nft_batch *batch, const char *table, const struct nft_door *door, unsigned half);
 
-/* Doors in the kernel; one whose second element is missing has no `from`. timeout_s is what is left. */
+/* Doors in the kernel; one whose second element is missing has a `from` of zeroes (and a family). timeout_s is what is left. */
 typedef void nft_door_fn(void *arg, const struct nft_door *door);
 int nft_door_list(struct nft_link *link, const char *table, nft_door_fn *fn, void *arg);
 

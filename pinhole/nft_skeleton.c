@@ -14,8 +14,9 @@
 #include "core/buf.h"
 #include "core/err.h"
 #include "core/hash.h"
+#include "pinhole/nft_capture.h"
 
-enum { TAG_MAX = 32, TEXT_FIXED = 8192, TEXT_PER_ADDRESS = 400, INSTALL_MAX_S = 10 };
+enum { TAG_MAX = 32, TEXT_FIXED = 12288, TEXT_PER_ADDRESS = 400, INSTALL_MAX_S = 10 };
 
 static bool is_name(const char *text, size_t max, const char *also)
 {
@@ -52,6 +53,10 @@ static void put_maps(struct buf *b)
 			buf_printf(b, "\tmap %s_any%d { type %s . inet_proto . inet_service : %s . inet_service; "
 				   "flags timeout; }\n", uses[i], version, type, type);
 		}
+		buf_printf(b, "\tmap target_kept%d { type ipv%d_addr . ipv%d_addr . inet_proto . inet_service : ipv%d_addr . "
+			   "inet_service; flags timeout; }\n", version, version, version, version);
+		buf_printf(b, "\tset leave_kept%d { type ipv%d_addr . ipv%d_addr . inet_proto . inet_service; flags timeout; }\n",
+			   version, version, version);
 	}
 }
 
@@ -88,6 +93,34 @@ static void put_nat_rules(struct buf *b, bool is_arriving, uint32_t mark)
 		}
 }
 
+/* Connections that keep their source are only let through, once where they are for one: looked up like the others, and translated
+ * into themselves, so that no NAT of the host does more. Those for the gateway's own sockets pass `entering`. */
+static void put_kept_arriving(struct buf *b, uint32_t mark)
+{
+	for (int version = 4; version <= 6; version += 2) {
+		buf_puts(b, "\t\t");
+		put_key(b, version, true);
+		buf_printf(b, " @target_kept%d ct mark set 0x%08x\n\t\tdnat %s to ", version, mark, version == 4 ? "ip" : "ip6");
+		put_key(b, version, true);
+		buf_printf(b, " map @target_kept%d\n", version);
+	}
+}
+
+static void put_kept_going_on(struct buf *b, uint32_t mark, bool is_leaving)
+{
+	for (int version = 4; version <= 6; version += 2) {
+		const char *ip = version == 4 ? "ip" : "ip6";
+
+		buf_printf(b, "\t\tct mark 0x%08x ", mark);
+		put_key(b, version, true);
+		if (is_leaving)
+			buf_printf(b, " @leave_kept%d snat %s to %s saddr\n", version, ip, ip);
+		else
+			buf_printf(b, " @leave_kept%d accept\n", version);
+	}
+	buf_printf(b, "\t\tct mark 0x%08x drop\n", mark);
+}
+
 static void put_untracked(struct buf *b, const struct backend_conf *conf)
 {
 	char ip[ADDR_TEXT_MAX];
@@ -107,7 +140,8 @@ static void put_quiet(struct buf *b, const struct backend_conf *conf)
 	static const char *const protos[] = { "udp", "tcp" };
 	char ip[ADDR_TEXT_MAX];
 
-	buf_puts(b, "\tchain if_open {\n\t\tsocket wildcard 0 accept\n\t\tsocket wildcard 1 accept\n\t\tdrop\n\t}\n"
+	/* Any socket is: this attribute is known of connections that are just beginning or over, too. */
+	buf_puts(b, "\tchain if_open {\n\t\tsocket transparent 0 accept\n\t\tsocket transparent 1 accept\n\t\tdrop\n\t}\n"
 		 "\tchain to_media {\n\t\ttype filter hook input priority filter; policy accept;\n");
 	for (unsigned i = 0; i < 2 * conf->n_own; i++) {
 		const struct wire_limit *own = &conf->own[i / 2];
@@ -153,10 +187,14 @@ static void put_body(struct buf *b, const struct backend_conf *conf)
 		 "\t\tip6 saddr . ip6 daddr . udp sport . udp dport @to_relay6 notrack\n\t}\n");
 	buf_puts(b, "\tchain arriving {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n");
 	put_nat_rules(b, true, mark | NFT_MARK_OPEN);
+	put_kept_arriving(b, mark | NFT_MARK_KEPT);
 	buf_puts(b, "\t}\n\tchain leaving {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
 	put_nat_rules(b, false, mark | NFT_MARK_OPEN);
 	/* A second connection through a door for one: its look-up above ran into the element's limit. */
 	buf_printf(b, "\t\tct mark 0x%08x drop\n", mark | NFT_MARK_OPEN);
+	put_kept_going_on(b, mark | NFT_MARK_KEPT, true);
+	buf_puts(b, "\t}\n\tchain entering {\n\t\ttype nat hook input priority 100; policy accept;\n");
+	put_kept_going_on(b, mark | NFT_MARK_KEPT, false);
 	buf_puts(b, "\t}\n\tchain relayed {\n\t\ttype filter hook output priority raw; policy accept;\n");
 	put_untracked(b, conf);
 	/* Of exact flows, after everything else: see nft_table_passed(). */
@@ -180,11 +218,23 @@ static int check_names(const struct backend_conf *conf, char reason[WIRE_REASON_
 	return 0;
 }
 
+static void put_kind(struct buf *b, const struct backend_conf *conf, enum nft_skeleton_kind kind)
+{
+	switch (kind) {
+	case NFT_SKELETON_DOORS: put_body(b, conf); break;
+	case NFT_SKELETON_PORTS: put_quiet(b, conf); break;
+	case NFT_SKELETON_CAPTURES: nft_capture_put(b, conf); break;
+	}
+	buf_puts(b, "}\n");
+}
+
 int nft_skeleton_make(const struct backend_conf *conf, enum nft_skeleton_kind kind, struct nft_skeleton *ret,
 		      char reason[WIRE_REASON_MAX])
 {
+	static const char *const suffixes[] = { [NFT_SKELETON_DOORS] = "", [NFT_SKELETON_PORTS] = "_ports",
+						[NFT_SKELETON_CAPTURES] = "_captures" };
 	static const uint64_t key[2] = { 0x736b656c65746f6e, 1 };
-	size_t cap = TEXT_FIXED + (size_t)TEXT_PER_ADDRESS * (conf->n_own + conf->n_interfaces);
+	size_t cap = TEXT_FIXED + (size_t)TEXT_PER_ADDRESS * (conf->n_own + conf->n_interfaces) + nft_capture_room(conf);
 	struct nft_skeleton skeleton = { 0 };
 	struct buf body, text;
 	int err = check_names(conf, reason);
@@ -198,16 +248,11 @@ int nft_skeleton_make(const struct backend_conf *conf, enum nft_skeleton_kind ki
 		free(text.data);
 		return -ENOMEM;
 	}
-	snprintf(skeleton.table, sizeof(skeleton.table), "postern_%s%s", conf->node_tag,
-		 kind == NFT_SKELETON_PORTS ? "_ports" : "");
+	snprintf(skeleton.table, sizeof(skeleton.table), "postern_%s%s", conf->node_tag, suffixes[kind]);
 	for (char *p = skeleton.table; *p; p++)
 		if (*p == '-')
 			*p = '_';
-	if (kind == NFT_SKELETON_PORTS)
-		put_quiet(&body, conf);
-	else
-		put_body(&body, conf);
-	buf_puts(&body, "}\n");
+	put_kind(&body, conf, kind);
 	snprintf(skeleton.signature, sizeof(skeleton.signature), "kept by postern-pinholed, %016llx",
 		 (unsigned long long)hash_keyed(buf_span(&body), key));
 	/* Added first, so that removing it never fails. */

@@ -9,7 +9,8 @@ enum { NFT_NAME_MAX = 48, NFT_SIGNATURE_MAX = 64 };
 
 /* Marks of connections: the same for the same tag, other gateways on this machine have others. The lowest 4 bits tell the
  * kind. */
-enum { NFT_MARK_KIND = 15, NFT_MARK_EXACT = 1 /* inserted */, NFT_MARK_OPEN = 2 /* through an element */ };
+enum { NFT_MARK_KIND = 15, NFT_MARK_EXACT = 1 /* inserted */, NFT_MARK_OPEN = 2 /* through an element */,
+       NFT_MARK_KEPT = 3 /* the same, and its source stays as it is */ };
 uint32_t nft_mark(const char *tag);
 
 #define NFT_CHAIN_PASSED "passed" /* its one rule counts what leaves through exact flows */
@@ -17,6 +18,7 @@ uint32_t nft_mark(const char *tag);
 enum nft_skeleton_kind {
 	NFT_SKELETON_DOORS, /* "postern_<tag>": what pinholes need; brings connection tracking with it */
 	NFT_SKELETON_PORTS, /* "postern_<tag>_ports": media ports without a socket are silent; costs next to nothing */
+	NFT_SKELETON_CAPTURES, /* "postern_<tag>_captures": nft_capture.h */
 };
 
 struct nft_skeleton {

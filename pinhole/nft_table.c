@@ -16,7 +16,7 @@
 
 #include "core/err.h"
 
-enum { PARTS_MAX = 4096, DUMP_TRIES = 4 };
+enum { PARTS_MAX = 1 << 16, DUMP_TRIES = 4 };
 
 enum part_kind { PART_SET, PART_CHAIN, PART_RULE };
 
@@ -38,6 +38,7 @@ struct parts {
 
 struct nft_table {
 	struct nft_link *link;
+	enum nft_skeleton_kind kind;
 	struct nft_skeleton skeleton;
 	struct parts template;
 	bool is_needed, is_there;
@@ -231,6 +232,7 @@ static int open_kind(const struct backend_conf *conf, enum nft_skeleton_kind kin
 	if (!table)
 		return -ENOMEM;
 	reason[0] = '\0';
+	table->kind = kind;
 	err = nft_skeleton_make(conf, kind, &table->skeleton, reason);
 	table->template.table = table->skeleton.table;
 	if (err == 0)
@@ -255,6 +257,27 @@ int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_t
 int nft_table_open_ports(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX])
 {
 	return open_kind(conf, NFT_SKELETON_PORTS, true, ret, reason);
+}
+
+int nft_table_open_captures(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX])
+{
+	return open_kind(conf, NFT_SKELETON_CAPTURES, true, ret, reason);
+}
+
+int nft_table_clear(const struct backend_conf *conf, enum nft_skeleton_kind kind)
+{
+	struct nft_table table = { .kind = kind };
+	char reason[WIRE_REASON_MAX];
+	int err = nft_skeleton_make(conf, kind, &table.skeleton, reason);
+
+	if (err < 0)
+		return err;
+	err = nft_link_open(&table.link);
+	if (err == 0)
+		err = nft_table_remove(&table);
+	nft_link_close(table.link);
+	nft_skeleton_free(&table.skeleton);
+	return err;
 }
 
 void nft_table_close(struct nft_table *table)
@@ -329,7 +352,7 @@ bool nft_table_is_for(const struct nft_table *table, const struct backend_conf *
 	char reason[WIRE_REASON_MAX];
 	bool is_same;
 
-	if (nft_skeleton_make(conf, NFT_SKELETON_DOORS, &now, reason) < 0)
+	if (nft_skeleton_make(conf, table->kind, &now, reason) < 0)
 		return true; /* this one is as good as it gets */
 	is_same = strcmp(now.signature, table->skeleton.signature) == 0;
 	nft_skeleton_free(&now);

@@ -14,6 +14,10 @@ struct nft_table;
 int nft_table_open(const struct backend_conf *conf, bool is_wanted, struct nft_table **ret, char reason[WIRE_REASON_MAX]);
 /* The other table, NFT_SKELETON_PORTS, which is always wanted. */
 int nft_table_open_ports(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX]);
+/* NFT_SKELETON_CAPTURES, likewise. */
+int nft_table_open_captures(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX]);
+/* Takes out of the kernel what an earlier process with another configuration left there. */
+int nft_table_clear(const struct backend_conf *conf, enum nft_skeleton_kind kind);
 void nft_table_close(struct nft_table *table); /* the kernel keeps it. NULL is fine */
 
 /* From now on the table has to be there. Costs nothing when it is known to be. */

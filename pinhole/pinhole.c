@@ -73,6 +73,14 @@ static bool is_endpoint(const struct addr *addr)
 	return addr_is_set(addr) && addr->port != 0;
 }
 
+/* An end that is not the gateway's is given once, or not at all. */
+static bool has_own_ends(const struct pinhole_spec *spec)
+{
+	if (!is_endpoint(&spec->listen) || (spec->is_through && (spec->is_to_self || !addr_eq(&spec->listen, &spec->target))))
+		return false;
+	return spec->is_as_source || spec->is_to_self ? !addr_is_set(&spec->from) : is_endpoint(&spec->from);
+}
+
 /* Only what no helper could make sense of; what it may do is its own to decide. */
 static bool is_well_formed(const struct pinhole_spec *spec)
 {
@@ -80,7 +88,7 @@ static bool is_well_formed(const struct pinhole_spec *spec)
 		return false;
 	if (spec->proto != IPPROTO_UDP && spec->proto != IPPROTO_TCP)
 		return false;
-	if (!is_endpoint(&spec->listen) || !is_endpoint(&spec->from) || !is_endpoint(&spec->target))
+	if (!has_own_ends(spec) || !is_endpoint(&spec->target))
 		return false;
 	if (spec->dscp > 63 || spec->realm_in > UINT16_MAX || spec->realm_out > UINT16_MAX)
 		return false;
@@ -233,8 +241,7 @@ bool pinholes_is_usable(const struct pinholes *engine, unsigned realm_in, unsign
 		return false;
 	if (can_bpf(engine, realm_in) && can_bpf(engine, realm_out)) /* a flow may enter by one and leave by the other */
 		return true;
-	return (can(engine, realm_in, PINHOLE_CONNTRACK) && can(engine, realm_out, PINHOLE_CONNTRACK)) ||
-	       (can(engine, realm_in, PINHOLE_NFT) && can(engine, realm_out, PINHOLE_NFT));
+	return can(engine, realm_in, PINHOLE_CONNTRACK) && can(engine, realm_out, PINHOLE_CONNTRACK);
 }
 
 void pinholes_reconciled(struct pinholes *engine)
@@ -288,6 +295,11 @@ unsigned pinholes_abilities(const struct pinholes *engine, struct pinhole_abilit
 		memcpy(out[n].reason, ability->reason, sizeof(out[n].reason));
 	}
 	return n;
+}
+
+const char *pinholes_capture_trouble(const struct pinholes *engine)
+{
+	return engine->no_helper != NULL ? engine->no_helper : engine->capture_trouble;
 }
 
 void pinholes_each(const struct pinholes *engine, pinhole_view_fn *fn, void *arg)

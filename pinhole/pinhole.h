@@ -33,13 +33,14 @@ struct pinhole_spec {
 	struct addr source;           /* allowed; port 0: any port, family 0: any address (then only PINHOLE_NFT can hold it) */
 	struct addr target;
 	/* For hosts that address each other, with the gateway as the router between them. Only PINHOLE_NFT, and only where the helper's
-	 * limits have a capture (wire.h) for these realms and one of the two ends. */
+	 * limits have a capture (wire.h) for these realms and one of the two ends. The source's address has to be given, its port not. */
 	bool is_through;              /* `listen` is not the gateway's: it is `target` itself */
 	bool is_as_source;            /* `from` is not the gateway's: what leaves keeps its source (from.family 0) */
-	bool is_to_self;              /* `listen` is a foreign address, and `target` a socket of this process on an own media port */
+	bool is_to_self;              /* `listen` is a foreign address, and `target` a socket of this process on an own media port of
+				       * either realm (from.family 0). TCP only; not with is_through */
 	bool is_rtp;                  /* check version, length and payload type, count loss and jitter */
 	bool is_handed_over;          /* the socket of `listen` carries the stream now: see SLOT_PENDING */
-	bool is_one_shot;             /* TCP: the first connection uses it up */
+	bool is_one_shot;             /* TCP: the first connection uses it up; closing it cuts that connection */
 	uint64_t payloads[2];         /* with is_rtp: bit n of the 128: payload type n may pass; others go to the socket */
 	uint32_t clock_hz;            /* of the payload type in use, for jitter; 0: not known, jitter stays 0 */
 	uint8_t dscp;                 /* 0..63 */
@@ -61,7 +62,9 @@ enum pinhole_event {
 	PINHOLE_EV_BOUND,   /* the first packet passed (noticed within a second) */
 	PINHOLE_EV_REFUSED, /* the batch was refused; pinhole_reason() says why. Final: as PINHOLE_EV_CLOSED */
 	PINHOLE_EV_LOST,    /* it is no longer in the kernel, and not by our will. Final */
-	PINHOLE_EV_EXPIRED, /* one-shot used up, or its lifetime ended without renewal. Final */
+	/* One-shot: its connection has ended (noticed within a second; a short one may never have been told as bound: the counters
+	 * tell); or its lifetime ended without renewal. Final, and so are the counters */
+	PINHOLE_EV_EXPIRED,
 	PINHOLE_EV_CLOSED,  /* pinhole_close() is done; counters are final */
 };
 /* After a final event the pinhole is freed when fn returns. */
@@ -96,7 +99,9 @@ struct pinhole_socket {
 };
 typedef void pinhole_socket_fn(void *arg, int fd);
 struct pinhole_socket_request;
-/* 0 and a request that may be given up until fn was called, or ERR_UNSUPPORTED without a helper, ERR_LIMIT. */
+/* 0 and a request that may be given up until fn was called (in a later turn of the loop), or ERR_UNSUPPORTED without a helper,
+ * ERR_LIMIT, ERR_STATE for what no helper could make sense of, -ENOMEM. fn gets ERR_CLOSED when the helper that was asked has been
+ * replaced: asking again is fine. */
 int pinhole_socket_open(struct pinholes *pinholes, const struct pinhole_socket *wanted, pinhole_socket_fn *fn, void *arg,
 			struct pinhole_socket_request **ret);
 void pinhole_socket_cancel(struct pinhole_socket_request *request); /* fn is not called; a late descriptor is closed */
@@ -111,7 +116,7 @@ struct pinholes_conf {
 };
 int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pinholes **ret);
 void pinholes_free(struct pinholes *pinholes); /* leaves the kernel as it is. NULL is fine */
-/* Whether any mechanism could hold a UDP pinhole with these realms now. */
+/* Whether any mechanism could hold a UDP pinhole with an exact source and these realms now. */
 bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
 /* Everything that was alive before this process has been opened again: what the kernel still has besides is removed. */
 void pinholes_reconciled(struct pinholes *pinholes);
@@ -127,6 +132,10 @@ struct pinhole_ability { /* one mechanism on one realm */
 };
 /* Returns how many there are in out. None while the helper proves what it can, for the first seconds of the process. */
 unsigned pinholes_abilities(const struct pinholes *pinholes, struct pinhole_ability *out, unsigned max);
+
+/* NULL while control channels are taken over as the configuration says, else why not; lives as long as the engine. Asked only where
+ * an ALG takes channels over. Listeners of pinholes_on_change() are told. */
+const char *pinholes_capture_trouble(const struct pinholes *pinholes);
 
 struct pinhole_view { /* for the API */
 	struct pinhole_spec spec;

@@ -3,7 +3,9 @@
  * share a message; those that were refused for the sake of others are sent again, each by itself. Control thread. */
 #include <string.h>
 
+#include "core/err.h"
 #include "pinhole/engine.h"
+#include "pinhole/limits.h"
 
 void requests_want(struct pinhole *pinhole, enum pinhole_want want)
 {
@@ -46,6 +48,18 @@ static void write_owner(const char *text, uint8_t out[16])
 		memcpy(out, halves, 16);
 }
 
+static uint32_t at_most(uint32_t n, uint32_t max)
+{
+	return n < max ? n : max;
+}
+
+static uint8_t flags_of(const struct pinhole_spec *spec)
+{
+	return (uint8_t)((spec->is_rtp ? WIRE_RTP : 0) | (spec->is_one_shot ? WIRE_ONE_SHOT : 0) |
+			 (spec->is_handed_over ? WIRE_HANDED_OVER : 0) | (spec->is_through ? WIRE_THROUGH : 0) |
+			 (spec->is_to_self ? WIRE_TO_SELF : spec->is_as_source ? WIRE_AS_SOURCE : 0));
+}
+
 static void write_pinhole(const struct pinhole *pinhole, struct wire_pinhole *ret)
 {
 	const struct pinhole_spec *spec = &pinhole->spec;
@@ -55,12 +69,12 @@ static void write_pinhole(const struct pinhole *pinhole, struct wire_pinhole *re
 		.listen = wire_addr_of(&spec->listen), .from = wire_addr_of(&spec->from),
 		.source = wire_addr_of(&spec->source), .target = wire_addr_of(&spec->target),
 		.payloads = { spec->payloads[0], spec->payloads[1] },
-		.packets_per_s = spec->packets_per_s, .bytes_per_s = spec->bytes_per_s,
+		.packets_per_s = at_most(spec->packets_per_s, LIMITS_PACKETS_MAX),
+		.bytes_per_s = at_most(spec->bytes_per_s, LIMITS_BYTES_MAX),
 		.lifetime_s = spec->lifetime_s, .clock_hz = spec->clock_hz,
 		.realm_in = (uint16_t)spec->realm_in, .realm_out = (uint16_t)spec->realm_out,
 		.proto = spec->proto, .dscp = spec->dscp,
-		.flags = (uint8_t)((spec->is_rtp ? WIRE_RTP : 0) | (spec->is_one_shot ? WIRE_ONE_SHOT : 0) |
-				   (spec->is_handed_over ? WIRE_HANDED_OVER : 0)),
+		.flags = flags_of(spec),
 	};
 	write_owner(spec->owner, ret->owner);
 }
@@ -101,9 +115,7 @@ static unsigned gather(const struct pinholes *engine, struct pinhole **ret)
 	return n;
 }
 
-/* Sends n records and notes the request; `what` has its pinholes and ids, or is NULL. False when nothing was sent. */
-static bool send_request(struct pinholes *engine, enum wire_op op, const void *records, unsigned n,
-			 const struct engine_request *what)
+bool requests_send(struct pinholes *engine, enum wire_op op, const void *records, unsigned n, const struct engine_request *what)
 {
 	struct engine_request *request;
 
@@ -115,8 +127,10 @@ static bool send_request(struct pinholes *engine, enum wire_op op, const void *r
 	request->op = op;
 	request->serial = ++engine->last_serial;
 	request->sent_ms = loop_now_ms(engine->loop);
-	if (what == NULL)
+	if (what == NULL) {
 		request->n = 0;
+		request->socket = NULL;
+	}
 	return true;
 }
 
@@ -130,6 +144,7 @@ static bool send_queued(struct pinholes *engine)
 	enum pinhole_want want = queued(engine->out.next)->want;
 
 	what.n = gather(engine, what.pinholes);
+	what.socket = NULL;
 	for (unsigned i = 0; i < what.n; i++) {
 		what.ids[i] = what.pinholes[i]->id;
 		if (want == WANT_OPEN)
@@ -137,7 +152,7 @@ static bool send_queued(struct pinholes *engine)
 		else
 			records.keys[i].id = what.ids[i];
 	}
-	if (!send_request(engine, want == WANT_OPEN ? WIRE_OPEN : WIRE_CLOSE, &records, what.n, &what))
+	if (!requests_send(engine, want == WANT_OPEN ? WIRE_OPEN : WIRE_CLOSE, &records, what.n, &what))
 		return false;
 	for (unsigned i = 0; i < what.n; i++) {
 		struct pinhole *pinhole = what.pinholes[i];
@@ -165,7 +180,7 @@ static bool send_strays(struct pinholes *engine)
 		what.ids[what.n] = id;
 		keys[what.n++].id = id;
 	}
-	if (what.n > 0 && !send_request(engine, WIRE_CLOSE, keys, what.n, &what))
+	if (what.n > 0 && !requests_send(engine, WIRE_CLOSE, keys, what.n, &what))
 		return false;
 	engine->n_strays = at;
 	return true;
@@ -175,13 +190,13 @@ static bool send_sweep(struct pinholes *engine)
 {
 	const struct wire_count since = { .n = engine->starts };
 
-	engine->wants_sweep = !send_request(engine, WIRE_SWEEP, &since, 1, NULL);
+	engine->wants_sweep = !requests_send(engine, WIRE_SWEEP, &since, 1, NULL);
 	return !engine->wants_sweep;
 }
 
 static bool send_list(struct pinholes *engine)
 {
-	engine->is_listing = send_request(engine, WIRE_LIST, NULL, 0, NULL);
+	engine->is_listing = requests_send(engine, WIRE_LIST, NULL, 0, NULL);
 	if (engine->is_listing) {
 		engine->wants_list = false;
 		audit_begin(engine);
@@ -191,6 +206,10 @@ static bool send_list(struct pinholes *engine)
 
 static bool send_next(struct pinholes *engine)
 {
+	/* Both may come in large numbers: so in turns. */
+	engine->was_socket = !list_is_empty(&engine->sockets_out) && (list_is_empty(&engine->out) || !engine->was_socket);
+	if (engine->was_socket)
+		return sockets_send(engine);
 	if (!list_is_empty(&engine->out))
 		return send_queued(engine);
 	if (engine->n_strays > 0)
@@ -217,6 +236,7 @@ bool requests_take(struct pinholes *engine, const struct wire_head *head, struct
 {
 	static const enum wire_op answers[] = {
 		[WIRE_OPEN] = WIRE_OPENED, [WIRE_CLOSE] = WIRE_CLOSED, [WIRE_SWEEP] = WIRE_SWEPT, [WIRE_LIST] = WIRE_LISTED,
+		[WIRE_SOCKET] = WIRE_SOCKET_READY,
 	};
 	const struct engine_request *oldest = &engine->requests[engine->first_request];
 
@@ -240,6 +260,8 @@ void requests_forget(struct pinholes *engine)
 		for (unsigned i = 0; i < request->n; i++)
 			if (request->pinholes[i] != NULL)
 				state_release(request->pinholes[i]);
+		if (request->socket != NULL)
+			sockets_fail(request->socket, ERR_CLOSED);
 		engine->first_request = (engine->first_request + 1) % ENGINE_REQUESTS_MAX;
 		engine->n_requests--;
 	}

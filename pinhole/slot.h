@@ -27,7 +27,10 @@ enum slot_state {
 	SLOT_PENDING,
 	SLOT_ACTIVE,
 };
-enum { SLOT_NO_XDP = 1 /* checksums of this stream's packets are not complete when XDP sees them: left to tc */ };
+enum {
+	SLOT_NO_XDP = 1,    /* checksums of this stream's packets are not complete when XDP sees them: left to tc */
+	SLOT_BOTH_WAYS = 2, /* not RTP: what the target sends back is counted, too */
+};
 
 /* One writer at a time: all packets of a flow come through one receive queue. 64-bit members are written whole. */
 struct slot {
@@ -40,7 +43,14 @@ struct slot {
 	slot_u32 window_packets, window_bytes;
 	slot_u32 state, flags;
 	/* RTP (RFC 3550 A.1, A.8); sequence numbers are extended to 64 bits. */
-	slot_u64 first_seq, max_seq;    /* expected: max_seq - first_seq + 1; received: rtp_packets */
+	union {
+		slot_u64 first_seq;     /* expected: max_seq - first_seq + 1; received: rtp_packets */
+		slot_u64 packets_back;  /* SLOT_BOTH_WAYS */
+	};
+	union {
+		slot_u64 max_seq;
+		slot_u64 bytes_back;    /* SLOT_BOTH_WAYS */
+	};
 	slot_u64 rtp_packets, reordered, duplicates;
 	slot_u64 transit;               /* last arrival - timestamp, in ns */
 	slot_u64 jitter_q4_ns;          /* 16 times the jitter */
@@ -49,6 +59,7 @@ struct slot {
 
 struct slot_stats { /* read side, all since the pinhole exists */
 	slot_u64 packets, bytes, lost, reordered, dropped_rate, dropped_format, passed;
+	slot_u64 packets_back, bytes_back; /* from the target to the source, where one pinhole is for both directions (PINHOLE_NFT) */
 	slot_u64 last_ns, active_ns;
 	slot_u32 jitter_us;
 	slot_u8 is_active, has_rtp, no_xdp;

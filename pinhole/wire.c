@@ -21,6 +21,8 @@ struct wire_shape {
 	const char *(*check)(const void *record); /* NULL, or what is wrong with it */
 };
 
+enum { FLAGS = WIRE_RTP | WIRE_ONE_SHOT | WIRE_HANDED_OVER | WIRE_FOREIGN };
+
 static const char *const why_not_zero = "a byte that must be zero is not";
 static const char *const why_range = "a value is out of its range";
 static const char *const why_text = "a text has no end";
@@ -75,6 +77,38 @@ static const char *check_limit(const void *record)
 	return r->zero == 0 ? NULL : why_not_zero;
 }
 
+/* Nothing after the end. */
+static bool is_port_list(const uint16_t *ports, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (ports[i] != 0 && ports[i - 1] == 0)
+			return false;
+	return true;
+}
+
+static bool has_host_bits(const struct wire_capture *r)
+{
+	for (unsigned bit = r->bits; bit < sizeof(r->servers.ip) * 8; bit++)
+		if (r->servers.ip[bit / 8] & 0x80 >> bit % 8)
+			return true;
+	return false;
+}
+
+static const char *check_capture(const void *record)
+{
+	const struct wire_capture *r = record;
+
+	if (!is_addr(&r->servers) || !is_addr(&r->to) || r->servers.family == 0 || r->to.family != r->servers.family)
+		return why_addr;
+	if (r->bits > (r->servers.family == AF_INET ? 32 : 128) || r->servers.port != 0 || r->to.port == 0)
+		return why_range;
+	if (has_host_bits(r))
+		return why_addr;
+	if (!is_proto(r->proto) || r->is_as_client > 1 || r->ports[0] == 0 || !is_port_list(r->ports, WIRE_CAPTURE_PORTS_MAX))
+		return why_range;
+	return r->zero == 0 ? NULL : why_not_zero;
+}
+
 /* Paths by preference: each at most once, nothing after the end. */
 static bool is_order(const uint8_t *order, size_t n)
 {
@@ -95,16 +129,29 @@ static bool is_order(const uint8_t *order, size_t n)
 static const char *check_seal(const void *record)
 {
 	const struct wire_seal *r = record;
-	const size_t n_ports = sizeof(r->low_ports) / sizeof(r->low_ports[0]);
 
-	for (size_t i = 0; i < n_ports; i++)
-		if (r->low_ports[i] >= 1024 || (i > 0 && r->low_ports[i] != 0 && r->low_ports[i - 1] == 0))
+	for (unsigned i = 0; i < WIRE_LOW_PORTS_MAX; i++)
+		if (r->low_ports[i] >= 1024)
 			return why_range;
+	if (!is_port_list(r->low_ports, WIRE_LOW_PORTS_MAX))
+		return why_range;
 	if (r->may_reach_loopback > 1 || r->may_be_transparent > 1 || r->firewall > 1)
 		return why_range;
 	if (!is_order(r->order, sizeof(r->order)))
 		return why_range;
 	return is_zero(r->zero, sizeof(r->zero)) ? NULL : why_not_zero;
+}
+
+/* What is not used is not there, and what is said twice is said alike. */
+static bool is_foreign_well_formed(const struct wire_pinhole *r)
+{
+	static const struct wire_addr none;
+
+	if ((r->flags & WIRE_THROUGH) && memcmp(&r->listen, &r->target, sizeof(r->listen)) != 0)
+		return false;
+	if ((r->flags & WIRE_TO_SELF) && (r->flags & (WIRE_THROUGH | WIRE_AS_SOURCE)))
+		return false;
+	return !(r->flags & (WIRE_AS_SOURCE | WIRE_TO_SELF)) || memcmp(&r->from, &none, sizeof(none)) == 0;
 }
 
 static const char *check_pinhole(const void *record)
@@ -113,8 +160,10 @@ static const char *check_pinhole(const void *record)
 
 	if (!is_addr(&r->listen) || !is_addr(&r->from) || !is_addr(&r->source) || !is_addr(&r->target))
 		return why_addr;
-	if (!is_proto(r->proto) || r->dscp > 63 || (r->flags & ~(WIRE_RTP | WIRE_ONE_SHOT | WIRE_HANDED_OVER)) || r->id == 0)
+	if (!is_proto(r->proto) || r->dscp > 63 || (r->flags & ~FLAGS) || r->id == 0)
 		return why_range;
+	if (!is_foreign_well_formed(r))
+		return why_addr;
 	return r->zero == 0 ? NULL : why_not_zero;
 }
 
@@ -203,6 +252,17 @@ static const char *check_gone(const void *record)
 	return r->zero == 0 ? NULL : why_not_zero;
 }
 
+static const char *check_capturing(const void *record)
+{
+	const struct wire_capturing *r = record;
+
+	if (r->is_working > 1)
+		return why_range;
+	if (!has_end(r->reason, sizeof(r->reason)))
+		return why_text;
+	return is_zero(r->zero, sizeof(r->zero)) ? NULL : why_not_zero;
+}
+
 static const struct wire_shape shapes[] = {
 	[WIRE_LIMITS] = { sizeof(struct wire_limit), 1, WIRE_BATCH_MAX, check_limit },
 	[WIRE_SEAL] = { sizeof(struct wire_seal), 1, 1, check_seal },
@@ -211,6 +271,7 @@ static const struct wire_shape shapes[] = {
 	[WIRE_SWEEP] = { sizeof(struct wire_count), 1, 1, NULL },
 	[WIRE_LIST] = { 0, 0, 0, NULL },
 	[WIRE_SOCKET] = { sizeof(struct wire_socket_request), 1, 1, check_socket_request },
+	[WIRE_CAPTURE] = { sizeof(struct wire_capture), 1, WIRE_BATCH_MAX, check_capture },
 	[WIRE_HELLO] = { sizeof(struct wire_hello), 1, 1, check_hello },
 	[WIRE_ABILITY] = { sizeof(struct wire_ability), 0, WIRE_BATCH_MAX, check_ability },
 	[WIRE_OPENED] = { sizeof(struct wire_opened), 1, WIRE_BATCH_MAX, check_opened },
@@ -219,6 +280,7 @@ static const struct wire_shape shapes[] = {
 	[WIRE_LISTED] = { sizeof(struct wire_listed), 0, WIRE_BATCH_MAX, check_listed },
 	[WIRE_SOCKET_READY] = { sizeof(struct wire_result), 1, 1, check_result },
 	[WIRE_GONE] = { sizeof(struct wire_gone), 1, WIRE_BATCH_MAX, check_gone },
+	[WIRE_CAPTURING] = { sizeof(struct wire_capturing), 1, 1, check_capturing },
 };
 enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 
@@ -226,7 +288,9 @@ enum { SHAPES = sizeof(shapes) / sizeof(shapes[0]) };
 #define FITS(type) (sizeof(struct wire_head) + WIRE_BATCH_MAX * sizeof(struct type) <= WIRE_MESSAGE_MAX)
 _Static_assert(sizeof(struct wire_head) == 16, "wire_head");
 _Static_assert(sizeof(struct wire_limit) == 44, "wire_limit");
-_Static_assert(sizeof(struct wire_seal) == 40, "wire_seal");
+_Static_assert(sizeof(struct wire_capture) == 64, "wire_capture");
+_Static_assert(sizeof(struct wire_capturing) == 128, "wire_capturing");
+_Static_assert(sizeof(struct wire_seal) == 56, "wire_seal");
 _Static_assert(sizeof(struct wire_pinhole) == 144 && FITS(wire_pinhole), "wire_pinhole");
 _Static_assert(sizeof(struct wire_hello) == 24, "wire_hello");
 _Static_assert(sizeof(struct wire_ability) == 144 && FITS(wire_ability), "wire_ability");
@@ -305,6 +369,14 @@ struct addr wire_addr_get(const struct wire_addr *wire)
 
 	memcpy(addr.ip, wire->ip, sizeof(addr.ip));
 	return addr;
+}
+
+bool wire_capture_has(const struct wire_capture *capture, const struct wire_addr *addr)
+{
+	const struct prefix servers = { .addr = wire_addr_get(&capture->servers), .bits = capture->bits };
+	const struct addr host = wire_addr_get(addr);
+
+	return addr_is_set(&host) && prefix_has(&servers, &host);
 }
 
 static int error_of(int number)

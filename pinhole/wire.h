@@ -3,8 +3,8 @@
  * together; byte order and padding are the machine's.
  *
  * Order: the helper sends WIRE_HELLO (again after each of its restarts, then everything that is to stay is opened again).
- * posternd sends WIRE_LIMITS and WIRE_SEAL once, before it reads anything from a network; after the seal the helper's
- * limits never change. A request's serial comes back in its answer; the helper answers in order. */
+ * posternd sends WIRE_LIMITS, WIRE_CAPTURE and WIRE_SEAL once, before it reads anything from a network; after the seal the
+ * helper's limits never change. A request's serial comes back in its answer; the helper answers in order. */
 #ifndef PINHOLE_WIRE_H
 #define PINHOLE_WIRE_H
 
@@ -16,7 +16,8 @@
 #include "pinhole/slot.h"
 
 enum { WIRE_VERSION = 1, WIRE_BATCH_MAX = 64, WIRE_REASON_MAX = 120, WIRE_INTERFACE_MAX = 16,
-       WIRE_OWN_MAX = 1024 /* addresses in the limits */ };
+       WIRE_OWN_MAX = 1024 /* addresses in the limits */, WIRE_LOW_PORTS_MAX = 16, WIRE_CAPTURES_MAX = 2048,
+       WIRE_CAPTURE_PORTS_MAX = 8 };
 
 enum wire_op {
 	/* posternd to helper: op, its record, and what the answer carries. */
@@ -28,6 +29,7 @@ enum wire_op {
 			  * the rest is removed. Nothing is when the helper has started again meanwhile. WIRE_SWEPT */
 	WIRE_LIST,       /* nothing: ids of what is in the kernel now; WIRE_LISTED messages, the last one with count 0 */
 	WIRE_SOCKET,     /* wire_socket_request, one; WIRE_SOCKET_READY with the descriptor */
+	WIRE_CAPTURE,    /* wire_capture, between the limits and the seal; no answer */
 	/* helper to posternd. */
 	WIRE_HELLO = 64, /* wire_hello; descriptors: the memory of slots, see wire_hello */
 	WIRE_ABILITY,    /* wire_ability; answer to the seal, and unasked when something changed */
@@ -37,6 +39,7 @@ enum wire_op {
 	WIRE_LISTED,     /* wire_listed */
 	WIRE_SOCKET_READY, /* wire_result, one; with err 0 the descriptor comes along */
 	WIRE_GONE,       /* wire_gone, unasked: expired, used up, or lost */
+	WIRE_CAPTURING,  /* wire_capturing, unasked: after the hello when there are captures, and when something changed */
 };
 
 struct wire_head {
@@ -60,11 +63,21 @@ struct wire_limit { /* one address of the gateway */
 	uint16_t zero;
 };
 
+struct wire_capture { /* control channels from a realm to servers behind it are taken over */
+	struct wire_addr servers; /* of a prefix, port 0, host bits zero */
+	struct wire_addr to;      /* on loopback, with port: where posternd takes them */
+	uint16_t ports[WIRE_CAPTURE_PORTS_MAX]; /* of the servers; 0 ends it */
+	uint16_t realm, realm_to; /* of the clients, of the servers */
+	uint8_t bits, proto;
+	uint8_t is_as_client;     /* WIRE_SOCKET may give clients' addresses to connections to the servers */
+	uint8_t zero;
+};
+
 struct wire_seal {
 	uint32_t pinholes_max;
 	uint32_t lifetime_max_s;
 	uint16_t port_floor;       /* no target or source port below; 1024 */
-	uint16_t low_ports[8];     /* WIRE_SOCKET may bind these on own addresses, 0 ends it; 1 to 1023 */
+	uint16_t low_ports[WIRE_LOW_PORTS_MAX]; /* WIRE_SOCKET may bind these on own addresses, 0 ends it; 1 to 1023 */
 	uint8_t may_reach_loopback; /* only when a realm's own address is on loopback: demonstrations */
 	uint8_t may_be_transparent; /* WIRE_SOCKET may make IP_TRANSPARENT sockets */
 	uint8_t order[5];          /* enum pinhole_path, preferred first, 0 ends it */
@@ -72,7 +85,11 @@ struct wire_seal {
 	uint8_t zero[6];
 };
 
-enum { WIRE_RTP = 1, WIRE_ONE_SHOT = 2, WIRE_HANDED_OVER = 4 };
+enum {
+	WIRE_RTP = 1, WIRE_ONE_SHOT = 2, WIRE_HANDED_OVER = 4,
+	/* Of pinholes between hosts that address each other: see pinhole.h. The last two have no `from`. */
+	WIRE_THROUGH = 8, WIRE_AS_SOURCE = 16, WIRE_TO_SELF = 32, WIRE_FOREIGN = WIRE_THROUGH | WIRE_AS_SOURCE | WIRE_TO_SELF,
+};
 
 struct wire_pinhole {
 	uint64_t id;    /* chosen by posternd, never 0; the same after a restart when the addresses are the same */
@@ -135,8 +152,10 @@ struct wire_listed {
 };
 
 struct wire_socket_request { /* a bound socket that needs privilege; TCP ones listen, unless is_connecting */
-	struct wire_addr addr; /* an own address of the limits, with one of their low ports. With is_transparent also a higher
-				* port, and with is_connecting too a foreign address and port 0 */
+	/* An own address of the limits, with one of their low ports. With is_transparent instead: where a capture of the realm is
+	 * brought to; and with is_connecting too a foreign address: a client's, towards servers (the realm is theirs), with port 0
+	 * or one from the floor; UDP also a server's, towards clients, with a captured port or one from the floor. */
+	struct wire_addr addr;
 	uint16_t realm;
 	uint8_t proto, is_transparent, is_connecting, zero[3];
 };
@@ -146,9 +165,17 @@ struct wire_result {
 	uint32_t zero;
 };
 
+struct wire_capturing {
+	uint8_t is_working, zero[7];
+	char reason[WIRE_REASON_MAX]; /* why not; ends with NUL */
+};
+
 /* Bytes of one record of that op; 0 for ops without records and unknown ones. */
 size_t wire_record_size(enum wire_op op);
 enum { WIRE_MESSAGE_MAX = 16384 }; /* no message is longer: see wire.c */
+
+/* Whether an address, whatever its port, is in the capture's prefix of servers. */
+bool wire_capture_has(const struct wire_capture *capture, const struct wire_addr *addr);
 
 /* Takes a datagram apart. *ret_records points into data (aligned as data is: data must be aligned to 8). 0, or ERR_PARSE
  * with *ret_why a static text (the one output that is written on failure): wrong version, unknown op, count out of range,

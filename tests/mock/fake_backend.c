@@ -23,8 +23,9 @@ struct backend {
 const struct helper_backend helper_backends[HELPER_BACKENDS_MAX] = {
 	{ &backend_fake, 1U << PINHOLE_XDP | 1U << PINHOLE_TC },
 	{ &backend_fake_nat, 1U << PINHOLE_CONNTRACK },
+	{ &backend_fake_capture, HELPER_CAPTURE },
 };
-const unsigned helper_backends_n = 2;
+const unsigned helper_backends_n = 3;
 
 struct fake_kernel *fake_kernel_map(const char *state_dir, const char *name)
 {
@@ -117,6 +118,11 @@ static int fake_open(const struct backend_conf *conf, struct backend **ret)
 static int fake_nat_open(const struct backend_conf *conf, struct backend **ret)
 {
 	return open_one(conf, "fake-nat", PINHOLE_CONNTRACK, ret);
+}
+
+static int fake_capture_open(const struct backend_conf *conf, struct backend **ret)
+{
+	return open_one(conf, "fake-capture", PINHOLE_NONE, ret);
 }
 
 static void fake_close(struct backend *b)
@@ -214,6 +220,13 @@ static int fake_slots(struct backend *b, uint32_t *ret_n)
 	return b->slots_fd;
 }
 
+static int fake_no_slots(struct backend *b, uint32_t *ret_n)
+{
+	(void)b;
+	*ret_n = 0;
+	return -1;
+}
+
 static void fake_links_changed(struct backend *b)
 {
 	b->kernel->n_links_changed++;
@@ -244,4 +257,9 @@ const struct backend_ops backend_fake_nat = {
 	.open = fake_nat_open, .close = fake_close, .remove_all = fake_remove_all, .path_of = fake_path_of, .apply = fake_apply,
 	.remove = fake_remove, .list = fake_list, .tick = fake_tick, .slots = fake_slots, .links_changed = fake_links_changed,
 	.report = fake_report,
+};
+const struct backend_ops backend_fake_capture = {
+	.name = "fake-capture", .open = fake_capture_open, .close = fake_close, .remove_all = fake_remove_all,
+	.path_of = fake_path_of, .apply = fake_apply, .remove = fake_remove, .list = fake_list, .tick = fake_tick,
+	.slots = fake_no_slots, .links_changed = fake_links_changed, .report = fake_report,
 };

@@ -31,8 +31,10 @@ struct fake_kernel { /* one per back end */
 
 /* backend_fake: paths xdp and tc, UDP with exact source, region 0. The other: path conntrack, everything, region 1. */
 extern const struct backend_ops backend_fake_nat;
+/* In the place of what takes control channels over; holds no pinholes. */
+extern const struct backend_ops backend_fake_capture;
 
-/* The file of a back end ("fake" or "fake-nat") in that folder, made when it is missing, mapped; NULL when that fails. */
+/* The file of a back end ("fake", "fake-nat" or "fake-capture") in that folder, made when it is missing, mapped; NULL when that fails. */
 struct fake_kernel *fake_kernel_map(const char *state_dir, const char *name);
 void fake_kernel_unmap(struct fake_kernel *kernel);
 unsigned fake_kernel_count(const struct fake_kernel *kernel);

@@ -244,6 +244,17 @@ static void answer_sweep(struct fake_helper *helper, const struct fake_helper_me
 	fake_helper_send(helper, WIRE_SWEPT, message->head.serial, &swept, 1);
 }
 
+static void answer_socket(struct fake_helper *helper, const struct fake_helper_message *message)
+{
+	const struct wire_result result = { .err = helper->socket_err };
+	int fd = memfd_create("socket", MFD_CLOEXEC);
+
+	must(fd >= 0, "descriptor");
+	memcpy(&helper->socket, message->records, sizeof(helper->socket));
+	must(wire_send(helper->fd, WIRE_SOCKET_READY, message->head.serial, &result, 1, &fd, result.err == 0) == 0, "send");
+	close(fd);
+}
+
 void fake_helper_answer(struct fake_helper *helper, const struct fake_helper_message *message)
 {
 	switch ((enum wire_op)message->head.op) {
@@ -255,6 +266,9 @@ void fake_helper_answer(struct fake_helper *helper, const struct fake_helper_mes
 		break;
 	case WIRE_SWEEP:
 		answer_sweep(helper, message);
+		break;
+	case WIRE_SOCKET:
+		answer_socket(helper, message);
 		break;
 	case WIRE_LIST:
 		answer_list(helper, message);

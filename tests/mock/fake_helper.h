@@ -27,9 +27,11 @@ struct fake_helper {
 	uint8_t path, region;     /* of what is opened from now on */
 	uint64_t refused[8];      /* ids, 0: none */
 	int refusal;              /* the error then */
+	int socket_err;           /* of sockets; 0: a descriptor */
 	unsigned space;           /* opens beyond are refused with ERR_LIMIT */
+	struct wire_socket_request socket; /* the last one asked for */
 	/* What it was asked, since the test last set it to 0: */
-	unsigned n_messages[WIRE_GONE + 1], n_records[WIRE_GONE + 1];
+	unsigned n_messages[WIRE_CAPTURING + 1], n_records[WIRE_CAPTURING + 1];
 };
 
 struct fake_helper_message {

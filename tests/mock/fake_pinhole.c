@@ -11,8 +11,9 @@
 enum { LISTENERS_MAX = 4 };
 
 struct pinholes {
-	struct list all;
+	struct list all, sockets;
 	uint64_t last_id;
+	int socket_failure; /* 0: none */
 	bool is_usable, is_full, is_reconciled;
 	unsigned opened, failures;
 	int failure;
@@ -35,6 +36,13 @@ struct pinhole {
 	struct slot_stats stats;
 };
 
+struct pinhole_socket_request {
+	struct list node;
+	struct pinhole_socket wanted;
+	pinhole_socket_fn *fn;
+	void *arg;
+};
+
 static pthread_mutex_t stats_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* What tests do */
@@ -45,6 +53,7 @@ struct pinholes *fake_pinholes_new(void)
 
 	if (pinholes != NULL) {
 		list_init(&pinholes->all);
+		list_init(&pinholes->sockets);
 		pinholes->is_usable = true;
 	}
 	return pinholes;
@@ -180,6 +189,8 @@ void pinholes_free(struct pinholes *pinholes)
 		return;
 	LIST_EACH(&pinholes->all, node)
 		free(LIST_ENTRY(node, struct pinhole, node));
+	LIST_EACH(&pinholes->sockets, node)
+		free(LIST_ENTRY(node, struct pinhole_socket_request, node));
 	free(pinholes);
 }
 
@@ -281,6 +292,11 @@ unsigned pinholes_abilities(const struct pinholes *pinholes, struct pinhole_abil
 	return max > 0;
 }
 
+const char *pinholes_capture_trouble(const struct pinholes *pinholes)
+{
+	return pinholes->is_usable ? NULL : "not usable";
+}
+
 void pinholes_each(const struct pinholes *pinholes, pinhole_view_fn *fn, void *arg)
 {
 	LIST_EACH(&pinholes->all, node) {
@@ -299,4 +315,57 @@ void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *
 	*ret = (struct pinholes_summary){ .has_helper = pinholes->is_usable, .is_full = pinholes->is_full, .helper_starts = 1 };
 	LIST_EACH(&pinholes->all, node)
 		ret->open[LIST_ENTRY(node, struct pinhole, node)->path]++;
+}
+
+/* Sockets */
+
+int pinhole_socket_open(struct pinholes *pinholes, const struct pinhole_socket *wanted, pinhole_socket_fn *fn, void *arg,
+			struct pinhole_socket_request **ret)
+{
+	struct pinhole_socket_request *request;
+
+	if (!pinholes->is_usable)
+		return ERR_UNSUPPORTED;
+	if (pinholes->socket_failure != 0)
+		return pinholes->socket_failure;
+	request = calloc(1, sizeof(*request));
+	if (request == NULL)
+		return -ENOMEM;
+	*request = (struct pinhole_socket_request){ .wanted = *wanted, .fn = fn, .arg = arg };
+	list_append(&pinholes->sockets, &request->node);
+	*ret = request;
+	return 0;
+}
+
+void pinhole_socket_cancel(struct pinhole_socket_request *request)
+{
+	list_remove(&request->node);
+	free(request);
+}
+
+struct pinhole_socket_request *fake_socket_at(struct pinholes *pinholes, unsigned index)
+{
+	LIST_EACH(&pinholes->sockets, node)
+		if (index-- == 0)
+			return LIST_ENTRY(node, struct pinhole_socket_request, node);
+	return NULL;
+}
+
+const struct pinhole_socket *fake_socket_wanted(const struct pinhole_socket_request *request)
+{
+	return &request->wanted;
+}
+
+void fake_socket_answer(struct pinhole_socket_request *request, int fd)
+{
+	pinhole_socket_fn *fn = request->fn;
+	void *arg = request->arg;
+
+	pinhole_socket_cancel(request);
+	fn(arg, fd);
+}
+
+void fake_sockets_fail(struct pinholes *pinholes, int err)
+{
+	pinholes->socket_failure = err;
 }

@@ -33,4 +33,10 @@ void fake_pinhole_set_path(struct pinhole *pinhole, enum pinhole_path path, cons
 void fake_pinhole_set_stats(struct pinhole *pinhole, const struct slot_stats *stats);
 bool fake_pinhole_is_disowned(const struct pinhole *pinhole);
 
+/* Sockets that were asked for and neither answered nor given up, oldest first. NULL past the end. */
+struct pinhole_socket_request *fake_socket_at(struct pinholes *pinholes, unsigned index);
+const struct pinhole_socket *fake_socket_wanted(const struct pinhole_socket_request *request);
+void fake_socket_answer(struct pinhole_socket_request *request, int fd); /* the owner's from then on; negative: an error */
+void fake_sockets_fail(struct pinholes *pinholes, int err); /* what pinhole_socket_open() returns from now on; 0: as usual */
+
 #endif

@@ -46,6 +46,20 @@ struct wire_seal pinholed_rig_limits(struct wire_limit ret[4])
 				   .order = { PINHOLE_XDP, PINHOLE_TC, PINHOLE_CONNTRACK } };
 }
 
+void pinholed_rig_captures(struct wire_capture ret[RIG_CAPTURES])
+{
+	ret[0] = (struct wire_capture){ .servers = pinholed_rig_addr("198.51.100.64"), .to = pinholed_rig_addr("127.0.0.1:18500"),
+					.ports = { 21 }, .realm_to = 1, .bits = 26, .proto = IPPROTO_TCP, .is_as_client = 1 };
+	ret[1] = ret[2] = ret[0];
+	ret[1].servers = pinholed_rig_addr("2001:db8:5::");
+	ret[1].to = pinholed_rig_addr("[::1]:18500");
+	ret[1].bits = 64;
+	ret[2].to = pinholed_rig_addr("127.0.0.1:18501");
+	ret[2].ports[0] = 69;
+	ret[2].proto = IPPROTO_UDP;
+	ret[2].is_as_client = 0;
+}
+
 struct wire_pinhole pinholed_rig_pinhole(uint64_t id)
 {
 	return (struct wire_pinhole){
@@ -111,7 +125,8 @@ void pinholed_rig_start_as(struct pinholed_rig *rig, const char *program)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(rig->dir));
 	rig->fake = fake_kernel_map(rig->dir, "fake");
 	rig->nat = fake_kernel_map(rig->dir, "fake-nat");
-	CU_ASSERT_FATAL(rig->fake != NULL && rig->nat != NULL);
+	rig->capture = fake_kernel_map(rig->dir, "fake-capture");
+	CU_ASSERT_FATAL(rig->fake != NULL && rig->nat != NULL && rig->capture != NULL);
 	rig->fake->path = PINHOLE_XDP;
 	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
 	rig->pid = fork();
@@ -180,7 +195,7 @@ bool pinholed_rig_has_logged(const struct pinholed_rig *rig, const char *text)
 
 void pinholed_rig_stop(struct pinholed_rig *rig)
 {
-	static const char *const files[] = { "fake", "fake-nat", "log" };
+	static const char *const files[] = { "fake", "fake-nat", "fake-capture", "log" };
 	char path[128];
 
 	close_fds(rig);
@@ -190,6 +205,7 @@ void pinholed_rig_stop(struct pinholed_rig *rig)
 	check_log(rig);
 	fake_kernel_unmap(rig->fake);
 	fake_kernel_unmap(rig->nat);
+	fake_kernel_unmap(rig->capture);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", rig->dir, files[i]);
 		unlink(path);
@@ -246,7 +262,7 @@ bool pinholed_rig_skip_to(struct pinholed_rig *rig, enum wire_op op)
 	while (receive(rig)) {
 		if (rig->head.op == op)
 			return true;
-		if (rig->head.op != WIRE_ABILITY && rig->head.op != WIRE_GONE)
+		if (rig->head.op != WIRE_ABILITY && rig->head.op != WIRE_GONE && rig->head.op != WIRE_CAPTURING)
 			break;
 	}
 	return false;
@@ -261,10 +277,13 @@ bool pinholed_rig_ask(struct pinholed_rig *rig, enum wire_op op, const void *rec
 void pinholed_rig_seal(struct pinholed_rig *rig)
 {
 	struct wire_limit limits[4];
+	struct wire_capture captures[RIG_CAPTURES];
 	struct wire_seal seal = pinholed_rig_limits(limits);
 
+	pinholed_rig_captures(captures);
 	CU_ASSERT_EQUAL(pinholed_rig_send(rig, WIRE_LIMITS, limits, 2), 0);
 	CU_ASSERT_EQUAL(pinholed_rig_send(rig, WIRE_LIMITS, limits + 2, 2), 0);
+	CU_ASSERT_EQUAL(pinholed_rig_send(rig, WIRE_CAPTURE, captures, RIG_CAPTURES), 0);
 	CU_ASSERT_EQUAL(pinholed_rig_send(rig, WIRE_SEAL, &seal, 1), 0);
 	CU_ASSERT_FATAL(pinholed_rig_expect(rig, WIRE_HELLO));
 }

@@ -13,7 +13,7 @@ struct pinholed_rig {
 	int channel;
 	pid_t pid;          /* the supervisor's */
 	char dir[64];       /* --state-dir */
-	struct fake_kernel *fake, *nat;
+	struct fake_kernel *fake, *nat, *capture;
 	uint64_t serial;    /* of the last request */
 	/* The message that was received last. */
 	struct wire_head head;
@@ -48,6 +48,10 @@ bool pinholed_rig_may_unshare(void);
 struct wire_addr pinholed_rig_addr(const char *text); /* "192.0.2.1:5004"; "-" is none */
 struct wire_addr pinholed_rig_loopback(uint16_t port);
 struct wire_seal pinholed_rig_limits(struct wire_limit ret[4]);
+/* Captures: clients of realm 0 to TCP port 21 of 198.51.100.64/26 and 2001:db8:5::/64 in realm 1, as themselves; and to UDP port 69 of
+ * 198.51.100.64/26, with the gateway's address. Brought to 127.0.0.1 and ::1, ports 18500 and 18501. */
+enum { RIG_CAPTURES = 3 };
+void pinholed_rig_captures(struct wire_capture ret[RIG_CAPTURES]);
 /* An ordinary pinhole from realm 0 to realm 1, of its own flow for each id. */
 struct wire_pinhole pinholed_rig_pinhole(uint64_t id);
 

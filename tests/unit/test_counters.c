@@ -1,6 +1,7 @@
 /* pinhole/counters.h: what memory is accepted, what one pinhole has counted over several slots, and reading from other
  * threads while slots and their memory change. With root also a real BPF map, read by a process without any capability. */
 #include "pinhole/counters.h"
+#include "pinhole/pinhole.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -106,6 +107,21 @@ static void loss_and_jitter(void)
 		CU_ASSERT_EQUAL(stats.jitter_us, cases[i].jitter_us);
 		CU_ASSERT_EQUAL(stats.has_rtp, cases[i].has_rtp);
 	}
+}
+
+/* The two share their place in the slot. */
+static void both_ways_or_rtp(void)
+{
+	const struct slot both = { .packets = 3, .packets_back = 5, .bytes_back = 700, .flags = SLOT_BOTH_WAYS };
+	const struct slot rtp = { .packets = 3, .first_seq = 5, .max_seq = 700, .rtp_packets = 3 };
+	struct slot_stats stats, sum = { .packets_back = 1, .bytes_back = 1 };
+
+	counters_of_slot(&both, &stats);
+	CU_ASSERT(stats.packets == 3 && stats.packets_back == 5 && stats.bytes_back == 700 && stats.lost == 0);
+	slot_stats_add(&sum, &stats);
+	CU_ASSERT(sum.packets == 3 && sum.packets_back == 6 && sum.bytes_back == 701);
+	counters_of_slot(&rtp, &stats);
+	CU_ASSERT(stats.packets == 3 && stats.packets_back == 0 && stats.bytes_back == 0 && stats.lost == 693);
 }
 
 static uint64_t packets_of(const struct counters_source *source)
@@ -280,6 +296,7 @@ static void a_map_read_without_capabilities(void)
 static const struct unit_test tests[] = {
 	{ "only memory that cannot shrink", only_memory_that_cannot_shrink },
 	{ "addresses stay", addresses_stay },
+	{ "both ways or RTP", both_ways_or_rtp },
 	{ "loss and jitter", loss_and_jitter },
 	{ "one count over many slots", one_count_over_many_slots },
 	{ "readers see whole states", readers_see_whole_states },

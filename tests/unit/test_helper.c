@@ -475,12 +475,6 @@ static void sockets(void)
 		CU_ASSERT_EQUAL(getsockopt(rig.fds[0], SOL_SOCKET, SO_ACCEPTCONN, &one, &len), 0);
 		CU_ASSERT_EQUAL(one, 1);
 	}
-	request.is_connecting = 1;
-	request.is_transparent = 1;
-	request.addr = pinholed_rig_addr("203.0.113.5");
-	CU_ASSERT_EQUAL(ask_socket(&request), is_root ? 0 : -EPERM);
-	if (is_root)
-		CU_ASSERT(is_bound_to(&request.addr));
 	request.addr = pinholed_rig_addr("192.0.2.10:20000"); /* another realm's */
 	CU_ASSERT_EQUAL(ask_socket(&request), ERR_DENIED);
 	request = (struct wire_socket_request){ .realm = 2, .proto = IPPROTO_TCP, .addr = pinholed_rig_loopback(22) };
@@ -490,6 +484,70 @@ static void sockets(void)
 	request.addr = pinholed_rig_addr("203.0.113.5:554");
 	CU_ASSERT_EQUAL(ask_socket(&request), ERR_DENIED);
 	CU_ASSERT(is_alive());
+	pinholed_rig_stop(&rig);
+}
+
+static void transparent_sockets(void)
+{
+	struct wire_socket_request listener = { .proto = IPPROTO_TCP, .is_transparent = 1 };
+	struct wire_socket_request as_client = { .proto = IPPROTO_TCP, .realm = 1, .is_transparent = 1, .is_connecting = 1 };
+	struct wire_socket_request as_server = { .proto = IPPROTO_UDP, .is_transparent = 1, .is_connecting = 1 };
+	bool is_root = geteuid() == 0;
+	int one = 0;
+	socklen_t len = sizeof(one);
+
+	listener.addr = pinholed_rig_addr("127.0.0.1:18500");
+	as_client.addr = pinholed_rig_addr("203.0.113.5");
+	as_server.addr = pinholed_rig_addr("198.51.100.65:69");
+	start_sealed();
+	CU_ASSERT_EQUAL(ask_socket(&listener), is_root ? 0 : -EPERM);
+	if (is_root) {
+		CU_ASSERT(is_bound_to(&listener.addr));
+		CU_ASSERT_EQUAL(getsockopt(rig.fds[0], IPPROTO_IP, IP_TRANSPARENT, &one, &len), 0);
+		CU_ASSERT_EQUAL(one, 1);
+	}
+	CU_ASSERT_EQUAL(ask_socket(&as_client), is_root ? 0 : -EPERM);
+	if (is_root)
+		CU_ASSERT(is_bound_to(&as_client.addr));
+	CU_ASSERT_EQUAL(ask_socket(&as_server), is_root ? 0 : -EPERM);
+	if (is_root)
+		CU_ASSERT(is_bound_to(&as_server.addr));
+	as_client.realm = 0; /* clients are there, not servers */
+	CU_ASSERT_EQUAL(ask_socket(&as_client), ERR_DENIED);
+	/* What cannot work is not offered. */
+	rig.capture->is_unusable = true;
+	CU_ASSERT_FATAL(pinholed_rig_skip_to(&rig, WIRE_CAPTURING));
+	while (((const struct wire_capturing *)rig.records)->is_working)
+		CU_ASSERT_FATAL(pinholed_rig_skip_to(&rig, WIRE_CAPTURING));
+	CU_ASSERT_STRING_EQUAL(((const struct wire_capturing *)rig.records)->reason, "none realm 0");
+	CU_ASSERT_EQUAL(ask_socket(&listener), ERR_UNSUPPORTED);
+	pinholed_rig_stop(&rig);
+}
+
+/* Sent before the seal, and never again. */
+static void captures_are_limits(void)
+{
+	struct wire_capture captures[RIG_CAPTURES];
+	struct wire_pinhole pinhole = pinholed_rig_pinhole(1);
+
+	pinholed_rig_captures(captures);
+	pinholed_rig_start(&rig);
+	CU_ASSERT_EQUAL(pinholed_rig_send(&rig, WIRE_CAPTURE, captures, 1), 0); /* of realms that are not known yet */
+	CU_ASSERT_EQUAL(WEXITSTATUS(pinholed_rig_wait(&rig)), 1);
+	pinholed_rig_stop(&rig);
+	start_sealed();
+	pinhole.flags = WIRE_THROUGH;
+	pinhole.payloads[0] = pinhole.clock_hz = 0;
+	pinhole.source.port = 0;
+	pinhole.listen = pinhole.target = pinholed_rig_addr("203.0.113.65:4000"); /* no server */
+	CU_ASSERT_EQUAL(open_one(&pinhole)->err, ERR_DENIED);
+	captures[0].servers = pinholed_rig_addr("203.0.113.64");
+	CU_ASSERT_EQUAL(pinholed_rig_send(&rig, WIRE_CAPTURE, captures, 1), 0);
+	CU_ASSERT_EQUAL(open_one(&pinhole)->err, ERR_DENIED);
+	pinhole.listen = pinhole.target = pinholed_rig_addr("198.51.100.65:4000");
+	CU_ASSERT_EQUAL(open_one(&pinhole)->err, ERR_UNSUPPORTED); /* may be, but no back end here can */
+	CU_ASSERT_PTR_NOT_NULL(strstr(((const struct wire_opened *)rig.records)->reason, "only between addresses of the gateway"));
+	CU_ASSERT_EQUAL(open_id(1), 0);
 	pinholed_rig_stop(&rig);
 }
 
@@ -508,5 +566,7 @@ static const struct unit_test tests[] = {
 	{ "supervisor gone", supervisor_gone },
 	{ "ends by themselves", ends_by_themselves },
 	{ "sockets", sockets },
+	{ "transparent sockets", transparent_sockets },
+	{ "captures are limits", captures_are_limits },
 };
 UNIT_MAIN("helper", tests)

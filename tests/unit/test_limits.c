@@ -12,12 +12,16 @@ static struct limits limits;
 static void seal_with(bool may_reach_loopback)
 {
 	struct wire_limit own[4];
+	struct wire_capture captures[RIG_CAPTURES];
 	struct wire_seal seal = pinholed_rig_limits(own);
 
+	pinholed_rig_captures(captures);
 	memset(&limits, 0, sizeof(limits));
 	seal.may_reach_loopback = may_reach_loopback;
 	for (int i = 0; i < 4; i++)
 		CU_ASSERT_EQUAL_FATAL(limits_add(&limits, &own[i]), LIMITS_OK);
+	for (int i = 0; i < RIG_CAPTURES; i++)
+		CU_ASSERT_EQUAL_FATAL(limits_add_capture(&limits, &captures[i]), LIMITS_OK);
 	CU_ASSERT_EQUAL_FATAL(limits_seal(&limits, &seal), LIMITS_OK);
 }
 
@@ -231,34 +235,192 @@ static void of_values(void)
 	}
 }
 
+static void of_captures(void)
+{
+	static const struct {
+		const char *servers, *to;
+		uint8_t bits;
+		uint16_t realm, realm_to;
+		enum limits_verdict verdict;
+	} rows[] = {
+		{ "198.51.100.64", "127.0.0.1:18500", 26, 0, 1, LIMITS_OK },
+		{ "198.51.100.64", "127.66.1.1:1024", 32, 1, 0, LIMITS_OK },
+		{ "0.0.0.0", "127.0.0.1:18500", 0, 0, 1, LIMITS_OK },
+		{ "0.0.0.0", "127.0.0.1:18500", 1, 0, 1, LIMITS_OK },
+		{ "::", "[::1]:18500", 0, 0, 0, LIMITS_OK },
+		{ "198.51.100.64", "127.0.0.1:18500", 26, 7, 1, LIMITS_CAPTURE_REALM },
+		{ "198.51.100.64", "127.0.0.1:18500", 26, 0, 7, LIMITS_CAPTURE_REALM },
+		{ "127.0.0.0", "127.0.0.1:18500", 8, 0, 1, LIMITS_CAPTURE_SERVERS },
+		{ "169.254.0.0", "127.0.0.1:18500", 16, 0, 1, LIMITS_CAPTURE_SERVERS },
+		{ "224.0.0.0", "127.0.0.1:18500", 4, 0, 1, LIMITS_CAPTURE_SERVERS },
+		{ "0.0.0.0", "127.0.0.1:18500", 32, 0, 1, LIMITS_CAPTURE_SERVERS },
+		{ "198.51.100.64", "127.0.0.1:1023", 26, 0, 1, LIMITS_CAPTURE_TO },
+		{ "198.51.100.64", "192.0.2.10:18500", 26, 0, 1, LIMITS_CAPTURE_TO },
+		{ "198.51.100.64", "0.0.0.0:18500", 26, 0, 1, LIMITS_CAPTURE_TO },
+	};
+	struct wire_capture capture = { .ports = { 21 }, .proto = IPPROTO_TCP };
+	struct wire_limit own[4];
+	struct wire_seal seal = pinholed_rig_limits(own);
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		memset(&limits, 0, sizeof(limits));
+		for (int k = 0; k < 4; k++)
+			limits_add(&limits, &own[k]);
+		capture.servers = pinholed_rig_addr(rows[i].servers);
+		capture.to = pinholed_rig_addr(rows[i].to);
+		capture.bits = rows[i].bits;
+		capture.realm = rows[i].realm;
+		capture.realm_to = rows[i].realm_to;
+		check(i, limits_add_capture(&limits, &capture), rows[i].verdict);
+		CU_ASSERT_EQUAL(limits.n_captures, rows[i].verdict == LIMITS_OK);
+	}
+	pinholed_rig_captures(limits.captures);
+	capture = limits.captures[0];
+	limits.n_captures = 0;
+	for (int i = 0; i <= WIRE_CAPTURES_MAX; i++)
+		CU_ASSERT_EQUAL(limits_add_capture(&limits, &capture), i < WIRE_CAPTURES_MAX ? LIMITS_OK : LIMITS_CAPTURES_FULL);
+	limits.n_captures = 0;
+	CU_ASSERT_EQUAL(limits_seal(&limits, &seal), LIMITS_OK);
+	CU_ASSERT_EQUAL(limits_add_capture(&limits, &capture), LIMITS_SEALED);
+}
+
+#define CLIENT "192.0.2.77"
+#define SERVER "198.51.100.65:4000"
+static void of_foreign_ends(void)
+{
+	static const struct {
+		uint8_t flags, proto;
+		const char *listen, *from, *source, *target;
+		uint16_t realm_in, realm_out;
+		enum limits_verdict verdict;
+	} rows[] = {
+		/* A client goes to a server, which sees the gateway. */
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "198.51.100.10:20002", CLIENT, SERVER, 0, 1, LIMITS_OK },
+		{ WIRE_THROUGH | WIRE_ONE_SHOT, IPPROTO_TCP, SERVER, "198.51.100.10:20002", CLIENT, SERVER, 0, 1, LIMITS_OK },
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "198.51.100.10:20002", "-", SERVER, 0, 1, LIMITS_NO_SOURCE },
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "198.51.100.10:22", CLIENT, SERVER, 0, 1, LIMITS_FROM_PORT },
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "192.0.2.10:20002", CLIENT, SERVER, 0, 1, LIMITS_FROM_ADDRESS },
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "-", CLIENT, SERVER, 0, 1, LIMITS_FROM_ADDRESS },
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "[2001:db8::a]:20002", CLIENT, SERVER, 0, 0, LIMITS_FAMILIES },
+		{ WIRE_THROUGH, IPPROTO_TCP, "198.51.100.128:4000", "198.51.100.10:20002", CLIENT, "198.51.100.128:4000", 0, 1,
+		  LIMITS_NO_CAPTURE },
+		{ WIRE_THROUGH, IPPROTO_TCP, "198.51.100.65:1023", "198.51.100.10:20002", CLIENT, "198.51.100.65:1023", 0, 1,
+		  LIMITS_PEER_PORT },
+		{ WIRE_THROUGH, IPPROTO_TCP, "198.51.100.10:4000", "198.51.100.10:20002", CLIENT, "198.51.100.10:4000", 0, 1,
+		  LIMITS_PEER_OWN },
+		{ WIRE_THROUGH, IPPROTO_TCP, "127.0.0.1:4000", "198.51.100.10:20002", CLIENT, "127.0.0.1:4000", 0, 1,
+		  LIMITS_PEER_LOOPBACK },
+		{ WIRE_THROUGH, IPPROTO_TCP, "239.1.1.1:4000", "198.51.100.10:20002", CLIENT, "239.1.1.1:4000", 0, 1,
+		  LIMITS_PEER_MULTICAST },
+		{ WIRE_THROUGH | WIRE_HANDED_OVER, IPPROTO_UDP, SERVER, "198.51.100.10:20002", CLIENT, SERVER, 0, 1, LIMITS_FLAGS },
+		/* Realms that no capture joins, in no order. */
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "192.0.2.10:20002", CLIENT, SERVER, 0, 0, LIMITS_NO_CAPTURE },
+		{ WIRE_THROUGH, IPPROTO_TCP, SERVER, "198.51.100.10:20002", CLIENT, SERVER, 2, 1, LIMITS_NO_CAPTURE },
+		/* A server goes to a client, which sees the server. */
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "198.51.100.10:20002", "-", "198.51.100.65", "192.0.2.77:4000", 1, 0, LIMITS_OK },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "198.51.100.10:20002", "-", "198.51.100.3", "192.0.2.77:4000", 1, 0, LIMITS_NO_CAPTURE },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "198.51.100.10:20002", "-", "198.51.100.65", "192.0.2.77:21", 1, 0, LIMITS_PEER_PORT },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "198.51.100.10:20002", "-", "198.51.100.65:20", "192.0.2.77:4000", 1, 0, LIMITS_PEER_PORT },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "198.51.100.10:22", "-", "198.51.100.65", "192.0.2.77:4000", 1, 0, LIMITS_LISTEN_PORT },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "192.0.2.10:20002", "-", "198.51.100.65", "192.0.2.77:4000", 1, 0, LIMITS_LISTEN_ADDRESS },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "192.0.2.10:20002", "-", CLIENT, SERVER, 0, 1, LIMITS_OK },
+		{ WIRE_AS_SOURCE, IPPROTO_TCP, "[2001:db8::a]:20002", "-", CLIENT, SERVER, 0, 1, LIMITS_FAMILIES },
+		/* Nothing is translated. */
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, IPPROTO_UDP, SERVER, "-", CLIENT, SERVER, 0, 1, LIMITS_OK },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, IPPROTO_TCP, "192.0.2.77:4000", "-", "198.51.100.65", "192.0.2.77:4000", 1, 0, LIMITS_OK },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, IPPROTO_TCP, "[2001:db8:5::9]:4000", "-", "2001:db8::5", "[2001:db8:5::9]:4000", 0, 1,
+		  LIMITS_OK },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, IPPROTO_TCP, "[2001:db8:6::9]:4000", "-", "2001:db8::5", "[2001:db8:6::9]:4000", 0, 1,
+		  LIMITS_NO_CAPTURE },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, IPPROTO_TCP, SERVER, "-", "192.0.2.10", SERVER, 0, 1, LIMITS_PEER_OWN },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, IPPROTO_TCP, SERVER, "-", "2001:db8::5", SERVER, 0, 1, LIMITS_FAMILIES },
+		/* To a socket of the gateway's, on either side. */
+		{ WIRE_TO_SELF, IPPROTO_TCP, SERVER, "-", CLIENT, "192.0.2.10:20002", 0, 1, LIMITS_OK },
+		{ WIRE_TO_SELF, IPPROTO_TCP, SERVER, "-", CLIENT, "198.51.100.10:20002", 0, 1, LIMITS_OK },
+		{ WIRE_TO_SELF, IPPROTO_TCP, "192.0.2.77:4000", "-", "198.51.100.65", "198.51.100.10:20002", 1, 0, LIMITS_OK },
+		{ WIRE_TO_SELF, IPPROTO_UDP, SERVER, "-", CLIENT, "192.0.2.10:20002", 0, 1, LIMITS_FLAGS },
+		{ WIRE_TO_SELF, IPPROTO_TCP, SERVER, "-", CLIENT, "192.0.2.10:22", 0, 1, LIMITS_TARGET_PORT },
+		{ WIRE_TO_SELF, IPPROTO_TCP, SERVER, "-", CLIENT, "192.0.2.11:20002", 0, 1, LIMITS_TARGET_ADDRESS },
+		{ WIRE_TO_SELF, IPPROTO_TCP, SERVER, "-", CLIENT, "127.0.0.1:20002", 0, 1, LIMITS_TARGET_ADDRESS },
+		{ WIRE_TO_SELF, IPPROTO_TCP, "192.0.2.10:21000", "-", CLIENT, "192.0.2.10:20002", 0, 1, LIMITS_PEER_OWN },
+		{ WIRE_TO_SELF, IPPROTO_TCP, "203.0.113.1:4000", "-", CLIENT, "192.0.2.10:20002", 0, 1, LIMITS_NO_CAPTURE },
+		{ WIRE_TO_SELF, IPPROTO_TCP, "198.51.100.65:22", "-", CLIENT, "192.0.2.10:20002", 0, 1, LIMITS_PEER_PORT },
+	};
+
+	seal_with(true); /* that demonstrations may use loopback changes nothing here */
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wire_pinhole pinhole = pinholed_rig_pinhole(1);
+
+		pinhole.flags = rows[i].flags;
+		pinhole.payloads[0] = pinhole.clock_hz = 0;
+		pinhole.proto = rows[i].proto;
+		pinhole.listen = pinholed_rig_addr(rows[i].listen);
+		pinhole.from = pinholed_rig_addr(rows[i].from);
+		pinhole.source = pinholed_rig_addr(rows[i].source);
+		pinhole.target = pinholed_rig_addr(rows[i].target);
+		pinhole.realm_in = rows[i].realm_in;
+		pinhole.realm_out = rows[i].realm_out;
+		check(i, limits_pinhole(&limits, &pinhole), rows[i].verdict);
+		if (rows[i].verdict != LIMITS_OK)
+			continue;
+		limits.n_captures = 0;
+		check(i, limits_pinhole(&limits, &pinhole), LIMITS_NO_CAPTURE);
+		limits.n_captures = RIG_CAPTURES;
+		pinhole.lifetime_s = 601;
+		check(i, limits_pinhole(&limits, &pinhole), LIMITS_LIFETIME);
+	}
+}
+
 static void of_sockets(void)
 {
 	static const struct {
 		const char *addr;
 		uint16_t realm;
-		uint8_t is_transparent, is_connecting;
+		uint8_t is_transparent, is_connecting, proto;
 		enum limits_verdict verdict;
 	} rows[] = {
-		{ "192.0.2.10:554", 0, 0, 0, LIMITS_OK },
-		{ "192.0.2.10:554", 0, 0, 1, LIMITS_OK },
-		{ "[2001:db8::a]:554", 0, 0, 0, LIMITS_OK },
-		{ "192.0.2.10:554", 1, 0, 0, LIMITS_SOCKET_ADDRESS },
-		{ "192.0.2.11:554", 0, 0, 0, LIMITS_SOCKET_ADDRESS },
-		{ "0.0.0.0:554", 0, 0, 0, LIMITS_SOCKET_ADDRESS },
-		{ "192.0.2.10:22", 0, 0, 0, LIMITS_SOCKET_PORT },
-		{ "192.0.2.10", 0, 0, 0, LIMITS_SOCKET_PORT },
-		{ "192.0.2.10:8080", 0, 0, 0, LIMITS_SOCKET_PORT },
-		{ "192.0.2.10:8080", 0, 1, 0, LIMITS_OK },
-		{ "192.0.2.10:22", 0, 1, 0, LIMITS_SOCKET_PORT },
-		{ "203.0.113.5:4000", 0, 1, 1, LIMITS_OK },
-		{ "203.0.113.5", 0, 1, 1, LIMITS_OK },
-		{ "203.0.113.5:4000", 0, 1, 0, LIMITS_SOCKET_ADDRESS }, /* would take others' connections */
-		{ "203.0.113.5:4000", 0, 0, 1, LIMITS_SOCKET_ADDRESS },
-		{ "203.0.113.5:22", 0, 1, 1, LIMITS_SOCKET_PORT },
-		{ "198.51.100.10:4000", 0, 1, 1, LIMITS_SOCKET_ADDRESS }, /* the gateway, but another realm */
-		{ "127.0.0.1:4000", 0, 1, 1, LIMITS_SOCKET_ADDRESS },
-		{ "169.254.1.1:4000", 0, 1, 1, LIMITS_SOCKET_ADDRESS },
-		{ "224.0.0.1:4000", 0, 1, 1, LIMITS_SOCKET_ADDRESS },
+		{ "192.0.2.10:554", 0, 0, 0, IPPROTO_TCP, LIMITS_OK },
+		{ "192.0.2.10:554", 0, 0, 1, IPPROTO_TCP, LIMITS_OK },
+		{ "[2001:db8::a]:554", 0, 0, 0, IPPROTO_TCP, LIMITS_OK },
+		{ "192.0.2.10:554", 1, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "192.0.2.11:554", 0, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "0.0.0.0:554", 0, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "192.0.2.10:22", 0, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_PORT },
+		{ "192.0.2.10", 0, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_PORT },
+		{ "192.0.2.10:8080", 0, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_PORT },
+		{ "192.0.2.10:8080", 0, 1, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "192.0.2.10:554", 0, 1, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		/* What was taken over arrives here, and nowhere else. */
+		{ "127.0.0.1:18500", 0, 1, 0, IPPROTO_TCP, LIMITS_OK },
+		{ "[::1]:18500", 0, 1, 0, IPPROTO_TCP, LIMITS_OK },
+		{ "127.0.0.1:18501", 0, 1, 0, IPPROTO_UDP, LIMITS_OK },
+		{ "127.0.0.1:18501", 0, 1, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "127.0.0.1:18500", 1, 1, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "127.0.0.1:18500", 0, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "127.0.0.1:18502", 0, 1, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "127.0.0.1:18500", 0, 0, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		/* As a client, towards servers. */
+		{ "203.0.113.5:4000", 1, 1, 1, IPPROTO_TCP, LIMITS_OK },
+		{ "203.0.113.5", 1, 1, 1, IPPROTO_TCP, LIMITS_OK },
+		{ "2001:db8::77", 1, 1, 1, IPPROTO_TCP, LIMITS_OK },
+		{ "203.0.113.5", 0, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "203.0.113.5:4000", 1, 1, 0, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS }, /* would take others' connections */
+		{ "203.0.113.5:4000", 1, 0, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "203.0.113.5:22", 1, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "203.0.113.5:4000", 1, 1, 1, IPPROTO_UDP, LIMITS_SOCKET_ADDRESS }, /* that capture is not transparent */
+		{ "192.0.2.10:4000", 1, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS }, /* the gateway, but another realm */
+		{ "127.0.0.1:4000", 1, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "169.254.1.1:4000", 1, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		{ "224.0.0.1:4000", 1, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
+		/* As a server, towards clients. */
+		{ "198.51.100.65:69", 0, 1, 1, IPPROTO_UDP, LIMITS_OK },
+		{ "198.51.100.65:4000", 0, 1, 1, IPPROTO_UDP, LIMITS_OK },
+		{ "198.51.100.65:21", 0, 1, 1, IPPROTO_UDP, LIMITS_SOCKET_ADDRESS },
+		{ "198.51.100.65", 0, 1, 1, IPPROTO_UDP, LIMITS_SOCKET_ADDRESS },
+		{ "198.51.100.3:69", 0, 1, 1, IPPROTO_UDP, LIMITS_SOCKET_ADDRESS },
+		{ "198.51.100.65:69", 1, 1, 1, IPPROTO_UDP, LIMITS_SOCKET_ADDRESS },
+		{ "198.51.100.65:69", 0, 1, 0, IPPROTO_UDP, LIMITS_SOCKET_ADDRESS },
+		{ "198.51.100.65:4000", 0, 1, 1, IPPROTO_TCP, LIMITS_SOCKET_ADDRESS },
 	};
 	struct wire_socket_request request = { .proto = IPPROTO_TCP };
 
@@ -269,11 +431,13 @@ static void of_sockets(void)
 		request.realm = rows[i].realm;
 		request.is_transparent = rows[i].is_transparent;
 		request.is_connecting = rows[i].is_connecting;
+		request.proto = rows[i].proto;
 		check(i, limits_socket(&limits, &request), rows[i].verdict);
 	}
 	limits.seal.may_be_transparent = 0;
 	request.addr = pinholed_rig_addr("203.0.113.5:4000");
-	request.is_transparent = request.is_connecting = 1;
+	request.realm = request.is_transparent = request.is_connecting = 1;
+	request.proto = IPPROTO_TCP;
 	CU_ASSERT_EQUAL(limits_socket(&limits, &request), LIMITS_SOCKET_TRANSPARENT);
 }
 
@@ -284,6 +448,8 @@ static const struct unit_test tests[] = {
 	{ "of the ends", of_the_ends },
 	{ "of loopback", of_loopback },
 	{ "of values", of_values },
+	{ "of captures", of_captures },
+	{ "of foreign ends", of_foreign_ends },
 	{ "of sockets", of_sockets },
 };
 UNIT_MAIN("limits", tests)

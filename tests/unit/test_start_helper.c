@@ -87,6 +87,104 @@ static void seal_follows_the_configuration(void)
 	}
 }
 
+/* Two ALGs that take channels over, one that clients address, and one that needs nobody's help. */
+static struct config with_algs(const struct config *config, struct alg_conf algs[4])
+{
+	struct config copy = *config;
+
+	algs[0] = (struct alg_conf){ .protocol = "ftp", .realm = &config->realms[0], .to = &config->realms[1], .ports = { 21, 2121 },
+				     .n_ports = 2, .n_servers = 2, .max_sessions = 100 };
+	CU_ASSERT_EQUAL(prefix_parse(span_of("10.0.0.0/24"), &algs[0].servers[0]), 0);
+	CU_ASSERT_EQUAL(prefix_parse(span_of("2001:db8:1::/64"), &algs[0].servers[1]), 0);
+	algs[1] = algs[0];
+	algs[1].index = 1;
+	algs[1].protocol = "tftp";
+	algs[1].mode = CONFIG_ALG_TRANSPARENT;
+	algs[1].n_servers = 1;
+	algs[2] = algs[3] = algs[0];
+	algs[2].mode = algs[3].mode = CONFIG_ALG_EXPLICIT;
+	algs[2].n_servers = algs[3].n_servers = 0;
+	algs[3].ports[0] = 8021;
+	algs[3].n_ports = 1;
+	copy.algs = algs;
+	copy.n_algs = 4;
+	return copy;
+}
+
+static void captures_follow_the_configuration(void)
+{
+	static struct wire_capture captures[WIRE_CAPTURES_MAX];
+	const struct config *config = parse(REALMS);
+	struct alg_conf algs[4];
+	struct config copy = with_algs(config, algs);
+	char text[ADDR_TEXT_MAX];
+	struct addr addr;
+
+	CU_ASSERT_EQUAL_FATAL(helper_captures(&copy, captures), 3);
+	addr = wire_addr_get(&captures[0].to);
+	CU_ASSERT_STRING_EQUAL(addr_text(&addr, text), "127.0.0.1:18500");
+	addr = wire_addr_get(&captures[0].servers);
+	CU_ASSERT_STRING_EQUAL(addr_text(&addr, text), "10.0.0.0");
+	CU_ASSERT(captures[0].bits == 24 && captures[0].realm == 0 && captures[0].realm_to == 1);
+	CU_ASSERT(captures[0].ports[0] == 21 && captures[0].ports[1] == 2121 && captures[0].ports[2] == 0);
+	CU_ASSERT(captures[0].proto == IPPROTO_TCP && !captures[0].is_as_client);
+	addr = wire_addr_get(&captures[1].to);
+	CU_ASSERT_STRING_EQUAL(addr_text(&addr, text), "[::1]:18500");
+	addr = wire_addr_get(&captures[2].to);
+	CU_ASSERT_STRING_EQUAL(addr_text(&addr, text), "127.0.0.1:18501");
+	CU_ASSERT(captures[2].proto == IPPROTO_UDP && captures[2].is_as_client);
+	config_unref(config);
+}
+
+static void algs_follow_the_configuration(void)
+{
+	const struct config *config = parse(REALMS "media: { paths: [relay] }\n");
+	enum pinhole_path order[PINHOLE_PATHS];
+	struct alg_conf algs[4];
+	struct config copy = with_algs(config, algs);
+	struct wire_seal seal;
+
+	helper_seal(&copy, &seal);
+	CU_ASSERT_EQUAL(seal.may_be_transparent, 1);
+	CU_ASSERT(seal.low_ports[0] == 21 && seal.low_ports[1] == 0);
+	CU_ASSERT_EQUAL(seal.pinholes_max, 8192 * 4 + 4 * 100 * 4);
+	CU_ASSERT(seal.order[0] == PINHOLE_NFT && seal.order[1] == PINHOLE_NONE);
+	for (unsigned i = 0; i < 4; i++)
+		algs[i].data = CONFIG_ALG_DATA_RELAY;
+	helper_order(&copy, order);
+	CU_ASSERT_EQUAL(order[0], PINHOLE_NONE);
+	copy.algs = &algs[3]; /* no privilege at all */
+	copy.n_algs = 1;
+	helper_seal(&copy, &seal);
+	CU_ASSERT(seal.may_be_transparent == 0 && seal.low_ports[0] == 0);
+	config_unref(config);
+	config = parse(REALMS "media: { paths: [nft, xdp, relay] }\n"); /* where somebody has put it already */
+	copy = with_algs(config, algs);
+	helper_order(&copy, order);
+	CU_ASSERT(order[0] == PINHOLE_NFT && order[1] == PINHOLE_XDP && order[2] == PINHOLE_NONE);
+	config_unref(config);
+}
+
+static void low_ports_have_an_end(void)
+{
+	const struct config *config = parse(REALMS);
+	struct alg_conf algs[CONFIG_ALG_PORTS_MAX];
+	struct config copy = *config;
+	struct wire_seal seal;
+
+	copy.algs = algs;
+	copy.n_algs = 3;
+	for (unsigned i = 0; i < 3; i++) {
+		algs[i] = (struct alg_conf){ .mode = CONFIG_ALG_EXPLICIT, .protocol = "ftp", .n_ports = CONFIG_ALG_PORTS_MAX };
+		for (unsigned k = 0; k < CONFIG_ALG_PORTS_MAX; k++)
+			algs[i].ports[k] = (uint16_t)(100 + i * CONFIG_ALG_PORTS_MAX + k);
+	}
+	helper_seal(&copy, &seal);
+	for (unsigned i = 0; i < WIRE_LOW_PORTS_MAX; i++)
+		CU_ASSERT_EQUAL(seal.low_ports[i], 100 + i);
+	config_unref(config);
+}
+
 static void not_started(const char *yaml, const char *program, const char *reason)
 {
 	const struct config *config = parse(yaml);
@@ -257,6 +355,9 @@ static void without_root(void)
 static const struct unit_test tests[] = {
 	{ "limits follow the configuration", limits_follow_the_configuration },
 	{ "the seal follows the configuration", seal_follows_the_configuration },
+	{ "captures follow the configuration", captures_follow_the_configuration },
+	{ "ALGs follow the configuration", algs_follow_the_configuration },
+	{ "low ports have an end", low_ports_have_an_end },
 	{ "reasons to go without", reasons_to_go_without },
 	{ "options name the program", options_name_the_program },
 	{ "without root", without_root },

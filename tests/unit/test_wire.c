@@ -19,6 +19,8 @@ struct message { /* aligned as receivers must have it */
 		struct wire_key key;
 		struct wire_count count;
 		struct wire_socket_request socket;
+		struct wire_capture capture;
+		struct wire_capturing capturing;
 		struct wire_hello hello;
 		struct wire_ability ability;
 		struct wire_opened opened;
@@ -95,7 +97,7 @@ static void versions_and_ops(void)
 {
 	static const enum wire_op known[] = { WIRE_LIMITS, WIRE_SEAL, WIRE_OPEN, WIRE_CLOSE, WIRE_SWEEP, WIRE_LIST, WIRE_SOCKET,
 					      WIRE_HELLO, WIRE_ABILITY, WIRE_OPENED, WIRE_CLOSED, WIRE_SWEPT, WIRE_LISTED,
-					      WIRE_SOCKET_READY, WIRE_GONE };
+					      WIRE_SOCKET_READY, WIRE_GONE, WIRE_CAPTURE, WIRE_CAPTURING };
 	unsigned n_known = 0;
 	const char *why;
 
@@ -156,6 +158,10 @@ static bool is_taken_with(enum wire_op op, size_t offset, uint8_t value)
 	case WIRE_OPEN: start_open(1); break;
 	case WIRE_CLOSE: m.u.key.id = 1; break;
 	case WIRE_SOCKET: m.u.socket.addr = own4; m.u.socket.proto = IPPROTO_TCP; break;
+	case WIRE_CAPTURE:
+		m.u.capture = (struct wire_capture){ .servers = { .ip = { 198, 51, 100, 64 }, .family = AF_INET }, .to = own4,
+						     .ports = { 21 }, .bits = 26, .proto = IPPROTO_TCP };
+		break;
 	case WIRE_HELLO: m.u.hello.starts = 1; m.u.hello.slot_size = 1; break;
 	case WIRE_ABILITY: m.u.ability.path = PINHOLE_TC; break;
 	case WIRE_LISTED: m.u.listed.path = PINHOLE_TC; break;
@@ -190,7 +196,10 @@ static void values(void)
 		{ WIRE_OPEN, AT(wire_pinhole, proto, true, IPPROTO_TCP) },
 		{ WIRE_OPEN, AT(wire_pinhole, proto, false, IPPROTO_ICMP) },
 		{ WIRE_OPEN, AT(wire_pinhole, flags, true, 7) },
-		{ WIRE_OPEN, AT(wire_pinhole, flags, false, 8) },
+		{ WIRE_OPEN, AT(wire_pinhole, flags, true, WIRE_THROUGH) }, /* it listens at its target */
+		{ WIRE_OPEN, AT(wire_pinhole, flags, false, WIRE_AS_SOURCE) }, /* it has a source to send with */
+		{ WIRE_OPEN, AT(wire_pinhole, flags, false, WIRE_TO_SELF) },
+		{ WIRE_OPEN, AT(wire_pinhole, flags, false, 64) },
 		{ WIRE_OPEN, AT(wire_pinhole, dscp, true, 63) },
 		{ WIRE_OPEN, AT(wire_pinhole, dscp, false, 64) },
 		{ WIRE_OPEN, AT(wire_pinhole, zero, false, 1) },
@@ -200,6 +209,23 @@ static void values(void)
 		{ WIRE_SOCKET, AT(wire_socket_request, is_transparent, false, 2) },
 		{ WIRE_SOCKET, AT(wire_socket_request, is_connecting, false, 2) },
 		{ WIRE_SOCKET, AT(wire_socket_request, zero[2], false, 1) },
+		{ WIRE_CAPTURE, AT(wire_capture, bits, true, 27) },
+		{ WIRE_CAPTURE, AT(wire_capture, bits, false, 25) }, /* a host's bit */
+		{ WIRE_CAPTURE, AT(wire_capture, bits, false, 33) },
+		{ WIRE_CAPTURE, AT(wire_capture, servers.port, false, 1) },
+		{ WIRE_CAPTURE, AT(wire_capture, servers.family, false, 0) },
+		{ WIRE_CAPTURE, AT(wire_capture, servers.ip[3], false, 65) },
+		{ WIRE_CAPTURE, AT(wire_capture, to.zero, false, 1) },
+		{ WIRE_CAPTURE, AT(wire_capture, ports[1], true, 22) },
+		{ WIRE_CAPTURE, AT(wire_capture, ports[0], false, 0) },
+		{ WIRE_CAPTURE, AT(wire_capture, ports[2], false, 22) },
+		{ WIRE_CAPTURE, AT(wire_capture, proto, true, IPPROTO_UDP) },
+		{ WIRE_CAPTURE, AT(wire_capture, proto, false, IPPROTO_ICMP) },
+		{ WIRE_CAPTURE, AT(wire_capture, is_as_client, false, 2) },
+		{ WIRE_CAPTURE, AT(wire_capture, zero, false, 1) },
+		{ WIRE_CAPTURING, AT(wire_capturing, is_working, true, 1) },
+		{ WIRE_CAPTURING, AT(wire_capturing, is_working, false, 2) },
+		{ WIRE_CAPTURING, AT(wire_capturing, zero[6], false, 1) },
 		{ WIRE_HELLO, AT(wire_hello, starts, false, 0) },
 		{ WIRE_HELLO, AT(wire_hello, zero, false, 1) },
 		{ WIRE_ABILITY, AT(wire_ability, path, false, PINHOLE_NONE) },
@@ -221,6 +247,39 @@ static void values(void)
 			CU_FAIL("value");
 		}
 	}
+}
+
+/* What hosts that address each other need is there once, and what is not used is not there. */
+static void foreign_ends(void)
+{
+	static const struct {
+		uint8_t flags;
+		bool listens_at_target, has_from, is_good;
+	} rows[] = {
+		{ WIRE_THROUGH, true, true, true },
+		{ WIRE_THROUGH, false, true, false },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, true, false, true },
+		{ WIRE_THROUGH | WIRE_AS_SOURCE, true, true, false },
+		{ WIRE_AS_SOURCE, false, false, true },
+		{ WIRE_TO_SELF, false, false, true },
+		{ WIRE_TO_SELF, false, true, false },
+		{ WIRE_TO_SELF | WIRE_AS_SOURCE, false, false, false },
+		{ WIRE_TO_SELF | WIRE_THROUGH, true, false, false },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		start_open(1);
+		m.u.pinholes[0].flags = rows[i].flags;
+		if (!rows[i].listens_at_target)
+			m.u.pinholes[0].listen.port++;
+		if (!rows[i].has_from)
+			memset(&m.u.pinholes[0].from, 0, sizeof(m.u.pinholes[0].from));
+		CU_ASSERT_EQUAL(is_taken(), rows[i].is_good);
+	}
+	start_open(1);
+	m.u.pinholes[0].flags = WIRE_AS_SOURCE;
+	m.u.pinholes[0].from = (struct wire_addr){ .port = 1 };
+	CU_ASSERT(!is_taken());
 }
 
 static void texts_end(void)
@@ -366,6 +425,7 @@ static const struct unit_test tests[] = {
 	{ "versions and ops", versions_and_ops },
 	{ "addresses", addresses },
 	{ "values", values },
+	{ "foreign ends", foreign_ends },
 	{ "texts end", texts_end },
 	{ "addresses go both ways", addresses_go_both_ways },
 	{ "carried as sent", carried_as_sent },
