@@ -19,7 +19,8 @@ static int prepare(int fd, const struct wire_socket_request *request)
 
 	if (is_ipv6)
 		err = set(fd, IPPROTO_IPV6, IPV6_V6ONLY);
-	if (err == 0 && request->proto == IPPROTO_TCP)
+	/* Of datagrams: the same server talks to many clients, each by a socket of its own. */
+	if (err == 0 && (request->proto == IPPROTO_TCP || (request->is_transparent && request->is_connecting)))
 		err = set(fd, SOL_SOCKET, SO_REUSEADDR);
 	if (err == 0 && request->is_transparent)
 		err = is_ipv6 ? set(fd, IPPROTO_IPV6, IPV6_TRANSPARENT) : set(fd, IPPROTO_IP, IP_TRANSPARENT);

@@ -337,7 +337,7 @@ static int datagrams(struct stage *stage)
 	struct sockaddr_storage storage;
 	socklen_t len = addr_to_sockaddr(&server, &storage);
 	struct addr seen[2];
-	int leg;
+	int leg, other_leg;
 
 	CHECK(stage, listener >= 0 && host >= 0 && other >= 0);
 	CHECK(stage, setsockopt(listener, is_ipv4 ? SOL_IP : SOL_IPV6, is_ipv4 ? IP_RECVORIGDSTADDR : IPV6_RECVORIGDSTADDR, &one,
@@ -355,6 +355,16 @@ static int datagrams(struct stage *stage)
 	CHECK(stage, receive(leg, seen) && addr_eq(&seen[0], &from));
 	CHECK(stage, sendto(other, "read", 4, 0, (struct sockaddr *)&storage, len) == 4);
 	CHECK(stage, receive(listener, seen) && addr_eq(&seen[0], &stranger));
+	/* As many as there are clients. */
+	other_leg = socket_of(server, IPPROTO_UDP, true);
+	len = addr_to_sockaddr(&stranger, &storage);
+	CHECK(stage, other_leg >= 0 && connect(other_leg, (struct sockaddr *)&storage, len) == 0);
+	len = addr_to_sockaddr(&server, &storage);
+	CHECK(stage, sendto(host, "ack", 3, 0, (struct sockaddr *)&storage, len) == 3);
+	CHECK(stage, sendto(other, "ack", 3, 0, (struct sockaddr *)&storage, len) == 3);
+	CHECK(stage, receive(leg, seen) && addr_eq(&seen[0], &from));
+	CHECK(stage, receive(other_leg, seen) && addr_eq(&seen[0], &stranger));
+	close(other_leg);
 	close(listener);
 	close(host);
 	close(other);
