@@ -74,6 +74,14 @@ static int check_verb(struct conf_check_ctx *ctx, const json_t *value)
 	return 0;
 }
 
+static bool is_lower_case(struct span word)
+{
+	for (size_t i = 0; i < word.len; i++)
+		if (word.ptr[i] < 'a' || word.ptr[i] > 'z')
+			return false;
+	return true;
+}
+
 /* {word} is meant as a placeholder; what else stands in braces is text. */
 static int check_text(struct conf_check_ctx *ctx, const json_t *value)
 {
@@ -88,8 +96,7 @@ static int check_text(struct conf_check_ctx *ctx, const json_t *value)
 
 		left = span_sub(left, open, left.len);
 		len = span_find(left, '}') + 1;
-		if (len > left.len || len <= 2 || len >= sizeof(word) ||
-		    strspn(left.ptr + 1, "abcdefghijklmnopqrstuvwxyz") != len - 2) {
+		if (len > left.len || len <= 2 || len >= sizeof(word) || !is_lower_case(span_sub(left, 1, len - 1))) {
 			left = span_sub(left, 1, left.len);
 			continue;
 		}
