@@ -207,6 +207,11 @@ static void ftp_open(void *memory, const struct alg_about *about, const struct a
 	(void)ftp_queue_push(state, FTP_GREETING, 0);
 }
 
+static void ftp_close(void *memory)
+{
+	ftp_data_close(memory);
+}
+
 static void ftp_event(void *memory, const struct alg_event *event)
 {
 	struct ftp_state *state = memory;
@@ -237,6 +242,7 @@ const struct alg_module ftp_module = {
 	.message_max = FTP_LINE_MAX,
 	.state_size = sizeof(struct ftp_state),
 	.open = ftp_open,
+	.close = ftp_close,
 	.bytes = ftp_take,
 	.event = ftp_event,
 };

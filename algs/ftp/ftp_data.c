@@ -183,7 +183,7 @@ static void adopt(struct ftp_state *state, uint32_t hole)
 	if (state->data.hole != 0 && !state->data.is_opened)
 		state->host->hole_free(state->session, state->data.hole);
 	state->data.hole = hole;
-	state->data.is_opened = false;
+	state->data.is_opened = state->data.is_ended = false;
 }
 
 static void say(struct ftp_state *state, struct ftp_line *line, struct ftp_answer answer)
@@ -349,6 +349,13 @@ static void say_cut(struct ftp_state *state, struct ftp_line *line, unsigned *co
 							     "More data than is allowed here; cut." });
 }
 
+bool ftp_data_is_flowing(struct ftp_state *state)
+{
+	choose_hole(state);
+	return state->transfer.hole != 0 && state->transfer.hole == state->data.hole && state->data.is_opened && !state->data.is_ended;
+}
+
+/* For data of which no event has told yet. */
 void ftp_data_wait(struct ftp_state *state)
 {
 	choose_hole(state);
@@ -385,6 +392,14 @@ static void cut(struct ftp_state *state)
 	state->pending[state->n_pending - 1].is_ours = true;
 }
 
+static void let_reply_go(struct ftp_state *state)
+{
+	if (!state->is_reply_held)
+		return;
+	state->is_reply_held = false;
+	state->host->resume(state->session, ALG_SERVER);
+}
+
 void ftp_data_event(struct ftp_state *state, const struct alg_event *event)
 {
 	bool is_data = event->hole != 0 && event->hole == state->data.hole;
@@ -394,13 +409,18 @@ void ftp_data_event(struct ftp_state *state, const struct alg_event *event)
 		state->data.is_opened |= is_data;
 		break;
 	case ALG_EV_ENDED:
-		state->data.is_opened |= is_data; /* whatever was seen of its beginning */
+		if (!is_data)
+			break;
+		state->data.is_opened = state->data.is_ended = true; /* whatever was seen of its beginning */
+		let_reply_go(state);
 		break;
 	case ALG_EV_EXPIRED:
-		if (is_data)
-			state->data.hole = 0;
 		if (event->hole != 0 && event->hole == state->setup.hole)
 			state->setup.hole = 0;
+		if (!is_data)
+			break;
+		state->data.hole = 0;
+		let_reply_go(state);
 		break;
 	case ALG_EV_LIMIT:
 		if (is_data && state->transfer.is_pending && !state->transfer.is_cut)
@@ -409,4 +429,16 @@ void ftp_data_event(struct ftp_state *state, const struct alg_event *event)
 	case ALG_EV_TIMER:
 		break;
 	}
+}
+
+void ftp_data_close(struct ftp_state *state)
+{
+	struct alg_transfer record;
+
+	if (!state->transfer.is_pending)
+		return;
+	choose_hole(state);
+	record = record_of(state, 0);
+	if (record.hole != 0)
+		state->host->transfer(state->session, &record);
 }

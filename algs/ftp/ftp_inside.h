@@ -52,6 +52,7 @@ struct ftp_state {
 	bool has_replied;        /* the server's first line has come */
 	bool is_foreign;         /* and was no reply: nothing is opened in this session */
 	bool is_held;            /* a command waits for replies to earlier ones */
+	bool is_reply_held;      /* the reply to a transfer waits for the end of its data */
 	struct {                 /* what it will be answered with when they have come */
 		unsigned code;       /* 0: it has not been judged */
 		char text[ALG_TEXT_MAX];
@@ -78,7 +79,7 @@ struct ftp_state {
 	} setup;
 	struct {                 /* the data connection that the next transfer uses */
 		uint32_t hole;
-		bool is_opened;
+		bool is_opened, is_ended;
 	} data;
 	struct {                 /* the transfer that is pending */
 		bool is_pending, is_cut;
@@ -154,9 +155,12 @@ void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsi
 /* A transfer: was passed, got a reply that is not its last, its last. */
 void ftp_data_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path);
 void ftp_data_progress(struct ftp_state *state, struct span text);
+/* Whether its data is known to be on its way still: how it ends is not. */
+bool ftp_data_is_flowing(struct ftp_state *state);
 void ftp_data_wait(struct ftp_state *state); /* the line at hand goes behind the data */
 void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned code);
 void ftp_data_event(struct ftp_state *state, const struct alg_event *event);
+void ftp_data_close(struct ftp_state *state); /* the session ends, maybe within a transfer */
 
 void ftp_tls_begin(struct ftp_state *state);
 /* True: the event is about one of its pinholes. */

@@ -163,6 +163,15 @@ static struct alg_result last_line(struct ftp_state *state, struct ftp_line *lin
 	return answered.is_ours ? ftp_line_drop(line) : ftp_line_pass(line);
 }
 
+/* What the server takes for success may still be cut on its way. */
+static bool must_wait(struct ftp_state *state, const struct ftp_pending *pending, unsigned code)
+{
+	if (pending == NULL || pending->kind != FTP_TRANSFER || code / 100 != 2 || state->transfer.is_cut || !ftp_data_is_flowing(state))
+		return false;
+	state->is_reply_held = true;
+	return true;
+}
+
 struct alg_result ftp_server_line(struct ftp_state *state, struct ftp_line *line)
 {
 	struct ftp_reply_line reply;
@@ -181,6 +190,8 @@ struct alg_result ftp_server_line(struct ftp_state *state, struct ftp_line *line
 		return ftp_line_pass(line);
 	}
 	index = ftp_queue_match(state, reply.code);
+	if (must_wait(state, pending_of(state, index), reply.code))
+		return (struct alg_result){ .verdict = ALG_HOLD };
 	if (reply.is_opener)
 		return first_line(state, line, reply.code, index);
 	return last_line(state, line, &reply, index);

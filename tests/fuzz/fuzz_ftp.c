@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { HOLES_MAX = 4096, EDITS_MAX = 64, LONGEST = 8192 };
+enum { HOLES_MAX = 512, EDITS_MAX = 64, LONGEST = 8192 };
 enum hole_state { UNUSED, RESERVED, ARMED, GONE };
 
 struct alg_session {
@@ -19,12 +19,14 @@ struct alg_session {
 	bool denies;
 	enum hole_state holes[HOLES_MAX]; /* the handle is the index */
 	unsigned class[HOLES_MAX];
+	struct alg_addr at[HOLES_MAX];
 	unsigned n_holes, n_live;
 	bool has_message;         /* edits and waits are possible */
 	enum alg_side from;
 	size_t given;
 	struct { size_t at, len; } edits[EDITS_MAX];
-	unsigned n_edits, n_replies, n_resumes;
+	unsigned n_edits, n_replies;
+	bool is_resumed[ALG_SIDES];
 	bool is_ending;
 };
 
@@ -75,8 +77,8 @@ static int host_reply(struct alg_session *s, enum alg_side to, struct alg_bytes 
 
 static void host_resume(struct alg_session *s, enum alg_side from)
 {
-	must(from == ALG_CLIENT);
-	s->n_resumes++;
+	must(from == ALG_CLIENT || !s->has_message);
+	s->is_resumed[from] = true;
 }
 
 static int host_wait_for(struct alg_session *s, uint32_t hole)
@@ -106,6 +108,7 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 		return ALG_ERR_LIMIT;
 	s->holes[++s->n_holes] = RESERVED;
 	s->class[s->n_holes] = want->class;
+	s->at[s->n_holes] = want->at;
 	*ret_hole = s->n_holes;
 	return 0;
 }
@@ -115,6 +118,8 @@ static int host_public(struct alg_session *s, uint32_t hole, enum alg_side reade
 	must(hole > 0 && hole <= s->n_holes && s->holes[hole] == RESERVED && ret_rtcp == NULL);
 	*ret = reader == ALG_CLIENT ? s->about.client_sees : s->about.server_sees;
 	ret->port = (uint16_t)(20000 + hole);
+	if (!s->about.is_translated)
+		*ret = s->at[hole];
 	return 0;
 }
 
@@ -156,7 +161,7 @@ static void host_timer(struct alg_session *s, uint32_t cookie, uint32_t ms)
 
 static void host_transfer(struct alg_session *s, const struct alg_transfer *t)
 {
-	must(t->hole > 0 && t->hole <= s->n_holes && t->verb.len > 0 && t->direction != ALG_NO_DATA && t->code >= 200 && t->code < 700);
+	must(t->hole > 0 && t->hole <= s->n_holes && t->verb.len > 0 && t->direction != ALG_NO_DATA && (t->code == 0 || (t->code >= 200 && t->code < 700)));
 }
 
 static void host_note(struct alg_session *s, const char *rule, const char *format, ...)
@@ -196,9 +201,16 @@ static void check(const struct run *run, const struct alg_result *result)
 	else if (result->verdict != ALG_DROP)
 		must(s->n_edits == 0 && s->n_replies == 0);
 	if (result->verdict == ALG_HOLD)
-		must(result->consumed == 0 && s->from == ALG_CLIENT);
+		must(result->consumed == 0);
 	if (result->verdict == ALG_NEED)
 		must(memchr(run->in[s->from].data, '\n', s->given) == NULL || (unsigned char)run->in[s->from].data[0] == 255);
+}
+
+static void take_resumes(struct run *run)
+{
+	for (unsigned side = 0; side < ALG_SIDES; side++)
+		if (run->session.is_resumed[side])
+			run->in[side].is_held = run->session.is_resumed[side] = false;
 }
 
 /* One call. False: nothing to do there now. */
@@ -213,12 +225,11 @@ static bool ask(struct run *run, enum alg_side from, bool is_end)
 	s->has_message = true;
 	s->from = from;
 	s->given = run->in[from].len;
-	s->n_edits = s->n_replies = s->n_resumes = 0;
+	s->n_edits = s->n_replies = 0;
 	result = ftp_module.bytes(run->state, from, (struct alg_bytes){ run->in[from].data, s->given }, is_end);
 	s->has_message = false;
 	check(run, &result);
-	if (s->n_resumes > 0)
-		run->in[ALG_CLIENT].is_held = false;
+	take_resumes(run);
 	run->is_over |= result.verdict == ALG_BYPASS || result.verdict == ALG_RESET;
 	run->in[from].is_held |= result.verdict == ALG_HOLD;
 	taken = result.verdict == ALG_NEED && (s->given == LONGEST || is_end) ? s->given : result.consumed;
@@ -270,14 +281,20 @@ static void happen(struct run *run, uint8_t octet)
 		s->holes[event.hole] = GONE;
 	s->n_replies = 0;
 	ftp_module.event(run->state, &event);
+	take_resumes(run);
+	pump(run, false);
 }
 
-/* Whatever was said: a server that goes on answering gets every command that waits going again. */
+/* Whatever was said: when data ends, and a server goes on answering, everything that waits goes on. */
 static void check_liveness(struct run *run)
 {
 	char line[] = "\r\n100 end\r\n";
 
-	for (unsigned code = 100; code < 700 && code != 234; code++) {
+	if (run->session.n_holes > 0 && !run->is_over)
+		for (unsigned back = 0; back < 8; back++)
+			happen(run, (uint8_t)(back << 5 | 1 << 3 | 6));
+	must(run->is_over || !run->in[ALG_SERVER].is_held);
+	for (unsigned code = 100; code < 700 && run->in[ALG_CLIENT].is_held; code++) {
 		line[2] = (char)('0' + code / 100);
 		line[3] = (char)('0' + code / 10 % 10);
 		line[4] = (char)('0' + code % 10);
@@ -334,6 +351,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		at += len;
 	}
 	check_liveness(run);
+	ftp_module.close(run->state);
 	free(run->state);
 	free(run);
 	return 0;
