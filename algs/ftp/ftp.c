@@ -1,13 +1,13 @@
-/* FTP as an ALG: the module, and the cutting of lines. A line is the unit: every command is one, every reply is made of some. What is
- * longer than FTP_LINE_MAX is judged by its beginning and passed in parts. Telnet that stands before a line is taken by itself. Pure;
- * control thread. RFC 959, 1123, 2428, 4217, 6384; docs/internals/ftp.md. */
+/* FTP as an ALG: the module, and the cutting of lines. A line is the unit: every command is one, every reply is made
+ * of some. What is longer than FTP_LINE_MAX is judged by its beginning and passed in parts. Telnet that stands
+ * before a line is taken by itself. Pure; control thread. RFC 959, 1123, 2428, 4217, 6384; docs/internals/ftp.md. */
 #include "algs/ftp/ftp.h"
 
 #include "algs/ftp/ftp_inside.h"
 #include "algs/ftp/ftp_telnet.h"
 #include "core/err.h"
 
-/* ---- the line at hand ------------------------------------------------------------------------------------------------------- */
+/* ---- the line at hand -------------------------------------------------------------------------------------------- */
 
 int ftp_line_replace(struct ftp_state *state, struct ftp_line *line, struct span with)
 {
@@ -63,7 +63,7 @@ int ftp_keep_path(struct ftp_text_path *to, struct span path)
 	return out.is_full ? ERR_LIMIT : 0;
 }
 
-/* ---- Telnet ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Telnet ------------------------------------------------------------------------------------------------------ */
 
 /* The two ends may agree on options when they really talk to each other; else each is told no. */
 static void refuse_option(struct ftp_state *state, enum alg_side from, struct span option)
@@ -76,7 +76,8 @@ static void refuse_option(struct ftp_state *state, enum alg_side from, struct sp
 }
 
 /* A sequence in front of a line. False: there is none, the line is to be read. */
-static bool take_telnet(struct ftp_state *state, enum alg_side from, struct span bytes, bool is_end, struct alg_result *ret)
+static bool take_telnet(struct ftp_state *state, enum alg_side from, struct span bytes, bool is_end,
+			struct alg_result *ret)
 {
 	bool is_translated = state->about->is_translated;
 	size_t len;
@@ -123,7 +124,7 @@ static void take_options(struct ftp_state *state, enum alg_side from, const stru
 	}
 }
 
-/* ---- cutting lines ---------------------------------------------------------------------------------------------------------- */
+/* ---- cutting lines ----------------------------------------------------------------------------------------------- */
 
 /* A line's rest goes the way of its beginning. */
 static struct alg_result take_rest(struct ftp_side *side, struct span bytes)
@@ -195,9 +196,10 @@ static struct alg_result ftp_take(void *memory, enum alg_side from, struct alg_b
 	return take_line(state, from, bytes, is_end);
 }
 
-/* ---- the module ------------------------------------------------------------------------------------------------------------- */
+/* ---- the module -------------------------------------------------------------------------------------------------- */
 
-static void ftp_open(void *memory, const struct alg_about *about, const struct alg_host *host, struct alg_session *session)
+static void ftp_open(void *memory, const struct alg_about *about, const struct alg_host *host,
+		     struct alg_session *session)
 {
 	struct ftp_state *state = memory;
 
@@ -224,8 +226,8 @@ static const struct alg_class classes[FTP_CLASSES] = {
 	/* One that is used, one that waits, one that is being agreed on, and one that drains. */
 	[FTP_CLASS_DATA] = { .name = "data", .kind = ALG_HOLE_TCP, .max = 4, .reserved_ms = 60000, .armed_ms = 60000 },
 	/* One more than there are ports: the one that has just ended still counts while its successor is made. */
-	[FTP_CLASS_TLS] = { .name = "tls-data", .kind = ALG_HOLE_TCP, .max = FTP_TLS_PORTS_MAX + 1, .reserved_ms = 60000,
-			    .armed_ms = 3600000 },
+	[FTP_CLASS_TLS] = { .name = "tls-data", .kind = ALG_HOLE_TCP, .max = FTP_TLS_PORTS_MAX + 1,
+			    .reserved_ms = 60000, .armed_ms = 3600000 },
 };
 
 const struct alg_module ftp_module = {

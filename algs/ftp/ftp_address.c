@@ -1,5 +1,5 @@
-/* Reads and writes the three forms of addresses. Strict where a client asks for a connection (what a lenient server could read
- * in another way is not an address here), lenient where a server's text is searched. Pure; any thread. */
+/* Reads and writes the three forms of addresses. Strict where a client asks for a connection (what a lenient server
+ * could read in another way is not an address here), lenient where a server's text is searched. Pure; any thread. */
 #include "algs/ftp/ftp_address.h"
 
 #include <sys/socket.h>
@@ -47,7 +47,8 @@ static bool take_octet(struct span text, size_t *at, uint8_t *ret)
 	return true;
 }
 
-/* As many numbers as stand there between commas, blanks after commas allowed; at most NUMBERS_MAX. *at moves behind the last one. */
+/* As many numbers as stand there between commas, blanks after commas allowed; at most NUMBERS_MAX. *at moves behind
+ * the last one. */
 static unsigned take_octets(struct span text, size_t *at, uint8_t out[NUMBERS_MAX])
 {
 	unsigned n = 0;
@@ -150,7 +151,8 @@ static int parse_ip(struct span text, uint8_t family, struct alg_addr *ret)
 {
 	struct addr addr;
 
-	if ((family == 6) != (span_find(text, ':') < text.len) || span_find(text, '[') < text.len || addr_parse_ip(text, &addr) < 0)
+	if ((family == 6) != (span_find(text, ':') < text.len) || span_find(text, '[') < text.len ||
+	    addr_parse_ip(text, &addr) < 0)
 		return ERR_PARSE;
 	ret->family = addr.family == AF_INET ? 4 : 6;
 	memcpy(ret->ip, addr.ip, sizeof(ret->ip));
@@ -167,14 +169,16 @@ int ftp_address_read_eprt(struct span text, struct ftp_address *ret)
 	if (begin >= text.len || text.ptr[begin] < '!' || text.ptr[begin] > '~')
 		return ERR_PARSE;
 	found.delimiter = text.ptr[begin];
-	if (is_digit(found.delimiter) || !take_field(&rest, found.delimiter, &family) || !take_field(&rest, found.delimiter, &ip) ||
-	    !take_field(&rest, found.delimiter, &port) || skip_blanks(rest, 0) != rest.len)
+	if (is_digit(found.delimiter) || !take_field(&rest, found.delimiter, &family) ||
+	    !take_field(&rest, found.delimiter, &ip) || !take_field(&rest, found.delimiter, &port) ||
+	    skip_blanks(rest, 0) != rest.len)
 		return ERR_PARSE;
 	if (span_to_u32(family, UINT32_MAX, &number) < 0)
 		return ERR_PARSE;
 	if (number != 1 && number != 2)
 		return ERR_UNSUPPORTED;
-	if (parse_ip(ip, number == 1 ? 4 : 6, &found.addr) < 0 || port.len > PORT_DIGITS_MAX || span_to_u32(port, UINT16_MAX, &number) < 0)
+	if (parse_ip(ip, number == 1 ? 4 : 6, &found.addr) < 0 || port.len > PORT_DIGITS_MAX ||
+	    span_to_u32(port, UINT16_MAX, &number) < 0)
 		return ERR_PARSE;
 	found.addr.port = (uint16_t)number;
 	found.len = (size_t)(port.ptr + port.len + 1 - (text.ptr + begin));
@@ -182,18 +186,26 @@ int ftp_address_read_eprt(struct span text, struct ftp_address *ret)
 	return 0;
 }
 
-/* Begins at digits that have none before them, as clients search. Exactly six: with more, clients differ in which they take. */
+/* Whether numbers can begin there: at a digit that is not inside of others. */
+static bool is_run(struct span text, size_t at)
+{
+	return is_digit(text.ptr[at]) && (at == 0 || (!is_digit(text.ptr[at - 1]) && text.ptr[at - 1] != ','));
+}
+
+/* Begins at digits that have none before them, as clients search. Exactly six: with more, clients differ in which
+ * they take. */
 int ftp_address_find_port(struct span text, struct ftp_address *ret)
 {
 	for (size_t begin = 0; begin < text.len; begin++) {
 		uint8_t numbers[NUMBERS_MAX];
 		size_t at = begin;
 
-		if (!is_digit(text.ptr[begin]) || (begin > 0 && (is_digit(text.ptr[begin - 1]) || text.ptr[begin - 1] == ',')))
+		if (!is_run(text, begin))
 			continue;
 		if (take_octets(text, &at, numbers) != PORT_NUMBERS)
 			continue;
-		*ret = (struct ftp_address){ .addr = address_of(4, numbers, numbers + 4), .at = begin, .len = at - begin };
+		*ret = (struct ftp_address){ .addr = address_of(4, numbers, numbers + 4), .at = begin,
+					     .len = at - begin };
 		return 0;
 	}
 	return ERR_PARSE;
@@ -206,7 +218,7 @@ int ftp_address_find_lprt(struct span text, struct ftp_address *ret)
 		struct alg_addr addr;
 		size_t at = begin;
 
-		if (!is_digit(text.ptr[begin]) || (begin > 0 && (is_digit(text.ptr[begin - 1]) || text.ptr[begin - 1] == ',')))
+		if (!is_run(text, begin))
 			continue;
 		if (long_address(numbers, take_octets(text, &at, numbers), &addr) < 0)
 			continue;
@@ -225,10 +237,15 @@ static int epsv_port(struct span text, size_t open, struct ftp_address *ret)
 	if (delimiter < '!' || delimiter > '~' || is_digit(delimiter) || !take_field(&rest, delimiter, &field) ||
 	    !take_field(&rest, delimiter, &field) || !take_field(&rest, delimiter, &field))
 		return ERR_PARSE;
-	if (field.len > PORT_DIGITS_MAX || span_to_u32(field, UINT16_MAX, &port) < 0 || rest.len == 0 || rest.ptr[0] != ')')
+	if (field.len > PORT_DIGITS_MAX || span_to_u32(field, UINT16_MAX, &port) < 0 || rest.len == 0 ||
+	    rest.ptr[0] != ')')
 		return ERR_PARSE;
-	*ret = (struct ftp_address){ .addr.port = (uint16_t)port, .at = (size_t)(field.ptr - text.ptr), .len = field.len,
-				     .delimiter = delimiter };
+	*ret = (struct ftp_address){
+		.addr.port = (uint16_t)port,
+		.at = (size_t)(field.ptr - text.ptr),
+		.len = field.len,
+		.delimiter = delimiter,
+	};
 	return 0;
 }
 
@@ -258,8 +275,8 @@ void ftp_address_put_eprt(struct buf *out, const struct alg_addr *addr, char del
 	char text[ADDR_TEXT_MAX];
 
 	memcpy(ip.ip, addr->ip, sizeof(ip.ip));
-	buf_printf(out, "%c%d%c%s%c%u%c", delimiter, addr->family == 4 ? 1 : 2, delimiter, addr_ip_text(&ip, text), delimiter,
-		   addr->port, delimiter);
+	buf_printf(out, "%c%d%c%s", delimiter, addr->family == 4 ? 1 : 2, delimiter, addr_ip_text(&ip, text));
+	buf_printf(out, "%c%u%c", delimiter, addr->port, delimiter);
 }
 
 void ftp_address_put_lprt(struct buf *out, const struct alg_addr *addr)

@@ -166,7 +166,8 @@ static void note_passed(struct ftp_state *state, const struct ftp_command *comma
 	}
 }
 
-static struct alg_result pass(struct ftp_state *state, const struct ftp_line *line, const struct ftp_command *command, struct span target)
+static struct alg_result pass(struct ftp_state *state, const struct ftp_line *line, const struct ftp_command *command,
+			      struct span target)
 {
 	enum ftp_kind kind = kind_of(command);
 
@@ -187,7 +188,8 @@ static struct alg_result pass_empty(struct ftp_state *state, const struct ftp_li
 	return ftp_line_pass(line);
 }
 
-/* Before USER nothing but FTP is listened to for long: what is not may be another protocol in disguise, or a browser's. */
+/* Before USER nothing but FTP is listened to for long: what is not may be another protocol in disguise, or a
+ * browser's. */
 static bool is_stranger(struct ftp_state *state, const struct ftp_command *command)
 {
 	if (state->has_user || command->verb != NULL)
@@ -203,8 +205,8 @@ static bool is_stranger(struct ftp_state *state, const struct ftp_command *comma
 }
 
 /* The profile first, then our own checks: what a rule denies needs no pinhole. */
-static struct ftp_answer ask(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command, struct span target,
-			     struct alg_answer *memory)
+static struct ftp_answer ask(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command,
+			     struct span target, struct alg_answer *memory)
 {
 	struct ftp_answer own = find_trick(line, command);
 

@@ -1,5 +1,5 @@
-/* The grammar of commands, and the table of verbs. Lenient in what is recognised as a verb, because a server may be: what it would
- * carry out must not be unknown here. Pure; any thread. */
+/* The grammar of commands, and the table of verbs. Lenient in what is recognised as a verb, because a server may be:
+ * what it would carry out must not be unknown here. Pure; any thread. */
 #include "algs/ftp/ftp_command.h"
 
 #define READ "read"
@@ -165,7 +165,8 @@ void ftp_command_read(struct span line, struct ftp_command *ret)
 	while (begin < line.len && (is_blank(line.ptr[begin]) || (unsigned char)line.ptr[begin] >= 240))
 		begin++;
 	end = skip_word(line, begin);
-	*ret = (struct ftp_command){ .name = span_sub(line, begin, end), .arg = span_sub(line, skip_blanks(line, end), line.len) };
+	*ret = (struct ftp_command){ .name = span_sub(line, begin, end),
+				     .arg = span_sub(line, skip_blanks(line, end), line.len) };
 	while (ret->upper_len < ret->name.len && ret->upper_len < sizeof(ret->upper)) {
 		ret->upper[ret->upper_len] = upper(ret->name.ptr[ret->upper_len]);
 		ret->upper_len++;
@@ -208,7 +209,8 @@ bool ftp_command_has_bare_return(struct span line)
 
 bool ftp_command_is_http(const struct ftp_command *command)
 {
-	static const char *const methods[] = { "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PATCH", "DELETE", "PRI" };
+	static const char *const methods[] = { "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PATCH",
+					       "DELETE", "PRI" };
 	struct span name = { command->upper, command->upper_len };
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)

@@ -1,4 +1,5 @@
-/* Commands of FTP: the verbs there are, and what stands in a line. RFC 959, 1639, 2228, 2389, 2428, 2640, 3659, 4217, 6384, 7151. Pure. */
+/* Commands of FTP: the verbs there are, and what stands in a line. RFC 959, 1639, 2228, 2389, 2428, 2640, 3659,
+ * 4217, 6384, 7151. Pure. */
 #ifndef ALGS_FTP_FTP_COMMAND_H
 #define ALGS_FTP_FTP_COMMAND_H
 

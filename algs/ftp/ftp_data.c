@@ -1,6 +1,6 @@
-/* Data connections: what PORT, PASV and their kind ask for, and what becomes of it. A pinhole is reserved when the address is known
- * (the client's command, the server's reply), and opened by the positive answer. An address has to be the speaker's own; the
- * server's is never believed, only its port. RFC 959, 1639, 2428, 2577, 6384. */
+/* Data connections: what PORT, PASV and their kind ask for, and what becomes of it. A pinhole is reserved when the
+ * address is known (the client's command, the server's reply), and opened by the positive answer. An address has to
+ * be the speaker's own; the server's is never believed, only its port. RFC 959, 1639, 2428, 2577, 6384. */
 #include "algs/ftp/ftp_inside.h"
 
 #include "algs/ftp/ftp_path.h"
@@ -18,7 +18,7 @@ static struct ftp_answer failed_reserve(int err)
 	return (struct ftp_answer){ 425, "No data connection can be opened now." };
 }
 
-/* ---- PORT, EPRT, LPRT ------------------------------------------------------------------------------------------------------- */
+/* ---- PORT, EPRT, LPRT -------------------------------------------------------------------------------------------- */
 
 static int read_address(enum ftp_kind kind, struct span arg, struct ftp_address *ret)
 {
@@ -27,13 +27,17 @@ static int read_address(enum ftp_kind kind, struct span arg, struct ftp_address 
 	return kind == FTP_EPRT ? ftp_address_read_eprt(arg, ret) : ftp_address_read_lprt(arg, ret);
 }
 
-/* The client may name itself, or whom the server believes it to be: then it knows of the translation, and means itself. */
+/* The client may name itself, or whom the server believes it to be: then it knows of the translation, and means
+ * itself. */
 static bool is_own(const struct alg_about *about, const struct alg_addr *addr)
 {
-	return ftp_address_eq_ip(addr, &about->client) || (about->is_translated && ftp_address_eq_ip(addr, &about->server_sees));
+	if (about->is_translated && ftp_address_eq_ip(addr, &about->server_sees))
+		return true;
+	return ftp_address_eq_ip(addr, &about->client);
 }
 
-static struct ftp_answer check_active(struct ftp_state *state, enum ftp_kind kind, struct span arg, struct ftp_address *ret)
+static struct ftp_answer check_active(struct ftp_state *state, enum ftp_kind kind, struct span arg,
+				      struct ftp_address *ret)
 {
 	int err;
 
@@ -50,7 +54,8 @@ static struct ftp_answer check_active(struct ftp_state *state, enum ftp_kind kin
 	if (err < 0)
 		return (struct ftp_answer){ 501, "That is no address." };
 	if (!is_own(state->about, &ret->addr)) {
-		state->host->note(state->session, NULL, "the client asked for data to be sent to another host: refused");
+		state->host->note(state->session, NULL,
+				  "the client asked for data to be sent to another host: refused");
 		return (struct ftp_answer){ 500, "The address has to be your own." };
 	}
 	if (ret->addr.port < FTP_PORT_FLOOR)
@@ -116,9 +121,10 @@ struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *
 	return no_answer;
 }
 
-/* ---- PASV, EPSV, LPSV ------------------------------------------------------------------------------------------------------- */
+/* ---- PASV, EPSV, LPSV -------------------------------------------------------------------------------------------- */
 
-static int edit_verb(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command, struct span with)
+static int edit_verb(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command,
+		     struct span with)
 {
 	size_t at = (size_t)(command->name.ptr - line->text.ptr);
 
@@ -155,7 +161,8 @@ static int translate_passive(struct ftp_state *state, struct ftp_line *line, con
 	return 0;
 }
 
-struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command)
+struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line *line,
+				       const struct ftp_command *command)
 {
 	enum ftp_kind kind = command->verb->kind;
 	enum ftp_epsv epsv = kind == FTP_EPSV ? ftp_command_epsv(command->arg) : FTP_EPSV_PLAIN;
@@ -175,7 +182,7 @@ struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line 
 	return translate_passive(state, line, command) < 0 ? failed_reserve(ALG_ERR_LIMIT) : no_answer;
 }
 
-/* ---- their replies ---------------------------------------------------------------------------------------------------------- */
+/* ---- their replies ----------------------------------------------------------------------------------------------- */
 
 /* From now on the next transfer uses that one. What the one before was opened for will not happen any more. */
 static void adopt(struct ftp_state *state, uint32_t hole)
@@ -229,7 +236,8 @@ static void put_passive(struct buf *out, enum ftp_kind kind, const struct alg_ad
 }
 
 /* Writes into the reply where the client has to connect to. What stands there already is not touched. */
-static int edit_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_address *from, const struct alg_addr *to)
+static int edit_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_address *from,
+			const struct alg_addr *to)
 {
 	enum ftp_kind kind = state->setup.kind;
 	char text[160];
@@ -294,7 +302,7 @@ void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsi
 		say(state, line, failed_reserve(ALG_ERR_LIMIT));
 }
 
-/* ---- transfers -------------------------------------------------------------------------------------------------------------- */
+/* ---- transfers --------------------------------------------------------------------------------------------------- */
 
 void ftp_data_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path)
 {
@@ -352,7 +360,9 @@ static void say_cut(struct ftp_state *state, struct ftp_line *line, unsigned *co
 bool ftp_data_is_flowing(struct ftp_state *state)
 {
 	choose_hole(state);
-	return state->transfer.hole != 0 && state->transfer.hole == state->data.hole && state->data.is_opened && !state->data.is_ended;
+	if (state->transfer.hole == 0 || state->transfer.hole != state->data.hole)
+		return false;
+	return state->data.is_opened && !state->data.is_ended;
 }
 
 /* For data of which no event has told yet. */
@@ -385,8 +395,9 @@ void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned co
 static void cut(struct ftp_state *state)
 {
 	state->transfer.is_cut = true;
-	state->transfer.hole = state->data.hole;
-	if (ftp_queue_is_full(state) || state->host->reply(state->session, ALG_SERVER, ftp_bytes(SPAN_LIT("ABOR\r\n"))) < 0)
+	if (ftp_queue_is_full(state))
+		return;
+	if (state->host->reply(state->session, ALG_SERVER, ftp_bytes(SPAN_LIT("ABOR\r\n"))) < 0)
 		return;
 	(void)ftp_queue_push(state, FTP_ABOR, 0);
 	state->pending[state->n_pending - 1].is_ours = true;

@@ -1,7 +1,8 @@
-/* What the files of the FTP ALG share: the state of a session, a line at hand, and the parts' functions. Nobody else includes this.
+/* What the files of the FTP ALG share: the state of a session, a line at hand, and the parts' functions. Nobody else
+ * includes this.
  *
- * ftp.c cuts lines and hands them to ftp_client.c and ftp_server.c, which ask ftp_policy.c and ftp_data.c; ftp_queue.c knows which commands
- * still wait for their replies. docs/internals/ftp.md */
+ * ftp.c cuts lines and hands them to ftp_client.c and ftp_server.c, which ask ftp_policy.c and ftp_data.c;
+ * ftp_queue.c knows which commands still wait for their replies. docs/internals/ftp.md */
 #ifndef ALGS_FTP_FTP_INSIDE_H
 #define ALGS_FTP_FTP_INSIDE_H
 
@@ -90,7 +91,7 @@ struct ftp_state {
 	uint32_t tls_holes[FTP_TLS_PORTS_MAX];
 };
 
-/* ---- a line at hand (ftp.c) -------------------------------------------------------------------------------------------------- */
+/* ---- a line at hand (ftp.c) -------------------------------------------------------------------------------------- */
 
 struct ftp_line {
 	struct span raw;         /* as it came, with its end */
@@ -114,12 +115,12 @@ static inline struct alg_bytes ftp_bytes(struct span s)
 	return (struct alg_bytes){ s.ptr, s.len };
 }
 
-/* ---- the two sides ------------------------------------------------------------------------------------------------------------- */
+/* ---- the two sides ----------------------------------------------------------------------------------------------- */
 
 struct alg_result ftp_client_line(struct ftp_state *state, struct ftp_line *line);
 struct alg_result ftp_server_line(struct ftp_state *state, struct ftp_line *line);
 
-/* ---- commands that wait for replies (ftp_queue.c) --------------------------------------------------------------------------------- */
+/* ---- commands that wait for replies (ftp_queue.c) ---------------------------------------------------------------- */
 
 bool ftp_queue_is_full(const struct ftp_state *state);
 int ftp_queue_push(struct ftp_state *state, enum ftp_kind kind, unsigned flags); /* 0 or ERR_LIMIT */
@@ -129,7 +130,7 @@ bool ftp_queue_has(const struct ftp_state *state, unsigned flags);
 int ftp_queue_match(struct ftp_state *state, unsigned code);
 void ftp_queue_remove(struct ftp_state *state, int index);
 
-/* ---- policy (ftp_policy.c) ----------------------------------------------------------------------------------------------------------- */
+/* ---- policy (ftp_policy.c) --------------------------------------------------------------------------------------- */
 
 struct ftp_answer { /* the gateway's own, mostly a refusal */
 	unsigned code;           /* 0: none, the server is to answer */
@@ -144,11 +145,13 @@ struct alg_result ftp_policy_reply(struct ftp_state *state, const struct ftp_lin
 bool ftp_policy_trim_feat(struct ftp_state *state, const struct ftp_line *line);
 void ftp_policy_trim_help(struct ftp_state *state, struct ftp_line *line);
 
-/* ---- data connections (ftp_data.c, ftp_tls.c) ------------------------------------------------------------------------------------------- */
+/* ---- data connections (ftp_data.c, ftp_tls.c) -------------------------------------------------------------------- */
 
 /* Before the command is passed: checks, reserves, edits. */
-struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command);
-struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command);
+struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *line,
+				      const struct ftp_command *command);
+struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line *line,
+				       const struct ftp_command *command);
 /* The final reply to it: arms, edits. */
 void ftp_data_active_reply(struct ftp_state *state, struct ftp_line *line, unsigned code);
 void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsigned code);

@@ -1,5 +1,5 @@
-/* What the profile says about commands, the replies that the gateway gives in the server's place, and what it takes out of the
- * server's lists of what is possible. Knows no addresses. RFC 959, RFC 2389. */
+/* What the profile says about commands, the replies that the gateway gives in the server's place, and what it takes
+ * out of the server's lists of what is possible. Knows no addresses. RFC 959, RFC 2389. */
 #include "algs/ftp/ftp_inside.h"
 
 #include "algs/ftp/ftp_reply.h"
@@ -47,7 +47,8 @@ static struct alg_question question_of(const struct ftp_state *state, const stru
 }
 
 /* NUL means nothing to Telnet, and the end of the text to a server written in C: both readings have to be allowed. */
-static void ask_readings(struct ftp_state *state, struct alg_question *question, struct span target, struct alg_answer *ret)
+static void ask_readings(struct ftp_state *state, struct alg_question *question, struct span target,
+			 struct alg_answer *ret)
 {
 	SCRATCH char without[FTP_TARGET_MAX];
 	struct buf out = buf_of(without, sizeof(without));
@@ -76,8 +77,10 @@ struct ftp_answer ftp_policy_ask(struct ftp_state *state, const struct ftp_comma
 	}
 	if (memory->is_allowed)
 		return (struct ftp_answer){ 0, NULL };
-	return (struct ftp_answer){ memory->code >= 400 && memory->code <= 599 ? memory->code : usual_code(command->verb),
-				    memory->text[0] != '\0' ? memory->text : "Not allowed here." };
+	return (struct ftp_answer){
+		memory->code >= 400 && memory->code <= 599 ? memory->code : usual_code(command->verb),
+		memory->text[0] != '\0' ? memory->text : "Not allowed here.",
+	};
 }
 
 static struct alg_result answer_now(struct ftp_state *state, const struct ftp_line *line, struct ftp_answer answer)
@@ -139,7 +142,8 @@ static bool is_shown(struct ftp_state *state, struct span name)
 		return false;
 	default:
 		if (state->about->tls == ALG_TLS_REFUSE &&
-		    (span_ieq(name, SPAN_LIT("PBSZ")) || span_ieq(name, SPAN_LIT("PROT")) || span_ieq(name, SPAN_LIT("CCC"))))
+		    (span_ieq(name, SPAN_LIT("PBSZ")) || span_ieq(name, SPAN_LIT("PROT")) ||
+		     span_ieq(name, SPAN_LIT("CCC"))))
 			return false;
 	}
 	question = question_of(state, &command);

@@ -1,6 +1,6 @@
-/* Which commands wait for their replies: servers answer in order, with these exceptions. During a transfer some answer others at
- * once (STAT, NOOP); an empty line is answered by some and not by others; ABOR is sometimes answered once where two replies are due.
- * Everything else that does not fit stays where the order puts it. Pure. */
+/* Which commands wait for their replies: servers answer in order, with these exceptions. During a transfer some
+ * answer others at once (STAT, NOOP); an empty line is answered by some and not by others; ABOR is sometimes
+ * answered once where two replies are due. Everything else that does not fit stays where the order puts it. Pure. */
 #include "algs/ftp/ftp_inside.h"
 
 #include "core/err.h"
@@ -31,7 +31,8 @@ void ftp_queue_remove(struct ftp_state *state, int index)
 	if (index < 0 || (unsigned)index >= state->n_pending)
 		return;
 	state->n_pending--;
-	memmove(&state->pending[index], &state->pending[index + 1], (state->n_pending - (unsigned)index) * sizeof(state->pending[0]));
+	memmove(&state->pending[index], &state->pending[index + 1],
+		(state->n_pending - (unsigned)index) * sizeof(state->pending[0]));
 }
 
 /* Entries that may stay without a reply: whether it can be theirs. */
@@ -58,7 +59,8 @@ int ftp_queue_match(struct ftp_state *state, unsigned code)
 		ftp_queue_remove(state, 0);
 	if (state->n_pending == 0)
 		return -1;
-	if (state->n_pending > 1 && state->pending[0].kind == FTP_TRANSFER && state->pending[0].is_begun && !is_of_transfer(code))
+	if (state->n_pending > 1 && state->pending[0].kind == FTP_TRANSFER && state->pending[0].is_begun &&
+	    !is_of_transfer(code))
 		return 1;
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* The grammar of replies. Lines inside a reply are data, whatever they look like; the caller keeps track of that. Pure; any thread. */
+/* The grammar of replies. Lines inside a reply are data, whatever they look like; the caller keeps track of that.
+ * Pure; any thread. */
 #include "algs/ftp/ftp_reply.h"
 
 #include "core/err.h"

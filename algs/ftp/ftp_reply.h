@@ -1,4 +1,5 @@
-/* Replies of FTP: one line of a reply, and what stands in those that matter. RFC 959 4.2, RFC 1123 4.1.2, RFC 1639, RFC 2428. Pure. */
+/* Replies of FTP: one line of a reply, and what stands in those that matter. RFC 959 4.2, RFC 1123 4.1.2, RFC 1639,
+ * RFC 2428. Pure. */
 #ifndef ALGS_FTP_FTP_REPLY_H
 #define ALGS_FTP_FTP_REPLY_H
 

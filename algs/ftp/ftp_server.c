@@ -1,5 +1,5 @@
-/* What is to become of a line from the server: which command it answers, and what follows from that. Lines inside a reply are data,
- * whatever they look like; what nobody asked for has no effect. */
+/* What is to become of a line from the server: which command it answers, and what follows from that. Lines inside a
+ * reply are data, whatever they look like; what nobody asked for has no effect. */
 #include "algs/ftp/ftp_inside.h"
 
 #include "algs/ftp/ftp_reply.h"
@@ -17,7 +17,7 @@ static bool is_hidden(const struct ftp_state *state, const struct ftp_pending *p
 	return pending->is_ours || (pending->kind == FTP_TRANSFER && state->transfer.is_cut);
 }
 
-/* ---- several lines ---------------------------------------------------------------------------------------------------------- */
+/* ---- several lines ----------------------------------------------------------------------------------------------- */
 
 static struct alg_result inner_line(struct ftp_state *state, struct ftp_line *line)
 {
@@ -46,7 +46,7 @@ static struct alg_result first_line(struct ftp_state *state, struct ftp_line *li
 	return ftp_line_pass(line);
 }
 
-/* ---- what replies mean ------------------------------------------------------------------------------------------------------ */
+/* ---- what replies mean ------------------------------------------------------------------------------------------- */
 
 static void log_in(struct ftp_state *state, enum ftp_kind kind, unsigned code)
 {
@@ -76,7 +76,8 @@ static void learn_directory(struct ftp_state *state, struct span text)
 }
 
 /* What the last line of the reply to such a command says. */
-static void apply(struct ftp_state *state, struct ftp_line *line, enum ftp_kind kind, const struct ftp_reply_line *reply)
+static void apply(struct ftp_state *state, struct ftp_line *line, enum ftp_kind kind,
+		  const struct ftp_reply_line *reply)
 {
 	unsigned code = reply->code;
 	bool is_good = code / 100 == 2;
@@ -138,7 +139,8 @@ static struct alg_result encrypt(struct ftp_state *state)
 	return (struct alg_result){ .verdict = ALG_BYPASS };
 }
 
-static struct alg_result last_line(struct ftp_state *state, struct ftp_line *line, const struct ftp_reply_line *reply, int index)
+static struct alg_result last_line(struct ftp_state *state, struct ftp_line *line, const struct ftp_reply_line *reply,
+				   int index)
 {
 	struct ftp_pending *pending = pending_of(state, index);
 	struct ftp_pending answered = pending != NULL ? *pending : (struct ftp_pending){ .kind = FTP_UNKNOWN };
@@ -166,7 +168,8 @@ static struct alg_result last_line(struct ftp_state *state, struct ftp_line *lin
 /* What the server takes for success may still be cut on its way. */
 static bool must_wait(struct ftp_state *state, const struct ftp_pending *pending, unsigned code)
 {
-	if (pending == NULL || pending->kind != FTP_TRANSFER || code / 100 != 2 || state->transfer.is_cut || !ftp_data_is_flowing(state))
+	if (pending == NULL || pending->kind != FTP_TRANSFER || code / 100 != 2 || state->transfer.is_cut ||
+	    !ftp_data_is_flowing(state))
 		return false;
 	state->is_reply_held = true;
 	return true;

@@ -1,4 +1,5 @@
-/* Telnet sequences as they are found in FTP. Keeps nothing, answers nothing by itself. Pure; any thread. RFC 854, RFC 1143. */
+/* Telnet sequences as they are found in FTP. Keeps nothing, answers nothing by itself. Pure; any thread. RFC 854,
+ * RFC 1143. */
 #include "algs/ftp/ftp_telnet.h"
 
 enum { SE = 240, SB = 250, WILL = 251, WONT = 252, DO = 253, DONT = 254, IAC = 255 };

@@ -1,11 +1,12 @@
-/* Encrypted control channels (RFC 4217): from the reply to AUTH on nothing can be read, so the data ports that the configuration names
- * are opened for this client and this server, unchanged, for as long as the session lives. Each is for one connection at a time and
- * opened again when that has ended. */
+/* Encrypted control channels (RFC 4217): from the reply to AUTH on nothing can be read, so the data ports that the
+ * configuration names are opened for this client and this server, unchanged, for as long as the session lives. Each
+ * is for one connection at a time and opened again when that has ended. */
 #include "algs/ftp/ftp_inside.h"
 
 static void open_port(struct ftp_state *state, unsigned index)
 {
-	struct alg_want want = { .class = FTP_CLASS_TLS, .listener = ALG_SERVER, .at = state->about->server, .is_same_port = true };
+	struct alg_want want = { .class = FTP_CLASS_TLS, .listener = ALG_SERVER, .at = state->about->server,
+				 .is_same_port = true };
 	uint32_t hole;
 
 	want.at.port = (uint16_t)(state->about->tls_port_min + index);
@@ -40,7 +41,8 @@ void ftp_tls_begin(struct ftp_state *state)
 		for (unsigned i = 0; i < n; i++)
 			n_open += state->tls_holes[i] != 0;
 	}
-	state->host->note(state->session, NULL, "encrypted from here on, passed unseen; %u of %u data ports open", n_open, n);
+	state->host->note(state->session, NULL, "encrypted from here on, passed unseen; %u of %u data ports open",
+			  n_open, n);
 }
 
 bool ftp_tls_event(struct ftp_state *state, const struct alg_event *event)

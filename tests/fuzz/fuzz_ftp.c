@@ -1,8 +1,8 @@
 /* The FTP ALG between a client and a server that say anything, with a host that checks what it asks for.
  *
- * The first octet of the input chooses the session: translated, encryption, active mode, families, a policy that denies. Then records
- * follow: an octet, whose lowest three bits say who speaks (0 to 2 the client, 3 to 5 the server) or what happens (6, 7) and whose others
- * are a length, 0: up to and with the next line feed. */
+ * The first octet of the input chooses the session: translated, encryption, active mode, families, a policy that
+ * denies. Then records follow: an octet, whose lowest three bits say who speaks (0 to 2 the client, 3 to 5 the
+ * server) or what happens (6, 7) and whose others are a length, 0: up to and with the next line feed. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +68,8 @@ static int host_reply(struct alg_session *s, enum alg_side to, struct alg_bytes 
 		must(!s->has_message && bytes.len == 6 && memcmp(bytes.ptr, "ABOR\r\n", 6) == 0);
 		return 0;
 	}
-	must(s->has_message && s->from == ALG_CLIENT && bytes.len > 6 && memcmp(bytes.ptr + bytes.len - 2, "\r\n", 2) == 0);
+	must(s->has_message && s->from == ALG_CLIENT && bytes.len > 6 &&
+	     memcmp(bytes.ptr + bytes.len - 2, "\r\n", 2) == 0);
 	must(bytes.ptr[0] >= '2' && bytes.ptr[0] <= '5' && bytes.ptr[3] == ' ');
 	for (size_t i = 0; i + 2 < bytes.len; i++)
 		must((unsigned char)bytes.ptr[i] >= ' ');
@@ -100,7 +101,8 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 	must(want->class < ftp_module.n_classes && want->at.port >= 1024);
 	must(is_ip(&want->at, want->listener == ALG_CLIENT ? &about->client : &about->server));
 	must(want->listener == ALG_SERVER || about->may_be_active);
-	must(!want->is_same_port || (about->tls == ALG_TLS_PASS && want->listener == ALG_SERVER && want->at.port >= about->tls_port_min &&
+	must(!want->is_same_port || (about->tls == ALG_TLS_PASS && want->listener == ALG_SERVER &&
+				     want->at.port >= about->tls_port_min &&
 				     want->at.port <= about->tls_port_max));
 	for (unsigned i = 1; i <= s->n_holes; i++)
 		n += (s->holes[i] == RESERVED || s->holes[i] == ARMED) && s->class[i] == want->class;
@@ -113,7 +115,8 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 	return 0;
 }
 
-static int host_public(struct alg_session *s, uint32_t hole, enum alg_side reader, struct alg_addr *ret, uint16_t *ret_rtcp)
+static int host_public(struct alg_session *s, uint32_t hole, enum alg_side reader, struct alg_addr *ret,
+		       uint16_t *ret_rtcp)
 {
 	must(hole > 0 && hole <= s->n_holes && s->holes[hole] == RESERVED && ret_rtcp == NULL);
 	*ret = reader == ALG_CLIENT ? s->about.client_sees : s->about.server_sees;
@@ -161,7 +164,8 @@ static void host_timer(struct alg_session *s, uint32_t cookie, uint32_t ms)
 
 static void host_transfer(struct alg_session *s, const struct alg_transfer *t)
 {
-	must(t->hole > 0 && t->hole <= s->n_holes && t->verb.len > 0 && t->direction != ALG_NO_DATA && (t->code == 0 || (t->code >= 200 && t->code < 700)));
+	must(t->hole > 0 && t->hole <= s->n_holes && t->verb.len > 0 && t->direction != ALG_NO_DATA &&
+	     (t->code == 0 || (t->code >= 200 && t->code < 700)));
 }
 
 static void host_note(struct alg_session *s, const char *rule, const char *format, ...)
@@ -177,8 +181,10 @@ static void host_ending(struct alg_session *s)
 }
 
 static const struct alg_host host = {
-	.size = sizeof(host), .now_ms = host_now, .edit = host_edit, .reply = host_reply, .resume = host_resume, .wait_for = host_wait_for,
-	.hole_reserve = host_reserve, .hole_public = host_public, .hole_arm = host_arm, .hole_free = host_free, .policy = host_policy,
+	.size = sizeof(host), .now_ms = host_now, .edit = host_edit, .reply = host_reply, .resume = host_resume,
+	.wait_for = host_wait_for,
+	.hole_reserve = host_reserve, .hole_public = host_public, .hole_arm = host_arm, .hole_free = host_free,
+	.policy = host_policy,
 	.timer = host_timer, .transfer = host_transfer, .note = host_note, .ending = host_ending,
 };
 
@@ -203,7 +209,8 @@ static void check(const struct run *run, const struct alg_result *result)
 	if (result->verdict == ALG_HOLD)
 		must(result->consumed == 0);
 	if (result->verdict == ALG_NEED)
-		must(memchr(run->in[s->from].data, '\n', s->given) == NULL || (unsigned char)run->in[s->from].data[0] == 255);
+		must(memchr(run->in[s->from].data, '\n', s->given) == NULL ||
+		     (unsigned char)run->in[s->from].data[0] == 255);
 }
 
 static void take_resumes(struct run *run)
@@ -308,10 +315,13 @@ static void check_liveness(struct run *run)
 
 static void set_up(struct alg_session *s, uint8_t choice)
 {
-	static const struct alg_addr v4[] = { { 4, { 192, 0, 2, 10 }, 40000 }, { 4, { 10, 0, 0, 5 }, 21 }, { 4, { 192, 0, 2, 1 }, 21 },
+	static const struct alg_addr v4[] = { { 4, { 192, 0, 2, 10 }, 40000 }, { 4, { 10, 0, 0, 5 }, 21 },
+					      { 4, { 192, 0, 2, 1 }, 21 },
 					      { 4, { 10, 0, 0, 1 }, 50000 } };
-	static const struct alg_addr v6[] = { { 6, { 0x20, 1, 0xd, 0xb8, [15] = 10 }, 40000 }, { 6, { 0x20, 1, 0xd, 0xb8, [15] = 5 }, 21 },
-					      { 6, { 0x20, 1, 0xd, 0xb8, [15] = 1 }, 21 }, { 6, { 0x20, 1, 0xd, 0xb8, [15] = 2 }, 50000 } };
+	static const struct alg_addr v6[] = { { 6, { 0x20, 1, 0xd, 0xb8, [15] = 10 }, 40000 },
+					      { 6, { 0x20, 1, 0xd, 0xb8, [15] = 5 }, 21 },
+					      { 6, { 0x20, 1, 0xd, 0xb8, [15] = 1 }, 21 },
+					      { 6, { 0x20, 1, 0xd, 0xb8, [15] = 2 }, 50000 } };
 	const struct alg_addr *client = (choice & 8) != 0 ? v6 : v4, *server = (choice & 16) != 0 ? v6 : v4;
 
 	s->about.is_translated = (choice & 1) != 0 || client != server;

@@ -1,5 +1,5 @@
-/* algs/ftp/ftp.h: the module at its limits, by transcripts that are made here because their lines are long. What it does within them
- * is in tests/transcripts/ftp/. */
+/* algs/ftp/ftp.h: the module at its limits, by transcripts that are made here because their lines are long. What it
+ * does within them is in tests/transcripts/ftp/. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -175,7 +175,8 @@ static void many_set_ups(void)
 {
 	begin("set gateway-server 10.0.0.1:50000\nset port 20000\n");
 	for (unsigned i = 1; i <= 100; i++) {
-		add("C: PORT 192,0,2,10,200,%u\n>S PORT 10,0,0,1,%u,%u", i, (20000 + 2 * (i - 1)) >> 8, (20000 + 2 * (i - 1)) & 0xff);
+		add("C: PORT 192,0,2,10,200,%u\n>S PORT 10,0,0,1,%u,%u", i, (20000 + 2 * (i - 1)) >> 8,
+		    (20000 + 2 * (i - 1)) & 0xff);
 		add(i % 2 != 0 ? "S: 200 ok\nholes 1" : "S: 500 no\nholes 1");
 	}
 	run();

@@ -31,7 +31,8 @@ static void verbs_are_sorted_and_found(void)
 		/* Data goes one way, and what has data has a path and is one at a time. */
 		CU_ASSERT((found->flags & (FTP_F_UP | FTP_F_DOWN)) != (FTP_F_UP | FTP_F_DOWN));
 		if (found->kind == FTP_TRANSFER)
-			CU_ASSERT((found->flags & FTP_F_DATA) && (found->flags & FTP_F_PATH) && (found->flags & (FTP_F_UP | FTP_F_DOWN)));
+			CU_ASSERT((found->flags & FTP_F_DATA) && (found->flags & FTP_F_PATH) &&
+				  (found->flags & (FTP_F_UP | FTP_F_DOWN)));
 	}
 	CU_ASSERT(n > 60);
 }
@@ -39,8 +40,10 @@ static void verbs_are_sorted_and_found(void)
 static void verbs_of_other_spellings(void)
 {
 	static const struct { const char *in; const char *name; } rows[] = {
-		{ "retr", "RETR" }, { "ReTr", "RETR" }, { "RET", NULL }, { "RETRX", NULL }, { "", NULL }, { "XSHA", "XSHA" },
-		{ "XSHA1", "XSHA1" }, { "XSHA25", NULL }, { "A", NULL }, { "ZZZZ", NULL }, { "CWD", "CWD" }, { "CWDX", NULL },
+		{ "retr", "RETR" }, { "ReTr", "RETR" }, { "RET", NULL }, { "RETRX", NULL }, { "", NULL },
+		{ "XSHA", "XSHA" },
+		{ "XSHA1", "XSHA1" }, { "XSHA25", NULL }, { "A", NULL }, { "ZZZZ", NULL }, { "CWD", "CWD" },
+		{ "CWDX", NULL },
 		{ "XC", NULL }, { "\xff", NULL }, { "MFF", "MFF" },
 	};
 
@@ -79,7 +82,8 @@ static void lines(void)
 static void paths(void)
 {
 	static const struct { const char *line, *path; } rows[] = {
-		{ "RETR /a/b", "/a/b" }, { "LIST -la /x", "/x" }, { "LIST -l -a x y", "x y" }, { "LIST", "" }, { "LIST -la", "" },
+		{ "RETR /a/b", "/a/b" }, { "LIST -la /x", "/x" }, { "LIST -l -a x y", "x y" }, { "LIST", "" },
+		{ "LIST -la", "" },
 		{ "RETR -x", "-x" }, { "MFMT 20200101000000 a b", "a b" }, { "MFF modify=1; x", "x" }, { "CDUP", ".." },
 		{ "CDUP ignored", ".." }, { "XCUP", ".." }, { "XCWD d", "d" }, { "CWD d", "d" }, { "STOU", "" },
 	};
@@ -116,7 +120,8 @@ static void bare_returns(void)
 
 static void http(void)
 {
-	static const char *const yes[] = { "GET / HTTP/1.1", "post /x", "OPTIONS * HTTP/1.0", "PRI * HTTP/2.0", "CONNECT a:21 HTTP/1.1" };
+	static const char *const yes[] = { "GET / HTTP/1.1", "post /x", "OPTIONS * HTTP/1.0", "PRI * HTTP/2.0",
+					   "CONNECT a:21 HTTP/1.1" };
 	static const char *const no[] = { "USER a", "GETX", "OPTS UTF8 ON", "HELP", "", "Host: a" };
 
 	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {

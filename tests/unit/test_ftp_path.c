@@ -7,11 +7,16 @@
 static void joined(void)
 {
 	static const struct { const char *directory, *path, *joined; } rows[] = {
-		{ "/a", "b", "/a/b" }, { "/", "b", "/b" }, { "/a/", "b", "/a/b" }, { "", "b", "b" }, { "", "", "" }, { "/a", "", "/a" },
-		{ "/a", "/b", "/b" }, { "x", "y", "x/y" }, { "/a", "..", "/" }, { "/a/b", "..", "/a" }, { "/a", "../..", "/" }, { "/", "..", "/" },
-		{ "/a", "../../etc/passwd", "/etc/passwd" }, { "", "..", ".." }, { "", "../..", "../.." }, { "", "../a/..", ".." }, { "a", "..", "" },
-		{ "a/b", "..", "a" }, { "a", "../../x", "../x" }, { "/a", "./b/.//c/", "/a/b/c" }, { "/a", "//b", "/b" }, { "/a", "~bob/x", "~bob/x" },
-		{ "", "~/..", "~/.." }, { "~", "x", "~/x" }, { "~/x", "..", "~" }, { "/pub", "a/../../secret", "/secret" }, { "/a", "...", "/a/..." },
+		{ "/a", "b", "/a/b" }, { "/", "b", "/b" }, { "/a/", "b", "/a/b" }, { "", "b", "b" }, { "", "", "" },
+		{ "/a", "", "/a" },
+		{ "/a", "/b", "/b" }, { "x", "y", "x/y" }, { "/a", "..", "/" }, { "/a/b", "..", "/a" },
+		{ "/a", "../..", "/" }, { "/", "..", "/" },
+		{ "/a", "../../etc/passwd", "/etc/passwd" }, { "", "..", ".." }, { "", "../..", "../.." },
+		{ "", "../a/..", ".." }, { "a", "..", "" },
+		{ "a/b", "..", "a" }, { "a", "../../x", "../x" }, { "/a", "./b/.//c/", "/a/b/c" },
+		{ "/a", "//b", "/b" }, { "/a", "~bob/x", "~bob/x" },
+		{ "", "~/..", "~/.." }, { "~", "x", "~/x" }, { "~/x", "..", "~" },
+		{ "/pub", "a/../../secret", "/secret" }, { "/a", "...", "/a/..." },
 		{ "/a", ".b", "/a/.b" }, { "/", "", "/" }, { "/", ".", "/" },
 	};
 
@@ -21,7 +26,8 @@ static void joined(void)
 
 		ftp_path_join(span_of(rows[i].directory), span_of(rows[i].path), &out);
 		if (!span_eq(buf_span(&out), span_of(rows[i].joined))) {
-			printf("# \"%s\" \"%s\": \"%.*s\"\n", rows[i].directory, rows[i].path, SPAN_ARG(buf_span(&out)));
+			printf("# \"%s\" \"%s\": \"%.*s\"\n", rows[i].directory, rows[i].path,
+			       SPAN_ARG(buf_span(&out)));
 			CU_FAIL("another path");
 		}
 	}

@@ -5,11 +5,21 @@
 
 static void heads(void)
 {
-	static const struct { const char *line; bool is_reply; unsigned code; bool is_opener; size_t text_at; } rows[] = {
-		{ "220 hello", true, 220, false, 4 }, { "220-hello", true, 220, true, 4 }, { "220", true, 220, false, 3 },
-		{ "227 Entering", true, 227, false, 4 }, { "699 x", true, 699, false, 4 }, { "100 x", true, 100, false, 4 },
-		{ "099 x", false, 0, false, 0 }, { "700 x", false, 0, false, 0 }, { "22 x", false, 0, false, 0 }, { "2200 x", false, 0, false, 0 },
-		{ "220x", false, 0, false, 0 }, { " 220 x", false, 0, false, 0 }, { "+20 x", false, 0, false, 0 }, { "", false, 0, false, 0 },
+	static const struct {
+		const char *line;
+		bool is_reply;
+		unsigned code;
+		bool is_opener;
+		size_t text_at;
+	} rows[] = {
+		{ "220 hello", true, 220, false, 4 }, { "220-hello", true, 220, true, 4 },
+		{ "220", true, 220, false, 3 },
+		{ "227 Entering", true, 227, false, 4 }, { "699 x", true, 699, false, 4 },
+		{ "100 x", true, 100, false, 4 },
+		{ "099 x", false, 0, false, 0 }, { "700 x", false, 0, false, 0 }, { "22 x", false, 0, false, 0 },
+		{ "2200 x", false, 0, false, 0 },
+		{ "220x", false, 0, false, 0 }, { " 220 x", false, 0, false, 0 }, { "+20 x", false, 0, false, 0 },
+		{ "", false, 0, false, 0 },
 		{ "HTTP/1.1 200 OK", false, 0, false, 0 },
 	};
 
@@ -56,8 +66,10 @@ static void addresses(void)
 static void quoted_paths(void)
 {
 	static const struct { const char *text, *path; } rows[] = {
-		{ "\"/home/bob\" is the current directory.", "/home/bob" }, { "\"/a \"\"b\"\"\" x", "/a \"b\"" }, { "x \"/\"", "/" },
-		{ "\"\" nothing", "" }, { "/home/bob", NULL }, { "\"/open", NULL }, { "\"", NULL }, { "", NULL }, { "\"a\"\"", NULL },
+		{ "\"/users/bob\" is the current directory.", "/users/bob" }, { "\"/a \"\"b\"\"\" x", "/a \"b\"" },
+		{ "x \"/\"", "/" },
+		{ "\"\" nothing", "" }, { "/users/bob", NULL }, { "\"/open", NULL }, { "\"", NULL }, { "", NULL },
+		{ "\"a\"\"", NULL },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -5,13 +5,17 @@
 static void sequences(void)
 {
 	static const struct { struct span bytes; enum ftp_telnet kind; size_t len; } rows[] = {
-		{ SPAN_LIT("A"), FTP_TELNET_NONE, 1 }, { SPAN_LIT("\xfe"), FTP_TELNET_NONE, 1 }, { SPAN_LIT("\xff"), FTP_TELNET_PART, 1 },
+		{ SPAN_LIT("A"), FTP_TELNET_NONE, 1 }, { SPAN_LIT("\xfe"), FTP_TELNET_NONE, 1 },
+		{ SPAN_LIT("\xff"), FTP_TELNET_PART, 1 },
 		{ SPAN_LIT("\xff\xff" "A"), FTP_TELNET_ESCAPE, 2 }, { SPAN_LIT("\xff" "A"), FTP_TELNET_NONE, 1 },
 		{ SPAN_LIT("\xff\xef" "A"), FTP_TELNET_NONE, 1 }, { SPAN_LIT("\xff\xf0" "A"), FTP_TELNET_COMMAND, 2 },
-		{ SPAN_LIT("\xff\xf4\xff\xf2" "ABOR"), FTP_TELNET_COMMAND, 2 }, { SPAN_LIT("\xff\xf2" "ABOR"), FTP_TELNET_COMMAND, 2 },
+		{ SPAN_LIT("\xff\xf4\xff\xf2" "ABOR"), FTP_TELNET_COMMAND, 2 },
+		{ SPAN_LIT("\xff\xf2" "ABOR"), FTP_TELNET_COMMAND, 2 },
 		{ SPAN_LIT("\xff\xfb"), FTP_TELNET_PART, 2 }, { SPAN_LIT("\xff\xfb\x01" "A"), FTP_TELNET_OPTION, 3 },
-		{ SPAN_LIT("\xff\xfe\xff"), FTP_TELNET_OPTION, 3 }, { SPAN_LIT("\xff\xfa\x18\x01\xff\xf0" "A"), FTP_TELNET_SUB, 6 },
-		{ SPAN_LIT("\xff\xfa\x18\xff\xff\xf0\xff\xf0"), FTP_TELNET_SUB, 8 }, { SPAN_LIT("\xff\xfa\x18\x01\xff"), FTP_TELNET_PART, 5 },
+		{ SPAN_LIT("\xff\xfe\xff"), FTP_TELNET_OPTION, 3 }, { SPAN_LIT("\xff\xfa\x18\x01\xff\xf0" "A"),
+								      FTP_TELNET_SUB, 6 },
+		{ SPAN_LIT("\xff\xfa\x18\xff\xff\xf0\xff\xf0"), FTP_TELNET_SUB, 8 },
+		{ SPAN_LIT("\xff\xfa\x18\x01\xff"), FTP_TELNET_PART, 5 },
 		{ SPAN_LIT("\xff\xfa"), FTP_TELNET_PART, 2 },
 	};
 
@@ -26,10 +30,14 @@ static void sequences(void)
 static void stripped(void)
 {
 	static const struct { struct span in, out; } rows[] = {
-		{ SPAN_LIT("RETR a"), SPAN_LIT("RETR a") }, { SPAN_LIT("RETR \xff\xff" "a"), SPAN_LIT("RETR \xff" "a") },
-		{ SPAN_LIT("RE\xff\xf1TR"), SPAN_LIT("RETR") }, { SPAN_LIT("\xff\xfb\x01" "A\xff\xfd\x03" "B"), SPAN_LIT("AB") },
-		{ SPAN_LIT("A\xff\xfa\x18x\xff\xf0" "B"), SPAN_LIT("AB") }, { SPAN_LIT("na\xff" "me"), SPAN_LIT("na\xff" "me") },
-		{ SPAN_LIT("end\xff"), SPAN_LIT("end\xff") }, { SPAN_LIT("end\xff\xfb"), SPAN_LIT("end") }, { SPAN_LIT(""), SPAN_LIT("") },
+		{ SPAN_LIT("RETR a"), SPAN_LIT("RETR a") }, { SPAN_LIT("RETR \xff\xff" "a"),
+							      SPAN_LIT("RETR \xff" "a") },
+		{ SPAN_LIT("RE\xff\xf1TR"), SPAN_LIT("RETR") }, { SPAN_LIT("\xff\xfb\x01" "A\xff\xfd\x03" "B"),
+								  SPAN_LIT("AB") },
+		{ SPAN_LIT("A\xff\xfa\x18x\xff\xf0" "B"), SPAN_LIT("AB") },
+		{ SPAN_LIT("na\xff" "me"), SPAN_LIT("na\xff" "me") },
+		{ SPAN_LIT("end\xff"), SPAN_LIT("end\xff") }, { SPAN_LIT("end\xff\xfb"), SPAN_LIT("end") },
+		{ SPAN_LIT(""), SPAN_LIT("") },
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
