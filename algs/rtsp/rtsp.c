@@ -77,7 +77,7 @@ static enum alg_verdict on_http(struct rtsp_job *job)
 			 (span_eq(job->message.method, SPAN_LIT("GET")) || span_eq(job->message.method, SPAN_LIT("POST")));
 	struct alg_answer answer;
 
-	if (s->has_begun || job->from != ALG_CLIENT)
+	if (s->has_begun[ALG_CLIENT] || s->has_begun[ALG_SERVER] || job->from != ALG_CLIENT)
 		return ALG_RESET;
 	if (!rtsp_policy_unseen(job, is_tunnel ? "http" : "other", &answer))
 		return refuse_http(job, &answer);
@@ -103,8 +103,9 @@ static enum alg_verdict on_fault(struct rtsp_job *job)
 {
 	struct rtsp *s = job->s;
 	bool is_message = job->message.method.len > 0 || job->message.status > 0;
+	bool is_first = !s->has_begun[job->from] && (job->from == ALG_SERVER || !s->has_begun[ALG_SERVER]);
 
-	if (!s->has_begun && !is_message)
+	if (is_first && !is_message)
 		return on_unknown(job);
 	s->host->note(s->session, NULL, "what comes next is no message: ended");
 	if (job->message.method.len > 0 && s->lanes[job->from].n_pending == 0)
@@ -188,7 +189,7 @@ static struct alg_result on_text(struct rtsp_job *job)
 	size_t consumed = m->head.len + m->body.len;
 	enum alg_verdict verdict = m->kind == RTSP_REQUEST ? on_request(job) : on_response(job);
 
-	job->s->has_begun = true;
+	job->s->has_begun[job->from] = true;
 	if (verdict == ALG_PASS) {
 		edit_rest(job);
 		if (!rtsp_rewrite_apply(job))

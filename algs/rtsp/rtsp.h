@@ -15,6 +15,7 @@ enum {
 	RTSP_URL_MAX = 2048,
 	RTSP_PATH_MAX = 200,         /* what a record keeps of a URL */
 	RTSP_USER_MAX = 64,
+	RTSP_ALLOWED_MAX = 200,
 	RTSP_PORTS_TEXT_MAX = 16,
 	RTSP_CSEQ_MAX = 20,
 	RTSP_VERB_MAX = 32,
@@ -86,10 +87,11 @@ struct rtsp {
 	const struct alg_about *about;
 	const struct alg_host *host;
 	struct alg_session *session;
-	bool has_begun;              /* a message of RTSP was seen */
+	bool has_begun[ALG_SIDES];   /* a message of RTSP came from there */
 	bool may_interleave;         /* frames may come: a SETUP asked for them */
 	bool is_over;                /* refused what was not RTSP; nothing more is read */
 	char options_url[RTSP_PATH_MAX]; /* of the last OPTIONS, ends with NUL */
+	char allowed[RTSP_ALLOWED_MAX];  /* of what the server said it can do, what the rules allow; ends with NUL */
 	struct rtsp_lane lanes[ALG_SIDES];
 	struct rtsp_setup setups[RTSP_SETUPS_MAX];
 	struct rtsp_session sessions[RTSP_SESSIONS_MAX];
@@ -160,7 +162,7 @@ enum alg_verdict rtsp_setup_response(struct rtsp_job *job, struct rtsp_pending *
 bool rtsp_session_has_room(const struct rtsp *s, uint64_t id); /* for one more stream, in that session or (0) a new one */
 struct rtsp_added {
 	uint64_t session, url;
-	uint32_t timeout_s;
+	uint32_t timeout_s;          /* 0: not said */
 };
 /* The stream that was set up; one of the same session and URL ends. NULL: no room (which has_room() excludes). */
 struct rtsp_stream *rtsp_session_add(struct rtsp *s, const struct rtsp_added *added);

@@ -184,7 +184,7 @@ static const char *phrase_of(unsigned code)
 
 static void answer(struct rtsp *s, enum alg_side to, const struct rtsp_pending *pending, unsigned code, const char *text)
 {
-	char bytes[512];
+	char bytes[640];
 	struct buf out = buf_of(bytes, sizeof(bytes));
 
 	if (code < 300 || code > 599)
@@ -192,6 +192,8 @@ static void answer(struct rtsp *s, enum alg_side to, const struct rtsp_pending *
 	buf_printf(&out, "RTSP/%u.0 %u %s\r\n", pending->major == 2 ? 2U : 1U, code, text[0] != '\0' ? text : phrase_of(code));
 	if (pending->cseq[0] != '\0')
 		buf_printf(&out, "CSeq: %s\r\n", pending->cseq);
+	if (code == 405 && to == ALG_CLIENT && s->allowed[0] != '\0')
+		buf_printf(&out, "Allow: %s\r\n", s->allowed);
 	buf_puts(&out, "\r\n");
 	if (!out.is_full)
 		s->host->reply(s->session, to, rtsp_bytes_of(buf_span(&out)));

@@ -226,6 +226,20 @@ static void cut_elements(struct rtsp_edits *edits, const struct rtsp_header *hea
 	}
 }
 
+/* What 405 has to tell (RFC 2326 11.3.3). */
+static void keep_allowed(struct rtsp *s, const struct element *list, unsigned n)
+{
+	struct buf out = buf_of(s->allowed, sizeof(s->allowed) - 1);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (list[i].is_dropped)
+			continue;
+		buf_puts(&out, out.len > 0 ? ", " : "");
+		buf_put(&out, list[i].text);
+	}
+	s->allowed[out.is_full ? 0 : out.len] = '\0';
+}
+
 static void trim_field(struct rtsp_job *job, const struct rtsp_header *header, struct span url)
 {
 	struct element list[LIST_MAX];
@@ -234,13 +248,15 @@ static void trim_field(struct rtsp_job *job, const struct rtsp_header *header, s
 	bool has_dropped = false;
 
 	while (n < LIST_MAX && rtsp_list_next(&rest, ',', &element)) {
-		if (element.len == 0)
+		if (!rtsp_is_token(element))
 			continue;
 		list[n] = (struct element){ element, !is_possible(job, element, url, NULL) };
 		has_dropped |= list[n++].is_dropped;
 	}
 	if (has_dropped)
 		cut_elements(&job->edits, header, list, n);
+	if (span_ieq(header->name, SPAN_LIT("Public")))
+		keep_allowed(job->s, list, n);
 }
 
 void rtsp_policy_trim(struct rtsp_job *job, struct span url)

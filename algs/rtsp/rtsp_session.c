@@ -132,24 +132,29 @@ bool rtsp_session_has_room(const struct rtsp *s, uint64_t id)
 	return n_streams < RTSP_STREAMS_MAX && (is_known || n_sessions < RTSP_SESSIONS_MAX);
 }
 
-static struct rtsp_session *open_session(struct rtsp *s, const struct rtsp_added *added, uint64_t now)
+static struct rtsp_session *open_session(struct rtsp *s, const struct rtsp_added *added)
 {
 	struct rtsp_session *session = find_session(s, added->session);
+	unsigned i = 0;
 
-	for (unsigned i = 0; session == NULL && i < RTSP_SESSIONS_MAX; i++)
-		if (!s->sessions[i].is_used)
-			session = &s->sessions[i];
-	if (session != NULL)
-		*session = (struct rtsp_session){
-			.is_used = true, .id = added->session, .timeout_s = added->timeout_s, .touched_ms = now,
-		};
+	if (session == NULL) {
+		while (i < RTSP_SESSIONS_MAX && s->sessions[i].is_used)
+			i++;
+		if (i == RTSP_SESSIONS_MAX)
+			return NULL;
+		session = &s->sessions[i];
+		*session = (struct rtsp_session){ .id = added->session, .timeout_s = RTSP_TIMEOUT_S };
+	}
+	session->is_used = true;
+	session->touched_ms = s->host->now_ms(s->session);
+	if (added->timeout_s != 0)
+		session->timeout_s = added->timeout_s;
 	return session;
 }
 
 struct rtsp_stream *rtsp_session_add(struct rtsp *s, const struct rtsp_added *added)
 {
-	uint64_t now = s->host->now_ms(s->session);
-	struct rtsp_session *session = open_session(s, added, now);
+	struct rtsp_session *session = open_session(s, added);
 	struct rtsp_stream *stream = NULL;
 
 	if (session == NULL)

@@ -348,11 +348,11 @@ static unsigned open_pinhole(struct rtsp_job *job, struct rtsp_setup *setup, con
 	return 0;
 }
 
-/* "12345678;timeout=60" */
+/* "12345678;timeout=60"; 0: not said. */
 static uint32_t timeout_of(const struct rtsp_message *m)
 {
 	struct span rest = rtsp_header_value(m, "Session"), element;
-	uint32_t timeout_s = RTSP_TIMEOUT_S;
+	uint32_t timeout_s = 0;
 
 	while (rtsp_list_next(&rest, ';', &element)) {
 		struct span value = element;
@@ -360,9 +360,9 @@ static uint32_t timeout_of(const struct rtsp_message *m)
 		if (span_ieq(span_trim(span_cut(&value, '=')), SPAN_LIT("timeout")))
 			span_to_u32(span_trim(value), UINT32_MAX, &timeout_s);
 	}
-	if (timeout_s < RTSP_TIMEOUT_MIN_S)
-		return RTSP_TIMEOUT_MIN_S;
-	return timeout_s < RTSP_TIMEOUT_MAX_S ? timeout_s : RTSP_TIMEOUT_MAX_S;
+	if (timeout_s > RTSP_TIMEOUT_MAX_S)
+		return RTSP_TIMEOUT_MAX_S;
+	return timeout_s == 0 || timeout_s > RTSP_TIMEOUT_MIN_S ? timeout_s : RTSP_TIMEOUT_MIN_S;
 }
 
 /* False: the server named a session that there is no room for. */
