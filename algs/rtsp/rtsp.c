@@ -1,6 +1,7 @@
-/* The ALG for RTSP 1.0 (RFC 2326) and 2.0 (RFC 7826): takes messages out of the stream in order and hands each to whom it concerns.
- * What is no RTSP from the first octet on passes unseen, with no pinhole ever, unless rules would refuse something that could be in
- * it; what is none between two messages ends the session, for there a careless peer would find other messages than we do. */
+/* The ALG for RTSP 1.0 (RFC 2326) and 2.0 (RFC 7826): takes messages out of the stream in order and hands each to whom
+ * it concerns. What is no RTSP from the first octet on passes unseen, with no pinhole ever, unless rules would refuse
+ * something that could be in it; what is none between two messages ends the session, for there a careless peer would
+ * find other messages than we do. */
 #include "algs/rtsp/rtsp.h"
 
 #include "algs/rtsp/rtsp_module.h"
@@ -10,7 +11,7 @@ static struct alg_result result_of(enum alg_verdict verdict, size_t consumed)
 	return (struct alg_result){ .verdict = verdict, .consumed = verdict == ALG_HOLD ? 0 : consumed };
 }
 
-/* ---- names by which things are known again -------------------------------------------------------------------------------- */
+/* ---- names by which things are known again ----------------------------------------------------------------------- */
 
 uint64_t rtsp_hash(struct span text)
 {
@@ -47,7 +48,7 @@ uint64_t rtsp_session_id(const struct rtsp_message *message)
 	return id.len > 0 ? rtsp_hash(id) : 0;
 }
 
-/* ---- what is no message of RTSP ------------------------------------------------------------------------------------------- */
+/* ---- what is no message of RTSP ---------------------------------------------------------------------------------- */
 
 static bool is_tls(const struct rtsp_job *job)
 {
@@ -68,8 +69,8 @@ static enum alg_verdict refuse_http(struct rtsp_job *job, const struct alg_answe
 	return ALG_DROP;
 }
 
-/* RTSP in HTTP: the other half is another connection, so it can be allowed or refused as a whole only. It carries frames, so it needs no
- * pinhole. */
+/* RTSP in HTTP: the other half is another connection, so it can be allowed or refused as a whole only. It carries
+ * frames, so it needs no pinhole. */
 static enum alg_verdict on_http(struct rtsp_job *job)
 {
 	struct rtsp *s = job->s;
@@ -113,7 +114,7 @@ static enum alg_verdict on_fault(struct rtsp_job *job)
 	return ALG_RESET;
 }
 
-/* ---- requests and responses ----------------------------------------------------------------------------------------------- */
+/* ---- requests and responses -------------------------------------------------------------------------------------- */
 
 static enum alg_verdict on_request(struct rtsp_job *job)
 {
@@ -202,7 +203,7 @@ static struct alg_result on_text(struct rtsp_job *job)
 	return result_of(verdict, consumed);
 }
 
-/* ---- the stream ----------------------------------------------------------------------------------------------------------- */
+/* ---- the stream -------------------------------------------------------------------------------------------------- */
 
 /* Of a body longer than a message may be. */
 static struct alg_result pass_body(struct rtsp *s, enum alg_side from, size_t len)
@@ -278,7 +279,7 @@ static struct alg_result rtsp_bytes(void *state, enum alg_side from, struct alg_
 	return ret == 0 ? more(&job, need, is_end) : on_message(&job, is_end);
 }
 
-/* ---- the module ----------------------------------------------------------------------------------------------------------- */
+/* ---- the module -------------------------------------------------------------------------------------------------- */
 
 static void rtsp_open(void *state, const struct alg_about *about, const struct alg_host *host, struct alg_session *session)
 {

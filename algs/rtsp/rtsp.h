@@ -1,5 +1,5 @@
-/* What the files of the RTSP ALG share: the state of one control connection, and who does what with it. Nobody else includes this.
- * All tables have a fixed size; what does not fit waits (ALG_HOLD) or is refused (503). */
+/* What the files of the RTSP ALG share: the state of one control connection, and who does what with it. Nobody else
+ * includes this. All tables have a fixed size; what does not fit waits (ALG_HOLD) or is refused (503). */
 #ifndef ALGS_RTSP_RTSP_H
 #define ALGS_RTSP_RTSP_H
 
@@ -35,7 +35,7 @@ enum rtsp_verb rtsp_verb_find(struct span method); /* any case: lax servers do n
 
 enum { RTSP_TIMER_SESSIONS, RTSP_TIMER_HELD /* + side */ };
 
-/* ---- state ---------------------------------------------------------------------------------------------------------------- */
+/* ---- state ------------------------------------------------------------------------------------------------------- */
 
 struct rtsp_offer {                  /* an alternative over UDP that went to the server with our ports in it */
 	uint64_t spec;               /* hash of "RTP/AVP" */
@@ -107,7 +107,7 @@ struct rtsp_job {
 	struct rtsp_edits edits;
 };
 
-/* ---- rtsp.c --------------------------------------------------------------------------------------------------------------- */
+/* ---- rtsp.c ------------------------------------------------------------------------------------------------------ */
 
 uint64_t rtsp_hash(struct span text);
 /* Of the path of a URL, without a slash at its end: "rtsp://a:554/x/", "rtsp://b/x" and "/x" are the same stream. */
@@ -115,7 +115,7 @@ uint64_t rtsp_url_hash(struct span url);
 /* The identifier of a Session field, hashed; 0: there is none. */
 uint64_t rtsp_session_id(const struct rtsp_message *message);
 
-/* ---- rtsp_pending.c: requests and answers --------------------------------------------------------------------------------- */
+/* ---- rtsp_pending.c: requests and answers ------------------------------------------------------------------------ */
 
 bool rtsp_pending_has_room(const struct rtsp_job *job, enum rtsp_verb verb);
 /* Remembers the request at hand; for a SETUP of the client with a place in s->setups. There is room. */
@@ -133,7 +133,7 @@ enum alg_verdict rtsp_refuse(struct rtsp_job *job, unsigned code, const char *te
 /* In place of the response at hand. */
 enum alg_verdict rtsp_replace_response(struct rtsp_job *job, const struct rtsp_pending *pending, unsigned code);
 
-/* ---- rtsp_policy.c: rules ------------------------------------------------------------------------------------------------- */
+/* ---- rtsp_policy.c: rules ---------------------------------------------------------------------------------------- */
 
 struct rtsp_asking {
 	const char *transport;       /* or NULL */
@@ -152,12 +152,12 @@ bool rtsp_policy_unseen(struct rtsp_job *job, const char *transport, struct alg_
 /* Who asks: Digest or Basic credentials in the message, as text that ends with NUL; the server checks them. */
 void rtsp_policy_user(const struct rtsp_message *message, char *out, size_t size);
 
-/* ---- rtsp_setup.c: SETUP -------------------------------------------------------------------------------------------------- */
+/* ---- rtsp_setup.c: SETUP ----------------------------------------------------------------------------------------- */
 
 enum alg_verdict rtsp_setup_request(struct rtsp_job *job);
 enum alg_verdict rtsp_setup_response(struct rtsp_job *job, struct rtsp_pending *pending);
 
-/* ---- rtsp_session.c: sessions and streams --------------------------------------------------------------------------------- */
+/* ---- rtsp_session.c: sessions and streams ------------------------------------------------------------------------ */
 
 bool rtsp_session_has_room(const struct rtsp *s, uint64_t id); /* for one more stream, in that session or (0) a new one */
 struct rtsp_added {
@@ -175,7 +175,7 @@ void rtsp_session_event(struct rtsp *s, const struct alg_event *event);
 void rtsp_session_close(struct rtsp *s); /* records of what is still set up */
 bool rtsp_session_is_idle(const struct rtsp *s);
 
-/* ---- rtsp_rewrite.c: addresses in header fields and bodies ---------------------------------------------------------------- */
+/* ---- rtsp_rewrite.c: addresses in header fields and bodies ------------------------------------------------------- */
 
 void rtsp_rewrite(struct rtsp_job *job);
 /* Hands the edits to the host. False: it did not take them all, and what has become of the message nobody knows. */

@@ -1,6 +1,7 @@
-/* Framing of RTSP. One rule for line ends: RFC 2326 section 4 lets a receiver take LF alone for one, and a receiver that does not
- * would see other lines; so a message uses one or the other throughout, and a CR inside a line is refused. The same goes for
- * all that two readers may take for two different lengths. Keeps no state: a message is read again until it is whole. */
+/* Framing of RTSP. One rule for line ends: RFC 2326 section 4 lets a receiver take LF alone for one, and a receiver
+ * that does not would see other lines; so a message uses one or the other throughout, and a CR inside a line is
+ * refused. The same goes for all that two readers may take for two different lengths. Keeps no state: a message is read
+ * again until it is whole. */
 #include "algs/rtsp/rtsp_message.h"
 
 #include "core/err.h"
@@ -25,7 +26,7 @@ bool rtsp_is_token(struct span text)
 	return text.len > 0;
 }
 
-/* ---- what is not text ----------------------------------------------------------------------------------------------------- */
+/* ---- what is not text -------------------------------------------------------------------------------------------- */
 
 /* All whole frames there are: a stream of them costs one call, not one each. */
 static int read_frames(struct span in, struct rtsp_message *ret, size_t *ret_need)
@@ -67,7 +68,7 @@ static int read_blank(struct span in, struct rtsp_message *ret, size_t *ret_need
 	return 1;
 }
 
-/* ---- lines ---------------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
 
 struct reader {
 	struct span in;
@@ -165,7 +166,7 @@ static int read_start_line(struct span line, struct rtsp_message *ret)
 	return 0;
 }
 
-/* ---- header fields -------------------------------------------------------------------------------------------------------- */
+/* ---- header fields ----------------------------------------------------------------------------------------------- */
 
 static bool decides_length(struct span name)
 {
@@ -310,7 +311,7 @@ struct span rtsp_header_value(const struct rtsp_message *message, const char *na
 	return header != NULL ? header->value : SPAN_NONE;
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 /* Behind the string that begins at `at` with a quotation mark; the end of the text when it does not end. */
 static size_t skip_quoted(struct span text, size_t at)

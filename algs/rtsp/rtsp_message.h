@@ -1,6 +1,7 @@
-/* Cuts what one side of an RTSP connection sends into messages: interleaved frames, requests, responses (RFC 2326 sections 4 to 7,
- * 10.12; RFC 7826 sections 5 and 14). Finds where a message ends and what its header fields are; what they mean is for others.
- * Framing that two readers could understand in two ways is refused, everything else is let through and told. Pure. */
+/* Cuts what one side of an RTSP connection sends into messages: interleaved frames, requests, responses (RFC 2326
+ * sections 4 to 7, 10.12; RFC 7826 sections 5 and 14). Finds where a message ends and what its header fields are; what
+ * they mean is for others. Framing that two readers could understand in two ways is refused, everything else is let
+ * through and told. Pure. */
 #ifndef ALGS_RTSP_RTSP_MESSAGE_H
 #define ALGS_RTSP_RTSP_MESSAGE_H
 
@@ -42,8 +43,8 @@ struct rtsp_message {
 	struct span length_text;       /* the first one's digits */
 };
 
-/* 1: `in` begins with a message, ret is filled; the body may be missing in part. 0: more octets are needed, *ret_need at least
- * (0: some). ERR_PARSE: nobody can say where a message would end (or it is too long to be one). */
+/* 1: `in` begins with a message, ret is filled; the body may be missing in part. 0: more octets are needed, *ret_need
+ * at least (0: some). ERR_PARSE: nobody can say where a message would end (or it is too long to be one). */
 int rtsp_message_read(struct span in, struct rtsp_message *ret, size_t *ret_need);
 
 /* The next field of that name (any case) from index *at on, which moves behind it; NULL: no more. */
@@ -52,7 +53,8 @@ const struct rtsp_header *rtsp_header_next(const struct rtsp_message *message, c
 struct span rtsp_header_value(const struct rtsp_message *message, const char *name);
 
 bool rtsp_is_token(struct span text); /* RFC 2326 15.1: what a method is made of; not empty */
-/* Cuts the next element of a list at `separator` outside quotation marks, without blanks around it. False at the end. */
+/* Cuts the next element of a list at `separator` outside quotation marks, without blanks around it. False at the end.
+ * */
 bool rtsp_list_next(struct span *list, char separator, struct span *ret);
 /* Without blanks and without one pair of quotation marks around it. */
 struct span rtsp_unquote(struct span text);

@@ -1,6 +1,6 @@
-/* Requests that wait for their answers, of both sides: the client's, and what a server asks of its client (REDIRECT, ANNOUNCE,
- * PLAY_NOTIFY). Answers come in the order of requests (RFC 2326 section 10, RFC 7826 9.5.1), and so do ours: a refused
- * request waits until all before it are answered. An answer is found by its CSeq, which nobody changes. */
+/* Requests that wait for their answers, of both sides: the client's, and what a server asks of its client (REDIRECT,
+ * ANNOUNCE, PLAY_NOTIFY). Answers come in the order of requests (RFC 2326 section 10, RFC 7826 9.5.1), and so do ours:
+ * a refused request waits until all before it are answered. An answer is found by its CSeq, which nobody changes. */
 #include "algs/rtsp/rtsp.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@ static struct rtsp_lane *lane_of(const struct rtsp_job *job)
 	return &job->s->lanes[job->from];
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static struct rtsp_setup *free_setup(struct rtsp *s)
 {
@@ -100,7 +100,7 @@ struct rtsp_pending *rtsp_pending_match(const struct rtsp_job *job)
 	return NULL;
 }
 
-/* ---- waiting -------------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
 
 void rtsp_let_go(struct rtsp *s, enum alg_side from)
 {
@@ -151,7 +151,7 @@ void rtsp_held_timer(struct rtsp *s, enum alg_side from)
 	rtsp_let_go(s, from);
 }
 
-/* ---- our own answers ------------------------------------------------------------------------------------------------------ */
+/* ---- our own answers --------------------------------------------------------------------------------------------- */
 
 static const char *phrase_of(unsigned code)
 {

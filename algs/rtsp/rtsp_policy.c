@@ -1,5 +1,5 @@
-/* What the profile says about requests, transports and lists of methods, and the limits that hold without one. Rules refuse; nothing
- * here opens anything. */
+/* What the profile says about requests, transports and lists of methods, and the limits that hold without one. Rules
+ * refuse; nothing here opens anything. */
 #include "algs/rtsp/rtsp.h"
 
 enum { LIST_MAX = 40 };
@@ -29,7 +29,7 @@ enum rtsp_verb rtsp_verb_find(struct span method)
 	return i;
 }
 
-/* ---- who asks ------------------------------------------------------------------------------------------------------------- */
+/* ---- who asks ---------------------------------------------------------------------------------------------------- */
 
 static int base64_value(char c)
 {
@@ -91,7 +91,7 @@ void rtsp_policy_user(const struct rtsp_message *message, char *out, size_t size
 	out[b.len] = '\0';
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------------------ */
+/* ---- questions --------------------------------------------------------------------------------------------------- */
 
 static void ask(const struct rtsp_job *job, struct alg_question *question, struct span verb, struct alg_answer *ret)
 {
@@ -140,7 +140,8 @@ bool rtsp_policy_ask(const struct rtsp_job *job, const struct rtsp_asking *askin
 	return ret->is_allowed;
 }
 
-/* While answers are outstanding a refusal would have to wait, and the question be asked again: it is to count only once. */
+/* While answers are outstanding a refusal would have to wait, and the question be asked again: it is to count only
+ * once. */
 static bool ask_once(const struct rtsp_job *job, struct rtsp_asking *asking, struct alg_answer *ret)
 {
 	asking->is_trial = true;
@@ -193,7 +194,7 @@ unsigned rtsp_policy_request(struct rtsp_job *job, enum rtsp_verb verb, struct a
 	return is_possible(job, m->method, SPAN_NONE, NULL) ? 403 : 405;
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 struct element {
 	struct span text;
@@ -272,7 +273,7 @@ void rtsp_policy_trim(struct rtsp_job *job, struct span url)
 	}
 }
 
-/* ---- transports ----------------------------------------------------------------------------------------------------------- */
+/* ---- transports -------------------------------------------------------------------------------------------------- */
 
 static void cut_transports(struct rtsp_job *job, struct rtsp_transports *transports, const bool *is_allowed)
 {

@@ -1,15 +1,16 @@
-/* Addresses in header fields and session descriptions, where one side writes what only the other side of the gateway can reach: the two
- * ends of the control channel, as literals. Names, relative URLs and everybody else's addresses stay. What is in Transport is
- * rtsp_setup.c's; the request line and credentials, which sign it, are nobody's. */
+/* Addresses in header fields and session descriptions, where one side writes what only the other side of the gateway
+ * can reach: the two ends of the control channel, as literals. Names, relative URLs and everybody else's addresses
+ * stay. What is in Transport is rtsp_setup.c's; the request line and credentials, which sign it, are nobody's. */
 #include "algs/rtsp/rtsp.h"
 
-/* ---- what becomes of an address ------------------------------------------------------------------------------------------- */
+/* ---- what becomes of an address ---------------------------------------------------------------------------------- */
 
 struct pair {
 	const struct alg_addr *is, *becomes;
 };
 
-/* As the writer sees them, and as the reader has to: [0] the reader's peer (URLs of the server), [1] the reader itself. */
+/* As the writer sees them, and as the reader has to: [0] the reader's peer (URLs of the server), [1] the reader itself.
+ * */
 static void pairs_of(const struct rtsp_job *job, struct pair *ret)
 {
 	const struct alg_about *about = job->s->about;
@@ -35,7 +36,7 @@ static const struct alg_addr *map_ip(const struct rtsp_job *job, const struct al
 	return NULL;
 }
 
-/* ---- URLs ----------------------------------------------------------------------------------------------------------------- */
+/* ---- URLs -------------------------------------------------------------------------------------------------------- */
 
 /* "host[:port]" of an absolute URL of RTSP, where it stands; empty: it is none. */
 static struct span authority_of(struct span url, uint16_t *ret_default_port)
@@ -137,7 +138,7 @@ static void rewrite_headers(struct rtsp_job *job)
 	}
 }
 
-/* ---- session descriptions ------------------------------------------------------------------------------------------------- */
+/* ---- session descriptions ---------------------------------------------------------------------------------------- */
 
 /* The address at the end of "IN IP4 192.0.2.1", of c= or o=. Multicast has a slash; 0.0.0.0 is nobody's. */
 static void rewrite_ip(struct rtsp_job *job, struct span value)

@@ -1,9 +1,10 @@
-/* RTSP sessions of one control connection and the streams in them. A pinhole lives as long as its stream: until TEARDOWN of the stream
- * or its session was answered, a new SETUP took its place, the server knows the session no more (454), or nothing was heard of it for
- * twice its timeout, neither requests nor media. Several sessions share a connection and end apart. RFC 2326 12.37, A.2; RFC 7826 4.3. */
+/* RTSP sessions of one control connection and the streams in them. A pinhole lives as long as its stream: until
+ * TEARDOWN of the stream or its session was answered, a new SETUP took its place, the server knows the session no more
+ * (454), or nothing was heard of it for twice its timeout, neither requests nor media. Several sessions share a
+ * connection and end apart. RFC 2326 12.37, A.2; RFC 7826 4.3. */
 #include "algs/rtsp/rtsp.h"
 
-/* ---- streams -------------------------------------------------------------------------------------------------------------- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 static void record(struct rtsp *s, const struct rtsp_stream *stream)
 {
@@ -41,7 +42,7 @@ static struct rtsp_session *find_session(struct rtsp *s, uint64_t id)
 	return NULL;
 }
 
-/* ---- the session timer ---------------------------------------------------------------------------------------------------- */
+/* ---- the session timer ------------------------------------------------------------------------------------------- */
 
 static uint64_t due_ms(const struct rtsp_session *session)
 {
@@ -70,8 +71,8 @@ void rtsp_session_start_timer(struct rtsp *s)
 		s->host->timer(s->session, RTSP_TIMER_SESSIONS, first > now ? (uint32_t)(first - now) : 1);
 }
 
-/* What never carried a packet goes. Of the rest nobody here knows whether it lives: from now on silence ends it, and RTCP is enough to
- * stay. */
+/* What never carried a packet goes. Of the rest nobody here knows whether it lives: from now on silence ends it, and
+ * RTCP is enough to stay. */
 static void doubt(struct rtsp *s, unsigned session)
 {
 	for (unsigned i = 0; i < RTSP_STREAMS_MAX; i++) {
@@ -112,7 +113,7 @@ void rtsp_session_touch(struct rtsp *s, uint64_t id, bool has_id)
 			s->sessions[i].touched_ms = now;
 }
 
-/* ---- set up --------------------------------------------------------------------------------------------------------------- */
+/* ---- set up ------------------------------------------------------------------------------------------------------ */
 
 bool rtsp_session_has_room(const struct rtsp *s, uint64_t id)
 {
@@ -174,7 +175,7 @@ struct rtsp_stream *rtsp_session_add(struct rtsp *s, const struct rtsp_added *ad
 	return stream;
 }
 
-/* ---- what answers and events mean ----------------------------------------------------------------------------------------- */
+/* ---- what answers and events mean -------------------------------------------------------------------------------- */
 
 static void play(struct rtsp *s, struct rtsp_stream *stream, enum rtsp_verb verb)
 {

@@ -1,11 +1,12 @@
-/* SETUP: one pinhole for a stream, reserved when the client asks, armed when the server agrees. The client's own numbers go to the
- * server as ours and come back as the client wrote them; the server's become ours on the way to the client. Media of both directions
- * (PLAY and RECORD) uses the same pinhole. RFC 2326 10.4 and 12.39, RFC 7826 13.3 and 18.54. */
+/* SETUP: one pinhole for a stream, reserved when the client asks, armed when the server agrees. The client's own
+ * numbers go to the server as ours and come back as the client wrote them; the server's become ours on the way to the
+ * client. Media of both directions (PLAY and RECORD) uses the same pinhole. RFC 2326 10.4 and 12.39, RFC 7826 13.3 and
+ * 18.54. */
 #include "algs/rtsp/rtsp.h"
 
 enum { CLASS_MEDIA, PORT_FLOOR = 1024, TEXT_MAX = 80 };
 
-/* ---- writing addresses and ports ------------------------------------------------------------------------------------------ */
+/* ---- writing addresses and ports --------------------------------------------------------------------------------- */
 
 struct target {                /* what has to stand in a message */
 	struct alg_addr rtp;
@@ -62,7 +63,7 @@ static bool find_public(struct rtsp *s, uint32_t hole, enum alg_side reader, str
 	return true;
 }
 
-/* ---- the request ---------------------------------------------------------------------------------------------------------- */
+/* ---- the request ------------------------------------------------------------------------------------------------- */
 
 static unsigned code_of(int err)
 {
@@ -81,8 +82,8 @@ static bool is_low(uint16_t port)
 	return port != 0 && port < PORT_FLOOR;
 }
 
-/* Whether a stream may be sent there: to the one who asks, or to a group of listeners. Our own address is what a client writes that
- * finds its way through address translation by itself. */
+/* Whether a stream may be sent there: to the one who asks, or to a group of listeners. Our own address is what a client
+ * writes that finds its way through address translation by itself. */
 static bool may_be_sent_to(const struct rtsp *s, const struct rtsp_transport *t, const struct rtsp_place *place)
 {
 	if (place->has_name)
@@ -237,7 +238,7 @@ enum alg_verdict rtsp_setup_request(struct rtsp_job *job)
 	return pass_request(job, &list);
 }
 
-/* ---- the answer ----------------------------------------------------------------------------------------------------------- */
+/* ---- the answer -------------------------------------------------------------------------------------------------- */
 
 /* Which alternative was taken: by its protocol, then by the client's port when that went to the server as it is. */
 static const struct rtsp_offer *find_offer(const struct rtsp_setup *setup, const struct rtsp_transport *t)

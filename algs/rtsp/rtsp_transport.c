@@ -1,5 +1,6 @@
-/* Reads Transport. Servers and clients differ in case, blanks, order, and in which of these they send at all, so parameters are found by
- * name alone. What a careless peer could read otherwise than we do is refused: see is_plain(). */
+/* Reads Transport. Servers and clients differ in case, blanks, order, and in which of these they send at all, so
+ * parameters are found by name alone. What a careless peer could read otherwise than we do is refused: see is_plain().
+ * */
 #include "algs/rtsp/rtsp_transport.h"
 
 #include "algs/rtsp/rtsp_addr.h"
@@ -12,8 +13,8 @@ const char *rtsp_carrier_text(enum rtsp_carrier carrier)
 	return texts[carrier];
 }
 
-/* Several servers split at every ';' and know no quotation marks: behind one inside a quoted string they would see parameters that we
- * do not. */
+/* Several servers split at every ';' and know no quotation marks: behind one inside a quoted string they would see
+ * parameters that we do not. */
 static bool is_plain(struct span text)
 {
 	bool is_quoted = false;
@@ -28,7 +29,7 @@ static bool is_plain(struct span text)
 	return !is_quoted;
 }
 
-/* ---- values --------------------------------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------------------------------ */
 
 static bool read_port(struct span text, uint16_t *ret)
 {
@@ -107,7 +108,7 @@ static bool has_word(struct span value, const char *word)
 	return false;
 }
 
-/* ---- an alternative ------------------------------------------------------------------------------------------------------- */
+/* ---- an alternative ---------------------------------------------------------------------------------------------- */
 
 enum parameter {
 	CLIENT_PORT, SERVER_PORT, DESTINATION, SOURCE, DEST_ADDR, SRC_ADDR, MODE, RTCP_MUX, UNICAST, MULTICAST, CHANNELS, PORT,

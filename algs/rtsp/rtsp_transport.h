@@ -1,6 +1,6 @@
-/* The Transport header field (RFC 2326 12.39; RFC 7826 18.54, in both versions' words): what each alternative of a list asks for, and
- * where in the message its addresses and ports stand. Understands only what a gateway must; everything else is somebody else's.
- * Pure: spans point into the message. */
+/* The Transport header field (RFC 2326 12.39; RFC 7826 18.54, in both versions' words): what each alternative of a list
+ * asks for, and where in the message its addresses and ports stand. Understands only what a gateway must; everything
+ * else is somebody else's. Pure: spans point into the message. */
 #ifndef ALGS_RTSP_RTSP_TRANSPORT_H
 #define ALGS_RTSP_RTSP_TRANSPORT_H
 
@@ -46,12 +46,13 @@ struct rtsp_transports {
 	unsigned n;
 };
 
-/* All alternatives of all Transport fields, in order; none is fine. ERR_LIMIT when there are too many; ERR_PARSE for quotation marks
- * that not every reader sees alike (RFC 7826 has quoted values; readers that do not know them split inside). */
+/* All alternatives of all Transport fields, in order; none is fine. ERR_LIMIT when there are too many; ERR_PARSE for
+ * quotation marks that not every reader sees alike (RFC 7826 has quoted values; readers that do not know them split
+ * inside). */
 int rtsp_transport_read(const struct rtsp_message *message, struct rtsp_transports *ret);
 
-/* Where media for that side is to go, by client_port and dest_addr (client) or server_port and src_addr (server). rtp.family 0 and
- * rtcp 0: not said. False: no port either. */
+/* Where media for that side is to go, by client_port and dest_addr (client) or server_port and src_addr (server).
+ * rtp.family 0 and rtcp 0: not said. False: no port either. */
 struct rtsp_end {
 	struct alg_addr rtp;
 	uint16_t rtcp;

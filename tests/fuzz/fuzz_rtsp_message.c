@@ -1,5 +1,5 @@
-/* Parsers of RTSP on one piece of memory: what was read lies inside the text, a beginning of a message is never another message, edits
- * lie inside and apart from each other, and what the edits leave is a message again. */
+/* Parsers of RTSP on one piece of memory: what was read lies inside the text, a beginning of a message is never another
+ * message, edits lie inside and apart from each other, and what the edits leave is a message again. */
 #include <stdlib.h>
 
 #include "algs/rtsp/rtsp.h"

@@ -1,4 +1,5 @@
-/* rtsp_message_read(): where a message ends, what is one at all, and that nothing that two readers see differently gets through. */
+/* rtsp_message_read(): where a message ends, what is one at all, and that nothing that two readers see differently gets
+ * through. */
 #include "algs/rtsp/rtsp_message.h"
 
 #include <stdio.h>

@@ -1,4 +1,5 @@
-/* rtsp_rewrite(): which addresses in header fields and descriptions change, which never do, and what becomes of Content-Length. */
+/* rtsp_rewrite(): which addresses in header fields and descriptions change, which never do, and what becomes of
+ * Content-Length. */
 #include <stdio.h>
 #include <stdlib.h>
 
