@@ -67,9 +67,9 @@ static void seal_follows_the_configuration(void)
 		{ REALMS "limits: { max_calls: 1000000 }\nmedia: { paths: [nft, tc, conntrack, xdp, relay] }\n",
 		  HELPER_PINHOLES_MAX, 3600, { PINHOLE_NFT, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_XDP }, 0, 0 },
 		{ LOOPBACK "media: { paths: [relay] }\n", 8192 * 4, 3600, { 0 }, 1, 0 },
-		{ REALMS ALG, 8192 * 4, 3600, { PINHOLE_XDP, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_NFT }, 0, 0 },
-		{ REALMS ALG "media: { paths: [nft, tc, relay] }\n", 8192 * 4, 3600, { PINHOLE_NFT, PINHOLE_TC }, 0, 0 },
-		{ REALMS ALG "media: { paths: [relay] }\n", 8192 * 4, 3600, { PINHOLE_NFT }, 0, 0 },
+		{ REALMS ALG, 8192 * 4 + 1000 * 4, 3600, { PINHOLE_XDP, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_NFT }, 0, 0 },
+		{ REALMS ALG "media: { paths: [nft, tc, relay] }\n", 8192 * 4 + 1000 * 4, 3600, { PINHOLE_NFT, PINHOLE_TC }, 0, 0 },
+		{ REALMS ALG "media: { paths: [relay] }\n", 8192 * 4 + 1000 * 4, 3600, { PINHOLE_NFT }, 0, 0 },
 	};
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -151,6 +151,10 @@ static void algs_follow_the_configuration(void)
 	CU_ASSERT(seal.order[0] == PINHOLE_NFT && seal.order[1] == PINHOLE_NONE);
 	for (unsigned i = 0; i < 4; i++)
 		algs[i].data = CONFIG_ALG_DATA_RELAY;
+	helper_order(&copy, order);
+	CU_ASSERT_EQUAL(order[0], PINHOLE_NFT); /* connections to the servers have to be brought here */
+	copy.algs = &algs[2];
+	copy.n_algs = 2;
 	helper_order(&copy, order);
 	CU_ASSERT_EQUAL(order[0], PINHOLE_NONE);
 	copy.algs = &algs[3]; /* no privilege at all */
