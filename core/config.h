@@ -165,6 +165,7 @@ const struct peer_conf *config_peer_of(const struct config *config, const struct
 
 /* Where control channels that an ALG takes over arrive: its own port on 127.0.0.1 or ::1. Not for CONFIG_ALG_EXPLICIT. */
 struct addr config_alg_capture(const struct alg_conf *alg, uint8_t family);
+bool config_alg_is_datagram(const struct alg_conf *alg); /* its control channel is UDP */
 
 const struct conf_item *config_schema(void);
 void config_print_man(FILE *out); /* postern.yaml(5), mdoc */

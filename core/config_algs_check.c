@@ -2,13 +2,6 @@
  * and two of them that want the same control channels. Reports everything and changes nothing. */
 #include "core/config_build.h"
 
-static bool is_datagram(const struct alg_conf *alg)
-{
-	const struct config_protocol *protocol = config_protocol(span_of(alg->protocol));
-
-	return protocol != NULL && protocol->is_datagram;
-}
-
 static bool has_port(const struct alg_conf *alg, uint16_t port)
 {
 	for (unsigned i = 0; i < alg->n_ports; i++)
@@ -45,6 +38,14 @@ static void check_family(struct config_build *b, const struct alg_conf *alg, uin
 	}
 }
 
+/* What is taken over is for other hosts. (Multicast has been reported by then.) */
+static bool is_network(const struct prefix *servers)
+{
+	enum addr_kind kind = addr_kind(&servers->addr);
+
+	return kind == ADDR_UNICAST || kind == ADDR_MULTICAST || (kind == ADDR_UNSPECIFIED && servers->bits < 8);
+}
+
 static void check_families(struct config_build *b, const struct alg_conf *alg)
 {
 	config_at(b, "/algs/%s/server", alg->name);
@@ -52,6 +53,8 @@ static void check_families(struct config_build *b, const struct alg_conf *alg)
 	for (unsigned i = 0; i < alg->n_servers; i++) {
 		config_at_element(b, i, "/algs/%s/servers", alg->name);
 		check_family(b, alg, alg->servers[i].addr.family);
+		if (addr_is_set(&alg->servers[i].addr) && !is_network(&alg->servers[i]))
+			config_report(b, "use mode: explicit for servers on this machine", "not a network of other hosts");
 	}
 }
 
@@ -74,7 +77,7 @@ static void check_api_listener(struct config_build *b, const struct alg_conf *al
 {
 	struct addr at = b->config->api.listen;
 
-	if (is_datagram(alg) || !addr_is_set(&at))
+	if (config_alg_is_datagram(alg) || !addr_is_set(&at))
 		return;
 	if (addr_kind(&at) != ADDR_UNSPECIFIED) {
 		if (takes(alg, &at))
@@ -96,7 +99,7 @@ static void check_sip_listeners(struct config_build *b, const struct alg_conf *a
 {
 	char whose[96];
 
-	if (!is_datagram(alg))
+	if (!config_alg_is_datagram(alg))
 		return;
 	for (unsigned r = 0; r < b->config->n_realms; r++) {
 		const struct realm_conf *realm = &b->config->realms[r];
@@ -129,17 +132,18 @@ static void check_pool(struct config_build *b, const struct alg_conf *alg)
 static void check_server(struct config_build *b, const struct alg_conf *alg)
 {
 	const struct addr *server = &alg->server;
-	bool is_own = addr_is_set(server) && !is_datagram(alg) && addr_eq(server, &b->config->api.listen);
+	bool is_own = addr_is_set(server) && !config_alg_is_datagram(alg) && addr_eq(server, &b->config->api.listen);
 
 	if (alg->mode != CONFIG_ALG_EXPLICIT || !addr_is_set(server))
 		return;
 	for (unsigned i = 0; i < b->config->n_algs; i++) {
 		const struct alg_conf *other = &b->config->algs[i];
 
-		if (other->mode == CONFIG_ALG_EXPLICIT && is_datagram(other) == is_datagram(alg) && takes(other, server))
+		if (other->mode == CONFIG_ALG_EXPLICIT && config_alg_is_datagram(other) == config_alg_is_datagram(alg) &&
+		    takes(other, server))
 			is_own = true;
 	}
-	for (unsigned r = 0; is_datagram(alg) && r < b->config->n_realms; r++)
+	for (unsigned r = 0; config_alg_is_datagram(alg) && r < b->config->n_realms; r++)
 		for (unsigned i = 0; i < b->config->realms[r].n_listens; i++)
 			if (addr_eq(&b->config->realms[r].listens[i].addr, server))
 				is_own = true;
@@ -184,7 +188,7 @@ static bool share(const struct alg_conf *a, const struct alg_conf *b, uint16_t p
 
 static void check_pair(struct config_build *b, const struct alg_conf *alg, const struct alg_conf *earlier)
 {
-	if (alg->realm == NULL || alg->realm != earlier->realm || is_datagram(alg) != is_datagram(earlier))
+	if (alg->realm == NULL || alg->realm != earlier->realm || config_alg_is_datagram(alg) != config_alg_is_datagram(earlier))
 		return;
 	for (unsigned i = 0; i < alg->n_ports; i++) {
 		if (!has_port(earlier, alg->ports[i]) || !share(alg, earlier, alg->ports[i]))

@@ -1,5 +1,6 @@
-/* Where connections that are taken over arrive: sockets on loopback, which nobody outside can reach by their own address. */
-#include "core/config.h"
+/* How control channels are taken over: by which protocol, and where they arrive, on loopback, which nobody outside can reach by its
+ * own address. */
+#include "core/config_build.h"
 
 enum { CAPTURE_PORT = 18500 /* of the first ALG; the others follow */ };
 
@@ -14,4 +15,11 @@ struct addr config_alg_capture(const struct alg_conf *alg, uint8_t family)
 		addr.ip[15] = 1;
 	}
 	return addr;
+}
+
+bool config_alg_is_datagram(const struct alg_conf *alg)
+{
+	const struct config_protocol *protocol = config_protocol(span_of(alg->protocol));
+
+	return protocol != NULL && protocol->is_datagram;
 }

@@ -51,14 +51,13 @@ unsigned helper_limits(const struct config *config, struct wire_limit *ret)
 	return n;
 }
 
-/* Of the protocols that there are, one has its control channel in datagrams. */
 static struct wire_capture capture_of(const struct alg_conf *alg, const struct prefix *servers)
 {
 	const struct addr to = config_alg_capture(alg, servers->addr.family);
 	struct wire_capture capture = {
 		.servers = wire_addr_of(&servers->addr), .bits = servers->bits, .to = wire_addr_of(&to),
 		.realm = (uint16_t)alg->realm->index, .realm_to = (uint16_t)alg->to->index,
-		.proto = strcmp(alg->protocol, "tftp") == 0 ? IPPROTO_UDP : IPPROTO_TCP,
+		.proto = config_alg_is_datagram(alg) ? IPPROTO_UDP : IPPROTO_TCP,
 		.is_as_client = alg->mode == CONFIG_ALG_TRANSPARENT,
 	};
 

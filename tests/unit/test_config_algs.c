@@ -168,6 +168,10 @@ static void bad_members_of_algs(void)
 		  "t:5:95: /algs/x/servers/1: not a network (zero what lies behind the prefix)\n"
 		  "t:5:108: /algs/x/servers/2: not a network (write it as 10.0.0.0/24 or 2001:db8::/32)\n"
 		  "t:5:112: /algs/x/servers/3: not a network of hosts\n" },
+		{ ALG(FTP ", servers: [127.0.0.0/8, 0.0.0.0/0, 169.254.0.0/16, 240.0.0.0/8]"),
+		  "t:5:58: /algs/x/servers/0: not a network of other hosts (use mode: explicit for servers on this machine)\n"
+		  "t:5:82: /algs/x/servers/2: not a network of other hosts (use mode: explicit for servers on this machine)\n"
+		  "t:5:98: /algs/x/servers/3: not a network of other hosts (use mode: explicit for servers on this machine)\n" },
 		{ ALG(FTP ", " SERVERS ", ports: [21, 22, 21]"),
 		  "t:5:88: /algs/x/ports/2: port 21 is listed twice (remove one of the two)\n" },
 		{ ALG(FTP ", mode: explicit, server: host.example"),
