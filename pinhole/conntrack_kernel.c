@@ -386,15 +386,10 @@ int conntrack_kernel_ends(struct conntrack_kernel *kernel, conntrack_entry_fn *f
 	return err;
 }
 
-static bool same_addr(const struct wire_addr *a, const struct wire_addr *b)
-{
-	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
-}
-
 bool conntrack_same_way(const struct conntrack_entry *a, const struct conntrack_entry *b)
 {
-	return a->proto == b->proto && same_addr(&a->source, &b->source) && same_addr(&a->listen, &b->listen) &&
-	       same_addr(&a->from, &b->from) && same_addr(&a->target, &b->target);
+	return a->proto == b->proto && wire_addr_eq(&a->source, &b->source) && wire_addr_eq(&a->listen, &b->listen) &&
+	       wire_addr_eq(&a->from, &b->from) && wire_addr_eq(&a->target, &b->target);
 }
 
 struct conntrack_entry conntrack_turned(const struct conntrack_entry *entry)

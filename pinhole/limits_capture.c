@@ -4,12 +4,6 @@
 #include "pinhole/limits_capture.h"
 
 #include <netinet/in.h>
-#include <string.h>
-
-static bool is_same(const struct wire_addr *a, const struct wire_addr *b)
-{
-	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
-}
 
 static bool is_realm(const struct limits *limits, uint16_t realm)
 {
@@ -153,7 +147,7 @@ static bool is_captured_port(const struct wire_capture *capture, uint16_t port)
 /* Where what was taken over arrives. */
 static bool is_end_of_capture(const struct wire_capture *capture, const struct wire_socket_request *request)
 {
-	return !request->is_connecting && request->realm == capture->realm && is_same(&request->addr, &capture->to);
+	return !request->is_connecting && request->realm == capture->realm && wire_addr_eq(&request->addr, &capture->to);
 }
 
 /* In the name of a client; or, with datagrams, in the name of a server. (A stream that was taken over has the server's address by

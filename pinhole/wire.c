@@ -371,6 +371,11 @@ struct addr wire_addr_get(const struct wire_addr *wire)
 	return addr;
 }
 
+bool wire_addr_eq(const struct wire_addr *a, const struct wire_addr *b)
+{
+	return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;
+}
+
 bool wire_capture_has(const struct wire_capture *capture, const struct wire_addr *addr)
 {
 	const struct prefix servers = { .addr = wire_addr_get(&capture->servers), .bits = capture->bits };

@@ -183,6 +183,7 @@ bool wire_capture_has(const struct wire_capture *capture, const struct wire_addr
  * Meaning is not checked: see limits.h. */
 int wire_parse(const void *data, size_t len, struct wire_head *ret_head, const void **ret_records, const char **ret_why);
 struct wire_addr wire_addr_of(const struct addr *addr);
+bool wire_addr_eq(const struct wire_addr *a, const struct wire_addr *b); /* address and port */
 struct addr wire_addr_get(const struct wire_addr *wire);
 
 /* One message each way; blocking depends on the descriptor. fds may be NULL. 0, -EAGAIN, ERR_CLOSED, or another errno.
