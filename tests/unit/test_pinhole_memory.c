@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/err.h"
 #include "tests/unit/pinhole_rig.h"
@@ -117,10 +118,35 @@ static void what_is_there_goes_on(void)
 	rig_end(&rig);
 }
 
+static void on_socket(void *arg, int fd)
+{
+	*(int *)arg = fd;
+}
+
+static void no_socket_without_memory(void)
+{
+	struct pinhole_socket wanted = { .realm = 1, .proto = IPPROTO_TCP, .is_transparent = true };
+	struct pinhole_socket_request *request;
+	int fd = -1;
+
+	rig_begin(&rig);
+	CU_ASSERT_EQUAL_FATAL(addr_parse(span_of("127.0.0.1:18500"), &wanted.addr), 0);
+	budget = 0;
+	CU_ASSERT_EQUAL(pinhole_socket_open(rig.pinholes, &wanted, on_socket, &fd, &request), -ENOMEM);
+	budget = -1;
+	CU_ASSERT_EQUAL_FATAL(pinhole_socket_open(rig.pinholes, &wanted, on_socket, &fd, &request), 0);
+	budget = 0; /* the answer needs none */
+	fake_helper_run(&rig.helper);
+	budget = -1;
+	CU_ASSERT_EQUAL(close(fd), 0);
+	rig_end(&rig);
+}
+
 static const struct unit_test tests[] = {
 	{ "an engine or nothing", an_engine_or_nothing },
 	{ "all of a batch or none", all_of_a_batch_or_none },
 	{ "what is there goes on", what_is_there_goes_on },
+	{ "no socket without memory", no_socket_without_memory },
 };
 
 UNIT_MAIN("pinhole_memory", tests)
