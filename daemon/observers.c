@@ -192,6 +192,16 @@ static int64_t read_lost(void *arg)
 	return (int64_t)stats_of(arg).cdrs_lost;
 }
 
+static int64_t read_transfers(void *arg)
+{
+	return (int64_t)stats_of(arg).transfers_written;
+}
+
+static int64_t read_transfers_lost(void *arg)
+{
+	return (int64_t)stats_of(arg).transfers_lost;
+}
+
 static int64_t read_queue(void *arg)
 {
 	return (int64_t)stats_of(arg).queue_depth;
@@ -214,7 +224,11 @@ void observers_watch_store(struct store *store)
 		  read_written },
 		{ { "postern_cdrs_lost_total", NULL, "Call records that could not be kept.", METRIC_COUNTER, 1, 0 },
 		  read_lost },
-		{ { "postern_store_queue", NULL, "Records and live calls that wait to be written.", METRIC_GAUGE, 1, 0 },
+		{ { "postern_transfers_written_total", NULL, "Records of data transfers that are in the database.",
+		    METRIC_COUNTER, 1, 0 }, read_transfers },
+		{ { "postern_transfers_lost_total", NULL, "Records of data transfers that could not be kept.", METRIC_COUNTER,
+		    1, 0 }, read_transfers_lost },
+		{ { "postern_store_queue", NULL, "Records and live rows that wait to be written.", METRIC_GAUGE, 1, 0 },
 		  read_queue },
 		{ { "postern_store_lag_seconds", NULL, "Duration of the last commit.", METRIC_GAUGE, 0.000001, 0 },
 		  read_last_commit },

@@ -5,22 +5,33 @@
 
 int spool_init(struct spool *spool, size_t live_max)
 {
-	*spool = (struct spool){ .by_id = hash_table_new(live_max) };
+	int err = 0;
+
+	*spool = (struct spool){ 0 };
 	list_init(&spool->cdrs);
-	list_init(&spool->live);
-	return spool->by_id == NULL ? -ENOMEM : 0;
+	for (unsigned i = 0; i < STORE_LANES; i++)
+		list_init(&spool->lanes[i]);
+	for (unsigned i = 0; i < LIVE_KINDS; i++) {
+		spool->by_id[i] = hash_table_new(live_max);
+		if (spool->by_id[i] == NULL)
+			err = -ENOMEM;
+	}
+	return err;
 }
 
 void spool_fini(struct spool *spool)
 {
-	if (spool->by_id == NULL)
-		return;
+	if (spool->cdrs.next == NULL)
+		return; /* never begun */
 	for (struct store_op *op; (op = spool_take_cdr(spool)) != NULL;)
 		store_op_free(op);
-	for (struct store_op *op; (op = spool_take_live(spool)) != NULL;)
-		store_op_free(op);
-	hash_table_free(spool->by_id);
-	spool->by_id = NULL;
+	for (unsigned i = 0; i < STORE_LANES; i++)
+		for (struct store_op *op; (op = spool_take(spool, (enum store_lane)i)) != NULL;)
+			store_op_free(op);
+	for (unsigned i = 0; i < LIVE_KINDS; i++) {
+		hash_table_free(spool->by_id[i]);
+		spool->by_id[i] = NULL;
+	}
 }
 
 static bool has_id(const struct hash_node *node, const void *key)
@@ -30,43 +41,50 @@ static bool has_id(const struct hash_node *node, const void *key)
 	return span_eq(HASH_ENTRY(node, const struct store_op, by_id)->live.id, *id);
 }
 
-static void remove_live(struct spool *spool, struct store_op *op)
+static bool is_live(const struct store_op *op)
 {
-	hash_table_remove(spool->by_id, &op->by_id);
-	list_remove(&op->queued);
-	spool->n_live--;
+	return op->type == STORE_OP_LIVE_PUT || op->type == STORE_OP_LIVE_DELETE;
 }
 
-/* What waits for that live call, taken out; NULL when nothing does. */
-static struct store_op *take_by_id(struct spool *spool, struct span id)
+static void take_out(struct spool *spool, struct store_op *op)
 {
-	struct hash_node *node = hash_table_find(spool->by_id, hash_bytes(id), has_id, &id);
+	if (is_live(op))
+		hash_table_remove(spool->by_id[op->lane], &op->by_id);
+	list_remove(&op->queued);
+}
+
+/* What waits for that live row, taken out; NULL when nothing does. */
+static struct store_op *take_by_id(struct spool *spool, enum live_kind kind, struct span id)
+{
+	struct hash_node *node = hash_table_find(spool->by_id[kind], hash_bytes(id), has_id, &id);
 	struct store_op *op = node != NULL ? HASH_ENTRY(node, struct store_op, by_id) : NULL;
 
 	if (op != NULL)
-		remove_live(spool, op);
+		take_out(spool, op);
 	return op;
-}
-
-static int add_live(struct spool *spool, struct store_op *op)
-{
-	int err = hash_table_add(spool->by_id, &op->by_id, hash_bytes(op->live.id));
-
-	if (err < 0)
-		return err;
-	list_append(&spool->live, &op->queued);
-	spool->n_live++;
-	return 0;
 }
 
 int spool_add(struct spool *spool, struct store_op *op, struct store_op **ret_superseded)
 {
-	*ret_superseded = take_by_id(spool, op->type == STORE_OP_CDR ? op->cdr.id : op->live.id);
-	if (op->type != STORE_OP_CDR)
-		return add_live(spool, op);
-	list_append(&spool->cdrs, &op->queued);
-	spool->n_cdrs++;
-	return 0;
+	int err = 0;
+
+	switch (op->type) {
+	case STORE_OP_CDR:
+		*ret_superseded = take_by_id(spool, LIVE_CALLS, op->cdr.id);
+		list_append(&spool->cdrs, &op->queued);
+		spool->n_cdrs++;
+		return 0;
+	case STORE_OP_TRANSFER:
+		*ret_superseded = take_by_id(spool, LIVE_DATA, op->transfer.id);
+		break;
+	default:
+		*ret_superseded = take_by_id(spool, (enum live_kind)op->lane, op->live.id);
+		err = hash_table_add(spool->by_id[op->lane], &op->by_id, hash_bytes(op->live.id));
+		break;
+	}
+	if (err == 0)
+		list_append(&spool->lanes[op->lane], &op->queued);
+	return err;
 }
 
 struct store_op *spool_take_cdr(struct spool *spool)
@@ -81,18 +99,21 @@ struct store_op *spool_take_cdr(struct spool *spool)
 	return op;
 }
 
-struct store_op *spool_take_live(struct spool *spool)
+struct store_op *spool_take(struct spool *spool, enum store_lane lane)
 {
 	struct store_op *op;
 
-	if (list_is_empty(&spool->live))
+	if (list_is_empty(&spool->lanes[lane]))
 		return NULL;
-	op = LIST_ENTRY(spool->live.next, struct store_op, queued);
-	remove_live(spool, op);
+	op = LIST_ENTRY(spool->lanes[lane].next, struct store_op, queued);
+	take_out(spool, op);
 	return op;
 }
 
 bool spool_is_empty(const struct spool *spool)
 {
-	return list_is_empty(&spool->cdrs) && list_is_empty(&spool->live);
+	for (unsigned i = 0; i < STORE_LANES; i++)
+		if (!list_is_empty(&spool->lanes[i]))
+			return false;
+	return list_is_empty(&spool->cdrs);
 }

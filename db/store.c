@@ -2,8 +2,8 @@
  * forgets it; call records come back with their result. A caller waits at most two seconds for its answer, whatever the
  * disk does: then it gets the error, while the record stays in the queue and is written when the disk is back.
  *
- * Bounds: CDRS_MAX call records and LIVE_MAX live calls (twice: on the way and waiting), BYTES_MAX of memory
- * for each. */
+ * Bounds: CDRS_MAX call records, LIVE_MAX live calls and as many data connections (twice: on the way and waiting),
+ * TRANSFERS_MAX transfers, BYTES_MAX of memory for each. */
 #include "db/store.h"
 
 #include <errno.h>
@@ -22,6 +22,7 @@
 
 #define CDRS_MAX STORE_CDRS_MAX
 #define LIVE_MAX STORE_LIVE_MAX
+#define TRANSFERS_MAX STORE_TRANSFERS_MAX
 #define BYTES_MAX ((size_t)64 << 20)
 #define ANSWER_WITHIN_MS 2000
 #define SLOW_COMMIT_US 1000000
@@ -39,8 +40,9 @@ struct store {
 	struct list refused; /* answers for call records that were not taken */
 	struct loop_timer deadline;
 	size_t cdr_bytes;
-	_Atomic uint64_t cdrs_waiting, cdrs_lost, live_lost;
-	uint64_t lost_seen; /* of records of both kinds, when the alarm was last looked at */
+	_Atomic uint64_t cdrs_waiting, cdrs_lost;
+	_Atomic uint64_t lane_lost[STORE_LANES]; /* not even submitted */
+	uint64_t lost_seen; /* of everything, when the alarm was last looked at */
 	bool is_late;       /* an answer timed out since the last one came in time */
 	bool is_raised[ALARMS];
 };
@@ -55,12 +57,24 @@ static int write_error(const struct store *store)
 	return atomic_load_explicit((_Atomic int *)&writer_status(store->writer)->error, memory_order_relaxed);
 }
 
+static const struct writer_lane *lane_of(const struct store *store, enum store_lane lane)
+{
+	return &writer_status(store->writer)->lanes[lane];
+}
+
+static uint64_t lost_in(const struct store *store, enum store_lane lane)
+{
+	return get(&store->lane_lost[lane]) + get(&lane_of(store, lane)->lost);
+}
+
 static bool has_lost(struct store *store)
 {
-	uint64_t lost = get(&store->cdrs_lost) + get(&writer_status(store->writer)->cdrs_refused) +
-			get(&store->live_lost) + get(&writer_status(store->writer)->live_lost);
-	bool is_more = lost != store->lost_seen;
+	uint64_t lost = get(&store->cdrs_lost) + get(&writer_status(store->writer)->cdrs_refused);
+	bool is_more;
 
+	for (unsigned i = 0; i < STORE_LANES; i++)
+		lost += lost_in(store, (enum store_lane)i);
+	is_more = lost != store->lost_seen;
 	store->lost_seen = lost;
 	return is_more;
 }
@@ -68,7 +82,9 @@ static bool has_lost(struct store *store)
 static bool has_room_again(const struct store *store)
 {
 	return get(&store->cdrs_waiting) <= CDRS_MAX / 2 &&
-	       get(&writer_status(store->writer)->live_waiting) <= LIVE_MAX / 2;
+	       get(&lane_of(store, STORE_LANE_LIVE)->waiting) <= LIVE_MAX / 2 &&
+	       get(&lane_of(store, STORE_LANE_DATA)->waiting) <= LIVE_MAX / 2 &&
+	       get(&lane_of(store, STORE_LANE_TRANSFER)->waiting) <= TRANSFERS_MAX / 2;
 }
 
 static void set_alarm(struct store *store, enum alarm alarm, bool is_raised, const char *text)
@@ -80,6 +96,7 @@ static void set_alarm(struct store *store, enum alarm alarm, bool is_raised, con
 	if (store->is_raised[alarm] == is_raised)
 		return;
 	store->is_raised[alarm] = is_raised;
+	writer_watch(store->writer, store->is_raised[ALARM_FULL] || store->is_raised[ALARM_SLOW] || store->is_raised[ALARM_LOG]);
 	if (store->bus != NULL)
 		bus_publish(store->bus, &event);
 }
@@ -182,7 +199,7 @@ static void on_deadline(struct loop_timer *timer, void *arg)
 int store_open(struct loop *loop, struct bus *bus, const char *path, char *error_text, size_t error_size,
 	       struct store **ret)
 {
-	static const struct writer_limits limits = { CDRS_MAX, LIVE_MAX };
+	static const struct writer_limits limits = { CDRS_MAX, LIVE_MAX, TRANSFERS_MAX };
 	struct store *store = calloc(1, sizeof(*store));
 	sqlite3 *db = NULL;
 	int err;
@@ -256,22 +273,37 @@ static void refuse_cdr(struct store *store, int err, store_done_fn *done, void *
 	list_append(&store->refused, &op->pending);
 }
 
-static void submit_live(struct store *store, enum store_op_type type, struct span id, struct span state)
+/* make_err and op_take are what store_op_*() gave. False when it went no further. */
+static bool submit(struct store *store, enum store_lane lane, int make_err, struct store_op *op_take)
 {
-	struct store_op *op = NULL;
-	int err = 0;
+	int err = make_err;
 
-	if (type == STORE_OP_LIVE_PUT && get(&writer_status(store->writer)->live_bytes) + state.len > BYTES_MAX)
+	if (err == 0 && op_take->type != STORE_OP_LIVE_DELETE && get(&lane_of(store, lane)->bytes) + op_take->size > BYTES_MAX)
 		err = ERR_LIMIT;
 	if (err == 0)
-		err = store_op_live(type, id, state, &op);
+		err = writer_submit(store->writer, op_take);
 	if (err == 0)
-		err = writer_submit(store->writer, op);
-	if (err < 0) {
-		store_op_free(op);
-		atomic_fetch_add_explicit(&store->live_lost, 1, memory_order_relaxed);
-		loop_wake_send(store->wake);
-	}
+		return true;
+	store_op_free(op_take);
+	atomic_fetch_add_explicit(&store->lane_lost[lane], 1, memory_order_relaxed);
+	loop_wake_send(store->wake);
+	return false;
+}
+
+static void put(struct store *store, enum live_kind kind, struct span id, struct span state)
+{
+	struct store_op *op = NULL;
+	int err = store_op_put(kind, id, state, &op);
+
+	(void)submit(store, (enum store_lane)kind, err, op);
+}
+
+static void delete(struct store *store, enum live_kind kind, struct span id)
+{
+	struct store_op *op = NULL;
+	int err = store_op_delete(kind, id, &op);
+
+	(void)submit(store, (enum store_lane)kind, err, op);
 }
 
 static void wait_for_answer(struct store *store, struct store_op *op, store_done_fn *done, void *arg)
@@ -295,7 +327,7 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 		err = ERR_LIMIT;
 	if (err < 0) {
 		store_op_free(op);
-		submit_live(store, STORE_OP_LIVE_DELETE, cdr->id, SPAN_NONE); /* the call is over all the same */
+		delete(store, LIVE_CALLS, cdr->id); /* the call is over all the same */
 		refuse_cdr(store, err, done, arg);
 		return;
 	}
@@ -306,55 +338,92 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 	(void)writer_submit(store->writer, op);
 }
 
+void store_transfer(struct store *store, const struct transfer *transfer)
+{
+	struct store_op *op = NULL;
+	int err = store_op_transfer(transfer, &op);
+
+	if (!submit(store, STORE_LANE_TRANSFER, err, op))
+		delete(store, LIVE_DATA, transfer->id); /* the data is over all the same */
+}
+
 void store_live_put(struct store *store, struct span id, struct span state_json)
 {
-	submit_live(store, STORE_OP_LIVE_PUT, id, state_json);
+	put(store, LIVE_CALLS, id, state_json);
 }
 
 void store_live_delete(struct store *store, struct span id)
 {
-	submit_live(store, STORE_OP_LIVE_DELETE, id, SPAN_NONE);
+	delete(store, LIVE_CALLS, id);
+}
+
+void store_data_put(struct store *store, struct span id, struct span state_json)
+{
+	put(store, LIVE_DATA, id, state_json);
+}
+
+void store_data_delete(struct store *store, struct span id)
+{
+	delete(store, LIVE_DATA, id);
 }
 
 struct live_walk {
 	struct store *store;
+	enum live_kind kind;
 	store_live_fn *fn;
 	void *arg;
 };
 
-static void on_live_row(void *arg, struct span id, struct span state, bool has_cdr)
+static void on_live_row(void *arg, struct span id, struct span state, bool is_recorded)
 {
 	const struct live_walk *walk = arg;
 
-	if (has_cdr)
-		store_live_delete(walk->store, id);
+	if (is_recorded)
+		delete(walk->store, walk->kind, id);
 	else
 		walk->fn(walk->arg, id, state);
 }
 
-int store_live_each(struct store *store, store_live_fn *fn, void *arg)
+static int each(struct store *store, enum live_kind kind, store_live_fn *fn, void *arg)
 {
-	struct live_walk walk = { store, fn, arg };
+	struct live_walk walk = { store, kind, fn, arg };
 	sqlite3 *db = NULL;
 	int err = sql_open(store->path, SQLITE_OPEN_READONLY, &db);
 
 	if (err == 0)
-		err = live_table_each(db, on_live_row, &walk);
+		err = live_table_each(db, kind, on_live_row, &walk);
 	sqlite3_close(db);
 	return err;
+}
+
+int store_live_each(struct store *store, store_live_fn *fn, void *arg)
+{
+	return each(store, LIVE_CALLS, fn, arg);
+}
+
+int store_data_each(struct store *store, store_live_fn *fn, void *arg)
+{
+	return each(store, LIVE_DATA, fn, arg);
 }
 
 void store_stats(const struct store *store, struct store_stats *ret)
 {
 	const struct writer_status *status = writer_status(store->writer);
+	uint64_t waiting = 0;
 
+	for (unsigned i = 0; i < STORE_LANES; i++)
+		waiting += get(&status->lanes[i].waiting);
 	*ret = (struct store_stats){
 		.cdrs_written = get(&status->cdrs_written),
 		.cdrs_lost = get(&store->cdrs_lost) + get(&status->cdrs_refused),
-		.live_writes = get(&status->live_writes),
-		.live_lost = get(&store->live_lost) + get(&status->live_lost),
+		.live_writes = get(&status->lanes[STORE_LANE_LIVE].writes),
+		.live_lost = lost_in(store, STORE_LANE_LIVE),
+		.data_writes = get(&status->lanes[STORE_LANE_DATA].writes),
+		.data_lost = lost_in(store, STORE_LANE_DATA),
+		.transfers_written = get(&status->lanes[STORE_LANE_TRANSFER].writes),
+		.transfers_lost = lost_in(store, STORE_LANE_TRANSFER),
 		.commits = get(&status->commits),
-		.queue_depth = get(&store->cdrs_waiting) + get(&status->live_waiting),
+		.queue_depth = get(&store->cdrs_waiting) + waiting,
 		.last_commit_us = get(&status->last_commit_us),
 		.is_failing = write_error(store) < 0,
 	};

@@ -15,8 +15,9 @@ struct store;
 struct bus;
 
 #define STORE_CDRS_MAX 8192 /* call records that wait to be written; a further one is refused */
-#define STORE_LIVE_MAX 8192 /* live calls likewise; only the newest state of each waits */
-#define STORE_LIVE_BYTES_MAX 65536 /* state of one live call that is handed out again */
+#define STORE_LIVE_MAX 8192 /* live calls likewise, and data connections; only the newest state of each waits */
+#define STORE_LIVE_BYTES_MAX 65536 /* state of one of them that is handed out again */
+#define STORE_TRANSFERS_MAX 8192 /* transfers that wait */
 
 /* Opens or creates the file (mode 0600), checks it, migrates it to the newest schema in one transaction (after a backup
  * beside it). On failure the reason, and what to do, is in error_text. A damaged or empty file is refused, and so is a
@@ -73,7 +74,8 @@ struct cdr {
 void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, void *arg);
 
 /* One data transfer of an ALG session. Not synchronous, no callback; what does not fit is dropped, counted, alarmed. Borrowed for the
- * call. */
+ * call. The id is unique: a second record with the same one is not stored. The row of store_data_put() with that id goes in the same
+ * transaction. started_ms must be set. */
 struct transfer {
 	struct span id, session, node, alg, protocol;
 	struct span client, server;    /* far ends of the control channel, "192.0.2.1:40000" */
@@ -101,8 +103,15 @@ typedef void store_live_fn(void *arg, struct span id, struct span state_json);
  * are removed instead. */
 int store_live_each(struct store *store, store_live_fn *fn, void *arg);
 
+/* The same for data connections of ALG sessions, apart from calls and with limits of their own; the form is chosen by algs/. The id
+ * is best that of the transfer that will be recorded: rows of transfers that are recorded already are removed, too. */
+void store_data_put(struct store *store, struct span id, struct span state_json);
+void store_data_delete(struct store *store, struct span id);
+int store_data_each(struct store *store, store_live_fn *fn, void *arg);
+
 struct store_stats {
-	uint64_t cdrs_written, cdrs_lost, live_writes, live_lost, commits, queue_depth, last_commit_us;
+	uint64_t cdrs_written, cdrs_lost, live_writes, live_lost, data_writes, data_lost, transfers_written, transfers_lost;
+	uint64_t commits, queue_depth, last_commit_us;
 	bool is_failing;
 };
 void store_stats(const struct store *store, struct store_stats *ret); /* any thread */

@@ -1,5 +1,5 @@
 /* Copies what is submitted into flat blocks. Runs on the control thread, once per record: one allocation, two walks
- * over the column table. */
+ * over its column table. */
 #include "db/store_op.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 
 #include "core/err.h"
 #include "db/t_cdr.h"
+#include "db/t_transfer.h"
 
 static const size_t stream_texts[] = {
 	offsetof(struct cdr_stream, kind),	offsetof(struct cdr_stream, local),
@@ -15,49 +16,30 @@ static const size_t stream_texts[] = {
 };
 #define N_STREAM_TEXTS (sizeof(stream_texts) / sizeof(stream_texts[0]))
 
-static bool is_text(const struct cdr_column *column)
-{
-	return column->type == CDR_TEXT || column->type == CDR_JSON;
-}
-
-static const struct span *text_at(const void *object, size_t offset)
-{
-	return (const struct span *)((const char *)object + offset);
-}
-
-/* Sums that stop at the limit cannot overflow. */
-static bool add(size_t *size, size_t more)
-{
-	if (more > STORE_OP_SIZE_MAX || *size > STORE_OP_SIZE_MAX - more)
-		return false;
-	*size += more;
-	return true;
-}
-
 static bool cdr_size(const struct cdr *cdr, size_t *size)
 {
-	if (cdr->n_streams > STORE_OP_SIZE_MAX / sizeof(*cdr->streams) ||
-	    !add(size, cdr->n_streams * sizeof(*cdr->streams)))
+	if (cdr->n_streams > (STORE_OP_SIZE_MAX - *size) / sizeof(*cdr->streams))
 		return false;
-	for (unsigned i = 0; i < cdr_n_columns; i++)
-		if (is_text(&cdr_columns[i]) && !add(size, text_at(cdr, cdr_columns[i].offset)->len))
-			return false;
+	*size += cdr->n_streams * sizeof(*cdr->streams);
+	if (!columns_add_size(&cdr_columns, cdr, STORE_OP_SIZE_MAX, size))
+		return false;
 	for (unsigned i = 0; i < cdr->n_streams; i++)
 		for (size_t k = 0; k < N_STREAM_TEXTS; k++)
-			if (!add(size, text_at(&cdr->streams[i], stream_texts[k])->len))
+			if (!columns_add_text(&cdr->streams[i], stream_texts[k], STORE_OP_SIZE_MAX, size))
 				return false;
 	return true;
 }
 
-/* Points the span at a copy of its octets and moves the place for the next one. */
-static void move_text(void *object, size_t offset, char **place)
+/* A block of that size, empty but for its head. */
+static struct store_op *make(size_t size, enum store_op_type type, enum store_lane lane)
 {
-	struct span *text = (struct span *)((char *)object + offset);
+	struct store_op *op = malloc(size);
 
-	if (text->len > 0)
-		memcpy(*place, text->ptr, text->len);
-	text->ptr = *place;
-	*place += text->len;
+	if (op == NULL)
+		return NULL;
+	*op = (struct store_op){ .type = type, .lane = lane, .size = size };
+	list_init(&op->pending);
+	return op;
 }
 
 int store_op_cdr(const struct cdr *cdr, struct store_op **ret)
@@ -69,53 +51,78 @@ int store_op_cdr(const struct cdr *cdr, struct store_op **ret)
 
 	if (!cdr_size(cdr, &size))
 		return ERR_LIMIT;
-	op = malloc(size);
+	op = make(size, STORE_OP_CDR, STORE_NO_LANE);
 	if (op == NULL)
 		return -ENOMEM;
-	*op = (struct store_op){ .type = STORE_OP_CDR, .size = size, .cdr = *cdr };
-	list_init(&op->pending);
+	op->cdr = *cdr;
 	streams = (struct cdr_stream *)(op + 1);
 	place = (char *)(streams + cdr->n_streams);
 	if (cdr->n_streams > 0)
 		memcpy(streams, cdr->streams, cdr->n_streams * sizeof(*streams));
 	op->cdr.streams = streams;
-	for (unsigned i = 0; i < cdr_n_columns; i++)
-		if (is_text(&cdr_columns[i]))
-			move_text(&op->cdr, cdr_columns[i].offset, &place);
+	columns_move(&cdr_columns, &op->cdr, &place);
 	for (unsigned i = 0; i < cdr->n_streams; i++)
 		for (size_t k = 0; k < N_STREAM_TEXTS; k++)
-			move_text(&streams[i], stream_texts[k], &place);
+			columns_move_text(&streams[i], stream_texts[k], &place);
 	*ret = op;
 	return 0;
 }
 
-int store_op_live(enum store_op_type type, struct span id, struct span state, struct store_op **ret)
+int store_op_transfer(const struct transfer *transfer, struct store_op **ret)
 {
 	size_t size = sizeof(struct store_op);
 	struct store_op *op;
 	char *place;
 
-	if (!add(&size, id.len) || !add(&size, state.len))
+	if (!columns_add_size(&transfer_columns, transfer, STORE_OP_SIZE_MAX, &size))
 		return ERR_LIMIT;
-	op = malloc(size);
+	op = make(size, STORE_OP_TRANSFER, STORE_LANE_TRANSFER);
 	if (op == NULL)
 		return -ENOMEM;
-	*op = (struct store_op){ .type = type, .size = size, .live = { id, state } };
+	op->transfer = *transfer;
 	place = (char *)(op + 1);
-	move_text(op, offsetof(struct store_op, live.id), &place);
-	move_text(op, offsetof(struct store_op, live.state), &place);
+	columns_move(&transfer_columns, &op->transfer, &place);
 	*ret = op;
 	return 0;
 }
 
+static int make_live(enum store_op_type type, enum live_kind kind, const struct span texts[2], struct store_op **ret)
+{
+	size_t size = sizeof(struct store_op);
+	struct store_op *op;
+	char *place;
+
+	if (!columns_add_text(texts, 0, STORE_OP_SIZE_MAX, &size) ||
+	    !columns_add_text(texts, sizeof(*texts), STORE_OP_SIZE_MAX, &size))
+		return ERR_LIMIT;
+	op = make(size, type, (enum store_lane)kind);
+	if (op == NULL)
+		return -ENOMEM;
+	op->live.id = texts[0];
+	op->live.state = texts[1];
+	place = (char *)(op + 1);
+	columns_move_text(op, offsetof(struct store_op, live.id), &place);
+	columns_move_text(op, offsetof(struct store_op, live.state), &place);
+	*ret = op;
+	return 0;
+}
+
+int store_op_put(enum live_kind kind, struct span id, struct span state, struct store_op **ret)
+{
+	return make_live(STORE_OP_LIVE_PUT, kind, (struct span[]){ id, state }, ret);
+}
+
+int store_op_delete(enum live_kind kind, struct span id, struct store_op **ret)
+{
+	return make_live(STORE_OP_LIVE_DELETE, kind, (struct span[]){ id, SPAN_NONE }, ret);
+}
+
 struct store_op *store_op_answer(int result)
 {
-	struct store_op *op = malloc(sizeof(*op));
+	struct store_op *op = make(sizeof(*op), STORE_OP_CDR, STORE_NO_LANE);
 
-	if (op != NULL) {
-		*op = (struct store_op){ .type = STORE_OP_CDR, .size = sizeof(*op), .result = result };
-		list_init(&op->pending);
-	}
+	if (op != NULL)
+		op->result = result;
 	return op;
 }
 

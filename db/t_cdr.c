@@ -1,5 +1,5 @@
-/* Writes call records. The statement is made from the column table, so that a new column is one line here and one in
- * the next schema step. Store thread; the column table is constant. */
+/* Writes call records: the column table, and what only call records have, their streams. Store thread; the column table is
+ * constant. */
 #include "db/t_cdr.h"
 
 #include <stdlib.h>
@@ -10,30 +10,29 @@
 
 #define COLUMN(name, type, member) { name, type, offsetof(struct cdr, member) }
 #define LEG(prefix, leg) \
-	COLUMN(prefix "realm", CDR_TEXT, leg.realm), COLUMN(prefix "peer", CDR_TEXT, leg.peer), \
-	COLUMN(prefix "call_id", CDR_TEXT, leg.call_id), COLUMN(prefix "local_tag", CDR_TEXT, leg.local_tag), \
-	COLUMN(prefix "remote_tag", CDR_TEXT, leg.remote_tag), COLUMN(prefix "from_uri", CDR_TEXT, leg.from_uri), \
-	COLUMN(prefix "to_uri", CDR_TEXT, leg.to_uri), COLUMN(prefix "request_uri", CDR_TEXT, leg.request_uri), \
-	COLUMN(prefix "signalling", CDR_TEXT, leg.signalling), COLUMN(prefix "user_agent", CDR_TEXT, leg.user_agent)
+	COLUMN(prefix "realm", COLUMN_TEXT, leg.realm), COLUMN(prefix "peer", COLUMN_TEXT, leg.peer), \
+	COLUMN(prefix "call_id", COLUMN_TEXT, leg.call_id), COLUMN(prefix "local_tag", COLUMN_TEXT, leg.local_tag), \
+	COLUMN(prefix "remote_tag", COLUMN_TEXT, leg.remote_tag), COLUMN(prefix "from_uri", COLUMN_TEXT, leg.from_uri), \
+	COLUMN(prefix "to_uri", COLUMN_TEXT, leg.to_uri), COLUMN(prefix "request_uri", COLUMN_TEXT, leg.request_uri), \
+	COLUMN(prefix "signalling", COLUMN_TEXT, leg.signalling), COLUMN(prefix "user_agent", COLUMN_TEXT, leg.user_agent)
 
-const struct cdr_column cdr_columns[] = {
-	COLUMN("id", CDR_TEXT, id),
-	COLUMN("node", CDR_TEXT, node),
-	COLUMN("config_revision", CDR_U32, config_revision),
-	COLUMN("started_ms", CDR_TIME, started_ms),
-	COLUMN("ringing_ms", CDR_TIME, ringing_ms),
-	COLUMN("answered_ms", CDR_TIME, answered_ms),
-	COLUMN("ended_ms", CDR_TIME, ended_ms),
-	COLUMN("status", CDR_INT, sip_status),
+static const struct column list[] = {
+	COLUMN("id", COLUMN_TEXT, id),
+	COLUMN("node", COLUMN_TEXT, node),
+	COLUMN("config_revision", COLUMN_U32, config_revision),
+	COLUMN("started_ms", COLUMN_TIME, started_ms),
+	COLUMN("ringing_ms", COLUMN_TIME, ringing_ms),
+	COLUMN("answered_ms", COLUMN_TIME, answered_ms),
+	COLUMN("ended_ms", COLUMN_TIME, ended_ms),
+	COLUMN("status", COLUMN_INT, sip_status),
 	COLUMN("ended_by", CDR_ENDED_BY, ended_by),
-	COLUMN("cause", CDR_TEXT, cause),
-	COLUMN("reason", CDR_TEXT, reason),
+	COLUMN("cause", COLUMN_TEXT, cause),
+	COLUMN("reason", COLUMN_TEXT, reason),
 	LEG("a_", a),
 	LEG("b_", b),
 	COLUMN("streams", CDR_STREAMS, streams),
-	COLUMN("decision", CDR_JSON, decision_json),
+	COLUMN("decision", COLUMN_JSON, decision_json),
 };
-const unsigned cdr_n_columns = sizeof(cdr_columns) / sizeof(cdr_columns[0]);
 
 const char *cdr_end_text(enum cdr_end end)
 {
@@ -44,23 +43,8 @@ const char *cdr_end_text(enum cdr_end end)
 
 int cdr_table_init(struct cdr_table *table, sqlite3 *db)
 {
-	char sql[2048];
-	struct buf b = buf_of(sql, sizeof(sql) - 1);
-
 	*table = (struct cdr_table){ NULL, NULL, 0 };
-	buf_puts(&b, "INSERT INTO cdr (");
-	for (unsigned i = 0; i < cdr_n_columns; i++) {
-		buf_puts(&b, i > 0 ? ", " : "");
-		buf_puts(&b, cdr_columns[i].name);
-	}
-	buf_puts(&b, ") VALUES (?");
-	for (unsigned i = 1; i < cdr_n_columns; i++)
-		buf_puts(&b, ",?");
-	buf_puts(&b, ") ON CONFLICT (id) DO NOTHING");
-	if (b.is_full)
-		return ERR_LIMIT;
-	sql[b.len] = '\0';
-	return sql_prepare(db, sql, &table->insert);
+	return columns_prepare(&cdr_columns, db, &table->insert);
 }
 
 void cdr_table_fini(struct cdr_table *table)
@@ -158,42 +142,18 @@ static int bind_streams(struct cdr_table *table, int index, const struct cdr *cd
 	return b.is_full ? SQLITE_TOOBIG : sql_bind_any_text(table->insert, index, buf_span(&b));
 }
 
-static int bind_column(struct cdr_table *table, int index, const struct cdr_column *column, const struct cdr *cdr)
+static int bind_own(void *arg, sqlite3_stmt *stmt, int index, const struct column *column, const void *record)
 {
-	const void *member = (const char *)cdr + column->offset;
-	const struct span *text = member;
-	int64_t time_ms;
+	const struct cdr *cdr = record;
 
-	switch (column->type) {
-	case CDR_TEXT:
-		return sql_bind_text(table->insert, index, *text);
-	case CDR_JSON:
-		return sql_bind_any_text(table->insert, index, span_is_empty(*text) ? SPAN_LIT("[]") : *text);
-	case CDR_TIME:
-		time_ms = *(const int64_t *)member;
-		return time_ms == 0 ? sqlite3_bind_null(table->insert, index) :
-				      sqlite3_bind_int64(table->insert, index, time_ms);
-	case CDR_U32:
-		return sqlite3_bind_int64(table->insert, index, *(const uint32_t *)member);
-	case CDR_INT:
-		return sqlite3_bind_int(table->insert, index, *(const int *)member);
-	case CDR_ENDED_BY:
-		return sql_bind_text(table->insert, index, span_of(cdr_end_text(cdr->ended_by)));
-	case CDR_STREAMS:
-		return bind_streams(table, index, cdr);
-	}
-	return SQLITE_RANGE;
+	if (column->type == CDR_STREAMS)
+		return bind_streams(arg, index, cdr);
+	return sql_bind_text(stmt, index, span_of(cdr_end_text(cdr->ended_by)));
 }
+
+const struct columns cdr_columns = { "cdr", list, sizeof(list) / sizeof(list[0]), bind_own };
 
 int cdr_table_insert(struct cdr_table *table, const struct cdr *cdr)
 {
-	int rc = SQLITE_OK;
-
-	for (unsigned i = 0; rc == SQLITE_OK && i < cdr_n_columns; i++)
-		rc = bind_column(table, (int)i + 1, &cdr_columns[i], cdr);
-	if (rc == SQLITE_OK)
-		rc = sql_run(table->insert);
-	/* The bound texts belong to the record, which goes away. */
-	sqlite3_clear_bindings(table->insert);
-	return rc;
+	return columns_insert(&cdr_columns, table->insert, cdr, table);
 }

@@ -4,25 +4,15 @@
 
 #include <sqlite3.h>
 
+#include "db/columns.h"
 #include "db/store.h"
 
-/* Members in the order of the columns. Every span of struct cdr has a row, so copying a record walks this table as
- * well. */
-struct cdr_column {
-	const char *name;
-	enum cdr_column_type {
-		CDR_TEXT,    /* struct span */
-		CDR_JSON,    /* struct span, an array; empty: [] */
-		CDR_TIME,    /* int64_t, 0 is NULL */
-		CDR_U32,
-		CDR_INT,
-		CDR_ENDED_BY, /* enum cdr_end */
-		CDR_STREAMS, /* JSON, an array of arrays, see 0001.sql */
-	} type;
-	size_t offset;
+/* Beyond the types that every table has. */
+enum cdr_column_type {
+	CDR_ENDED_BY = COLUMN_OWN, /* enum cdr_end */
+	CDR_STREAMS,               /* JSON, an array of arrays, see 0001.sql */
 };
-extern const struct cdr_column cdr_columns[];
-extern const unsigned cdr_n_columns;
+extern const struct columns cdr_columns;
 
 /* The writer's side; belongs to the store thread. */
 struct cdr_table {

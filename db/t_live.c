@@ -1,19 +1,27 @@
-/* Writes and reads live calls. A row is replaced as a whole: sbc/ decides what is in it. */
+/* Writes and reads what is up. A row is replaced as a whole: sbc/ and algs/ decide what is in it. */
 #include "db/t_live.h"
 
 #include "db/sql.h"
 
-int live_table_init(struct live_table *table, sqlite3 *db)
+static const struct {
+	const char *put, *delete, *each;
+} statements[LIVE_KINDS] = {
+#define STATEMENTS(table, records) { \
+	"INSERT INTO " table " (id, state) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET state = excluded.state", \
+	"DELETE FROM " table " WHERE id = ?1", \
+	"SELECT id, state, EXISTS (SELECT 1 FROM " records " AS r WHERE r.id = l.id) FROM " table " AS l ORDER BY id" }
+	[LIVE_CALLS] = STATEMENTS("live", "cdr"),
+	[LIVE_DATA] = STATEMENTS("live_data", "transfer"),
+};
+
+int live_table_init(struct live_table *table, sqlite3 *db, enum live_kind kind)
 {
 	int err;
 
 	*table = (struct live_table){ NULL, NULL };
-	err = sql_prepare(db,
-			  "INSERT INTO live (id, state) VALUES (?1, ?2) "
-			  "ON CONFLICT (id) DO UPDATE SET state = excluded.state",
-			  &table->put);
+	err = sql_prepare(db, statements[kind].put, &table->put);
 	if (err == 0)
-		err = sql_prepare(db, "DELETE FROM live WHERE id = ?1", &table->delete);
+		err = sql_prepare(db, statements[kind].delete, &table->delete);
 	return err;
 }
 
@@ -46,12 +54,10 @@ int live_table_delete(struct live_table *table, struct span id)
 	return run(table->delete, sql_bind_any_text(table->delete, 1, id));
 }
 
-int live_table_each(sqlite3 *db, live_row_fn *fn, void *arg)
+int live_table_each(sqlite3 *db, enum live_kind kind, live_row_fn *fn, void *arg)
 {
-	static const char sql[] =
-		"SELECT id, state, EXISTS (SELECT 1 FROM cdr WHERE cdr.id = live.id) FROM live ORDER BY id";
 	sqlite3_stmt *stmt = NULL;
-	int err = sql_prepare(db, sql, &stmt);
+	int err = sql_prepare(db, statements[kind].each, &stmt);
 	int rc = SQLITE_DONE;
 
 	while (err == 0 && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {

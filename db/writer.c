@@ -23,6 +23,7 @@
 #include "db/sql.h"
 #include "db/t_cdr.h"
 #include "db/t_live.h"
+#include "db/t_transfer.h"
 
 #define COMMIT_EVERY_US 20000 /* at 500 calls per second twice the 10 ms cost 25 % less CPU; 40 ms gain little more */
 #define RETRY_FIRST_MS 50
@@ -34,7 +35,8 @@ struct writer {
 	sqlite3 *db;
 	sqlite3_stmt *begin, *commit, *rollback;
 	struct cdr_table cdrs;
-	struct live_table live;
+	struct live_table live[LIVE_KINDS];
+	struct transfer_table transfers;
 	struct spool spool;
 	bool is_full_sync;
 	bool is_failing;
@@ -45,10 +47,9 @@ struct writer {
 	/* Shared with the control thread. */
 	struct ring *submitted, *finished;
 	struct loop_wake *wake;
-	unsigned live_max;
+	struct writer_limits limits;
 	int event_fd;
-	_Atomic bool is_idle, is_stopping;
-	_Atomic unsigned live_in_ring;
+	_Atomic bool is_idle, is_stopping, is_watched;
 	struct writer_status status;
 	pthread_t thread;
 	bool has_thread;
@@ -78,12 +79,15 @@ static void sleep_ms(struct writer *w, int timeout_ms)
 		return; /* nothing to take: harmless */
 }
 
-static void free_live(struct writer *w, struct store_op *op)
+static void free_op(struct writer *w, struct store_op *op)
 {
+	struct writer_lane *lane;
+
 	if (op == NULL)
 		return;
-	atomic_fetch_sub_explicit(&w->status.live_waiting, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&w->status.live_bytes, op->size, memory_order_relaxed);
+	lane = &w->status.lanes[op->lane];
+	atomic_fetch_sub_explicit(&lane->waiting, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&lane->bytes, op->size, memory_order_relaxed);
 	store_op_free(op);
 }
 
@@ -93,13 +97,13 @@ static void drain(struct writer *w)
 	struct store_op *op, *superseded;
 
 	while ((op = ring_pop(w->submitted)) != NULL) {
-		if (op->type != STORE_OP_CDR)
-			atomic_fetch_sub_explicit(&w->live_in_ring, 1, memory_order_relaxed);
+		if (op->lane != STORE_NO_LANE)
+			atomic_fetch_sub_explicit(&w->status.lanes[op->lane].in_ring, 1, memory_order_relaxed);
 		if (spool_add(&w->spool, op, &superseded) < 0) {
-			count(&w->status.live_lost, 1);
-			free_live(w, op);
+			count(&w->status.lanes[op->lane].lost, 1);
+			free_op(w, op);
 		}
-		free_live(w, superseded);
+		free_op(w, superseded);
 	}
 }
 
@@ -132,7 +136,7 @@ static int write_cdrs(struct writer *w, unsigned *ret_n)
 			return rc;
 		op->result = sql_error(rc);
 		/* Also when the record was refused: the call is over. */
-		rc = live_table_delete(&w->live, op->cdr.id);
+		rc = live_table_delete(&w->live[LIVE_CALLS], op->cdr.id);
 		if (rc != SQLITE_OK && !sql_is_row_fault(rc))
 			return rc;
 		n++;
@@ -141,29 +145,52 @@ static int write_cdrs(struct writer *w, unsigned *ret_n)
 	return SQLITE_OK;
 }
 
-static int write_live(struct writer *w, unsigned *ret_n)
+/* With each transfer goes the live row of its data connection. */
+static int write_op(struct writer *w, struct store_op *op)
 {
-	unsigned n = 0;
+	int rc, rc_live;
 
-	LIST_EACH(&w->spool.live, node) {
-		struct store_op *op = LIST_ENTRY(node, struct store_op, queued);
+	switch (op->type) {
+	case STORE_OP_LIVE_PUT:
+		return live_table_put(&w->live[op->lane], op->live.id, op->live.state);
+	case STORE_OP_LIVE_DELETE:
+		return live_table_delete(&w->live[op->lane], op->live.id);
+	case STORE_OP_TRANSFER:
+		rc = transfer_table_insert(&w->transfers, &op->transfer);
+		if (rc != SQLITE_OK && !sql_is_row_fault(rc))
+			return rc;
+		rc_live = live_table_delete(&w->live[LIVE_DATA], op->transfer.id);
+		return rc_live != SQLITE_OK ? rc_live : rc;
+	default:
+		return SQLITE_OK;
+	}
+}
+
+/* How many were taken, and how many of these cannot be stored. */
+struct lane_batch {
+	unsigned n, refused;
+};
+
+static int write_lane(struct writer *w, enum store_lane lane, struct lane_batch *ret)
+{
+	struct lane_batch batch = { 0, 0 };
+
+	LIST_EACH(&w->spool.lanes[lane], node) {
 		int rc;
 
-		if (n == BATCH_MAX)
+		if (batch.n == BATCH_MAX)
 			break;
-		if (op->type == STORE_OP_LIVE_PUT)
-			rc = live_table_put(&w->live, op->live.id, op->live.state);
-		else
-			rc = live_table_delete(&w->live, op->live.id);
+		rc = write_op(w, LIST_ENTRY(node, struct store_op, queued));
 		if (rc != SQLITE_OK && !sql_is_row_fault(rc))
 			return rc;
-		n++;
+		batch.refused += rc != SQLITE_OK;
+		batch.n++;
 	}
-	*ret_n = n;
+	*ret = batch;
 	return SQLITE_OK;
 }
 
-static int write_batch(struct writer *w, unsigned *ret_n_cdrs, unsigned *ret_n_live)
+static int write_batch(struct writer *w, unsigned *ret_n_cdrs, struct lane_batch ret_lanes[STORE_LANES])
 {
 	int rc = set_synchronous(w, w->spool.n_cdrs > 0);
 
@@ -171,13 +198,21 @@ static int write_batch(struct writer *w, unsigned *ret_n_cdrs, unsigned *ret_n_l
 		rc = sql_run(w->begin);
 	if (rc == SQLITE_OK)
 		rc = write_cdrs(w, ret_n_cdrs);
-	if (rc == SQLITE_OK)
-		rc = write_live(w, ret_n_live);
+	for (unsigned i = 0; rc == SQLITE_OK && i < STORE_LANES; i++)
+		rc = write_lane(w, (enum store_lane)i, &ret_lanes[i]);
 	if (rc == SQLITE_OK)
 		rc = sql_run(w->commit);
 	if (rc != SQLITE_OK && !sqlite3_get_autocommit(w->db))
 		(void)sql_run(w->rollback); /* an error here shows again at the next begin */
 	return rc;
+}
+
+static void finish_lane(struct writer *w, enum store_lane lane, struct lane_batch batch)
+{
+	count(&w->status.lanes[lane].writes, batch.n - batch.refused);
+	count(&w->status.lanes[lane].lost, batch.refused);
+	for (unsigned i = 0; i < batch.n; i++)
+		free_op(w, spool_take(&w->spool, lane));
 }
 
 static void finish_cdrs(struct writer *w, unsigned n)
@@ -232,9 +267,10 @@ static void note_error(struct writer *w, int err)
 
 static int commit(struct writer *w)
 {
-	unsigned n_cdrs = 0, n_live = 0;
+	struct lane_batch lanes[STORE_LANES] = { { 0, 0 } };
 	uint64_t begin_us = now_us();
-	int err = sql_error(write_batch(w, &n_cdrs, &n_live));
+	unsigned n_cdrs = 0;
+	int err = sql_error(write_batch(w, &n_cdrs, lanes));
 
 	w->last_commit_us = begin_us;
 	atomic_store_explicit(&w->status.last_commit_us, now_us() - begin_us, memory_order_relaxed);
@@ -243,11 +279,10 @@ static int commit(struct writer *w)
 		CRASH_POINT("cdr-committed");
 	if (err == 0) {
 		count(&w->status.commits, 1);
-		count(&w->status.live_writes, n_live);
-		for (unsigned i = 0; i < n_live; i++)
-			free_live(w, spool_take_live(&w->spool));
+		for (unsigned i = 0; i < STORE_LANES; i++)
+			finish_lane(w, (enum store_lane)i, lanes[i]);
 		finish_cdrs(w, n_cdrs);
-		if (n_cdrs > 0)
+		if (n_cdrs > 0 || atomic_load_explicit(&w->is_watched, memory_order_relaxed))
 			loop_wake_send(w->wake);
 	}
 	note_error(w, err);
@@ -294,10 +329,11 @@ static void give_up(struct writer *w)
 		op->result = ERR_CLOSED;
 		(void)ring_push(w->finished, op);
 	}
-	while ((op = spool_take_live(&w->spool)) != NULL) {
-		count(&w->status.live_lost, 1);
-		free_live(w, op);
-	}
+	for (unsigned i = 0; i < STORE_LANES; i++)
+		while ((op = spool_take(&w->spool, (enum store_lane)i)) != NULL) {
+			count(&w->status.lanes[i].lost, 1);
+			free_op(w, op);
+		}
 }
 
 static void *run(void *arg)
@@ -329,8 +365,10 @@ static int prepare(struct writer *w)
 		err = sql_prepare(w->db, "ROLLBACK", &w->rollback);
 	if (err == 0)
 		err = cdr_table_init(&w->cdrs, w->db);
+	for (unsigned i = 0; err == 0 && i < LIVE_KINDS; i++)
+		err = live_table_init(&w->live[i], w->db, (enum live_kind)i);
 	if (err == 0)
-		err = live_table_init(&w->live, w->db);
+		err = transfer_table_init(&w->transfers, w->db);
 	return err;
 }
 
@@ -361,13 +399,13 @@ int writer_open(sqlite3 *db_take, struct loop_wake *wake, const struct writer_li
 	}
 	w->db = db_take;
 	w->wake = wake;
-	w->live_max = limits->live;
+	w->limits = *limits;
 	w->is_full_sync = true; /* as dbfile_open() left it */
 	w->checkpoint_at_pages = CHECKPOINT_PAGES;
 	w->event_fd = -1;
 	if (spool_init(&w->spool, limits->live) < 0)
 		goto out;
-	w->submitted = ring_new((size_t)limits->cdrs + limits->live);
+	w->submitted = ring_new((size_t)limits->cdrs + LIVE_KINDS * (size_t)limits->live + limits->transfers);
 	w->finished = ring_new(limits->cdrs);
 	if (w->submitted == NULL || w->finished == NULL)
 		goto out;
@@ -390,12 +428,15 @@ const struct writer_status *writer_status(const struct writer *w)
 	return &w->status;
 }
 
-/* Live calls never take the room of call records; the last quarter of their own is for the ends of calls. */
-static bool has_live_room(struct writer *w, enum store_op_type type)
+/* The last quarter of the room for live rows is for the ends of what is up. */
+static bool has_room(struct writer *w, const struct store_op *op)
 {
-	unsigned waiting = atomic_load_explicit(&w->live_in_ring, memory_order_relaxed);
+	const struct writer_lane *lane = &w->status.lanes[op->lane];
+	unsigned in_ring = atomic_load_explicit((_Atomic unsigned *)&lane->in_ring, memory_order_relaxed);
 
-	return waiting < (type == STORE_OP_LIVE_DELETE ? w->live_max : w->live_max / 4 * 3);
+	if (op->type == STORE_OP_TRANSFER)
+		return atomic_load_explicit((_Atomic uint64_t *)&lane->waiting, memory_order_relaxed) < w->limits.transfers;
+	return in_ring < (op->type == STORE_OP_LIVE_DELETE ? w->limits.live : w->limits.live / 4 * 3);
 }
 
 static void kick(struct writer *w)
@@ -408,18 +449,25 @@ static void kick(struct writer *w)
 
 int writer_submit(struct writer *w, struct store_op *op)
 {
-	if (op->type != STORE_OP_CDR) {
-		if (!has_live_room(w, op->type))
+	if (op->lane != STORE_NO_LANE) {
+		struct writer_lane *lane = &w->status.lanes[op->lane];
+
+		if (!has_room(w, op))
 			return ERR_LIMIT;
-		atomic_fetch_add_explicit(&w->live_in_ring, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&w->status.live_waiting, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&w->status.live_bytes, op->size, memory_order_relaxed);
+		atomic_fetch_add_explicit(&lane->in_ring, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&lane->waiting, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&lane->bytes, op->size, memory_order_relaxed);
 	}
 	if (!ring_push(w->submitted, op))
 		return ERR_LIMIT;
 	if (atomic_exchange_explicit(&w->is_idle, false, memory_order_acq_rel))
 		kick(w);
 	return 0;
+}
+
+void writer_watch(struct writer *w, bool is_watched)
+{
+	atomic_store_explicit(&w->is_watched, is_watched, memory_order_relaxed);
 }
 
 struct store_op *writer_take_finished(struct writer *w)
@@ -443,7 +491,9 @@ void writer_free(struct writer *w)
 		return;
 	spool_fini(&w->spool);
 	cdr_table_fini(&w->cdrs);
-	live_table_fini(&w->live);
+	for (unsigned i = 0; i < LIVE_KINDS; i++)
+		live_table_fini(&w->live[i]);
+	transfer_table_fini(&w->transfers);
 	sqlite3_finalize(w->begin);
 	sqlite3_finalize(w->commit);
 	sqlite3_finalize(w->rollback);

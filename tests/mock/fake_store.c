@@ -1,4 +1,5 @@
-/* store.h for scenario tests: "cdr status=200 by=caller cause=normal streams=2", "live put", "live delete". */
+/* store.h for scenario tests: "cdr status=200 by=caller cause=normal streams=2", "live put", "live delete"; and "transfer verb=STOR ...",
+ * "data put", "data delete". Live rows and data rows are one table here: a test has calls or data connections. */
 #include "tests/mock/fake_store.h"
 
 #include <stdio.h>
@@ -98,7 +99,19 @@ void store_cdr(struct store *store, const struct cdr *cdr, store_done_fn *done, 
 	}
 }
 
-void store_live_put(struct store *store, struct span id, struct span state_json)
+void store_transfer(struct store *store, const struct transfer *transfer)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "transfer verb=%.*s path=%.*s user=%.*s direction=%c bytes=%llu code=%d ok=%d",
+		 SPAN_ARG(transfer->verb), SPAN_ARG(transfer->path), SPAN_ARG(transfer->user), transfer->direction,
+		 (unsigned long long)transfer->bytes, transfer->code, transfer->is_ok);
+	store->report(store->arg, text);
+	if (drop_row(store, transfer->id))
+		store->report(store->arg, "data delete");
+}
+
+static void put_row(struct store *store, struct span id, struct span state_json)
 {
 	struct row *row = find_row(store, id);
 
@@ -110,7 +123,24 @@ void store_live_put(struct store *store, struct span id, struct span state_json)
 		memcpy(row->id, id.ptr, id.len);
 		row->state = strndup(state_json.ptr, state_json.len);
 	}
+}
+
+void store_live_put(struct store *store, struct span id, struct span state_json)
+{
+	put_row(store, id, state_json);
 	store->report(store->arg, "live put");
+}
+
+void store_data_put(struct store *store, struct span id, struct span state_json)
+{
+	put_row(store, id, state_json);
+	store->report(store->arg, "data put");
+}
+
+void store_data_delete(struct store *store, struct span id)
+{
+	(void)drop_row(store, id);
+	store->report(store->arg, "data delete");
 }
 
 void store_live_delete(struct store *store, struct span id)
@@ -130,6 +160,11 @@ int store_live_each(struct store *store, store_live_fn *fn, void *arg)
 		free(state);
 	}
 	return 0;
+}
+
+int store_data_each(struct store *store, store_live_fn *fn, void *arg)
+{
+	return store_live_each(store, fn, arg);
 }
 
 const char *fake_store_row(const struct store *store)

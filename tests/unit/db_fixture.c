@@ -161,7 +161,35 @@ struct cdr fixture_cdr(unsigned n)
 	};
 }
 
-const char *fixture_text(const char *path, const char *sql, char *out, size_t size)
+struct transfer fixture_transfer(unsigned n)
+{
+	static char id[40];
+	const int64_t base_ms = INT64_C(1767225600000) + (int64_t)n * 1000; /* 2026-01-01T00:00:00Z */
+
+	return (struct transfer){
+		.id = span_of(fixture_id(n, id)),
+		.session = SPAN_LIT("01900000-0000-7000-8000-00000000aaaa"),
+		.node = SPAN_LIT("edge-1"),
+		.alg = SPAN_LIT("office-ftp"),
+		.protocol = SPAN_LIT("ftp"),
+		.client = SPAN_LIT("192.0.2.77:40000"),
+		.server = SPAN_LIT("10.0.0.5:21"),
+		.data = SPAN_LIT("192.0.2.77:40001 10.0.0.5:50000"),
+		.user = SPAN_LIT("Alice"),
+		.verb = SPAN_LIT("STOR"),
+		.path = SPAN_LIT("/in/Report \"1\".txt"),
+		.direction = 'u',
+		.started_ms = base_ms,
+		.ended_ms = base_ms + 1250,
+		.bytes = 4096,
+		.code = 226,
+		.is_ok = true,
+		.data_path = SPAN_LIT("nft"),
+		.rule = SPAN_LIT("partners-up"),
+	};
+}
+
+static const char *column_text(const char *path, const char *sql, int column, char *out, size_t size)
 {
 	sqlite3 *db = NULL;
 	sqlite3_stmt *stmt = NULL;
@@ -170,12 +198,22 @@ const char *fixture_text(const char *path, const char *sql, char *out, size_t si
 	snprintf(out, size, "(failed)");
 	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
 	    sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
-		text = sqlite3_column_text(stmt, 0);
+		text = sqlite3_column_text(stmt, column);
 	if (text != NULL)
 		snprintf(out, size, "%s", (const char *)text);
 	sqlite3_finalize(stmt);
 	sqlite3_close(db);
 	return out;
+}
+
+const char *fixture_text(const char *path, const char *sql, char *out, size_t size)
+{
+	return column_text(path, sql, 0, out, size);
+}
+
+const char *fixture_plan(const char *path, const char *sql, char *out, size_t size)
+{
+	return column_text(path, sql, 3, out, size);
 }
 
 int64_t fixture_number(const char *path, const char *sql)

@@ -36,12 +36,15 @@ bool fixture_wait_alarm(struct fixture *f, const char *name, bool is_raised);
 
 /* A complete record whose id and times follow from n; its texts live until the next call. */
 struct cdr fixture_cdr(unsigned n);
+struct transfer fixture_transfer(unsigned n);
 const char *fixture_id(unsigned n, char out[40]);
 
 /* First column of the first row of a query on the file, on a connection of its own; -1 when that fails. */
 int64_t fixture_number(const char *path, const char *sql);
 /* Likewise as text, into out. */
 const char *fixture_text(const char *path, const char *sql, char *out, size_t size);
+/* The first line of the plan of an EXPLAIN QUERY PLAN statement. */
+const char *fixture_plan(const char *path, const char *sql, char *out, size_t size);
 bool fixture_exec(const char *path, const char *sql);
 
 #endif

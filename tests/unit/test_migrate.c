@@ -286,6 +286,34 @@ static void shipped_schema_is_strict(void)
 	fixture_fini(&f);
 }
 
+/* A database as the version before left it, with calls that ended and calls that are up. */
+static void shipped_steps_keep_what_is_there(void)
+{
+	struct fixture f;
+	struct answer answer = { 0, -1 };
+	struct cdr cdr = fixture_cdr(7);
+	char error[512] = "", text[64];
+	struct transfer transfer = fixture_transfer(1);
+
+	fixture_init(&f);
+	CU_ASSERT_EQUAL(open_at(&f, schema_newest.steps, 1, error, sizeof(error)), 0);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "PRAGMA user_version"), 1);
+	CU_ASSERT(fixture_exec(f.path, "INSERT INTO cdr (id, config_revision, started_ms, status, streams, decision) "
+				       "VALUES ('ended', 1, 1000, 200, '[]', '[]')"));
+	CU_ASSERT(fixture_exec(f.path, "INSERT INTO live VALUES ('up', '{\"v\":1}')"));
+	fixture_open(&f);
+	store_cdr(f.store, &cdr, answer_done, &answer);
+	store_transfer(f.store, &transfer);
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(answer.result, 0);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "PRAGMA user_version"), schema_newest.n_steps);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM cdr"), 2);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM transfer"), 1);
+	CU_ASSERT_STRING_EQUAL(fixture_text(f.path, "SELECT state FROM live WHERE id = 'up'", text, sizeof(text)), "{\"v\":1}");
+	CU_ASSERT(exists(&f, ".v1.bak"));
+	fixture_fini(&f);
+}
+
 static const struct unit_test tests[] = {
 	{ "new_file_is_whole", new_file_is_whole },
 	{ "interrupted_first_start_is_repeated", interrupted_first_start_is_repeated },
@@ -299,5 +327,6 @@ static const struct unit_test tests[] = {
 	{ "log_without_its_file_is_refused", log_without_its_file_is_refused },
 	{ "unusable_paths_are_refused", unusable_paths_are_refused },
 	{ "shipped_schema_is_strict", shipped_schema_is_strict },
+	{ "shipped_steps_keep_what_is_there", shipped_steps_keep_what_is_there },
 };
 UNIT_MAIN("migrate", tests)

@@ -16,7 +16,7 @@ void store_stats(const struct store *store, struct store_stats *ret)
 {
 	(void)store;
 	*ret = (struct store_stats){ .cdrs_written = 11, .cdrs_lost = 2, .commits = 5, .queue_depth = 3,
-				     .last_commit_us = 2500 };
+				     .last_commit_us = 2500, .transfers_written = 9, .transfers_lost = 1 };
 }
 
 static bool is_shown(const char *line)
@@ -130,6 +130,8 @@ static void database(void)
 	CU_ASSERT(is_shown("postern_store_commits_total 5"));
 	CU_ASSERT(is_shown("postern_cdrs_written_total 11"));
 	CU_ASSERT(is_shown("postern_cdrs_lost_total 2"));
+	CU_ASSERT(is_shown("postern_transfers_written_total 9"));
+	CU_ASSERT(is_shown("postern_transfers_lost_total 1"));
 	CU_ASSERT(is_shown("postern_store_queue 3"));
 	CU_ASSERT(is_shown("postern_store_lag_seconds 0.0025"));
 	bus_free(bus);

@@ -415,6 +415,174 @@ static void queue_of_live_calls_is_bounded(void)
 	fixture_fini(&f);
 }
 
+static void transfers_are_written_once_and_in_order(void)
+{
+	struct fixture f;
+
+	fixture_init(&f);
+	fixture_open(&f);
+	for (unsigned i = 0; i < 100; i++) {
+		struct transfer transfer = fixture_transfer(i % 50); /* each id twice */
+
+		store_transfer(f.store, &transfer);
+	}
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM transfer"), 50);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM transfer a JOIN transfer b ON b.seq = a.seq + 1 "
+					       "WHERE b.id < a.id"), 0);
+	fixture_fini(&f);
+}
+
+/* Each kind has its own room: when one is full, the others take what they take otherwise. */
+static void queue_of_transfers_is_bounded(void)
+{
+	struct fixture f;
+	struct answer answer = { 0, -1 };
+
+	fixture_init(&f);
+	fixture_open(&f);
+	disk_set(DISK_HANGS);
+	for (unsigned i = 0; i < STORE_TRANSFERS_MAX + 3; i++) {
+		struct transfer transfer = fixture_transfer(i);
+
+		store_transfer(f.store, &transfer);
+	}
+	CU_ASSERT_EQUAL(stats_of(&f).transfers_lost, 3);
+	CU_ASSERT_EQUAL(stats_of(&f).queue_depth, STORE_TRANSFERS_MAX + 3); /* and the ends of three data rows */
+	fake_loop_turn(f.loop);
+	CU_ASSERT_STRING_EQUAL(f.alarms, "store-full ");
+	store_live_put(f.store, SPAN_LIT("call-1"), SPAN_LIT("{}"));
+	store_data_put(f.store, SPAN_LIT("data-1"), SPAN_LIT("{}"));
+	submit(&f, 1, &answer);
+	CU_ASSERT_EQUAL(stats_of(&f).live_lost, 0);
+	CU_ASSERT_EQUAL(stats_of(&f).data_lost, 0);
+	CU_ASSERT_EQUAL(stats_of(&f).cdrs_lost, 0);
+	disk_set(DISK_WORKS);
+	CU_ASSERT(fixture_wait(&f, &answer.calls, 1));
+	CU_ASSERT(fixture_wait_alarm(&f, "store-full", false));
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM transfer"), STORE_TRANSFERS_MAX);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live"), 1);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live_data"), 1);
+	fixture_fini(&f);
+}
+
+static void memory_of_transfers_is_bounded(void)
+{
+	enum { BIG = 1 << 20 };
+	static char text[BIG];
+	struct fixture f;
+	struct transfer transfer = fixture_transfer(1);
+
+	memset(text, 'x', sizeof(text));
+	fixture_init(&f);
+	fixture_open(&f);
+	transfer.path = (struct span){ text, BIG };
+	store_transfer(f.store, &transfer);
+	CU_ASSERT_EQUAL(stats_of(&f).transfers_lost, 1);
+	disk_set(DISK_HANGS);
+	transfer.path.len = BIG / 2;
+	for (unsigned i = 0; i < 140; i++)
+		store_transfer(f.store, &transfer);
+	CU_ASSERT(stats_of(&f).transfers_lost >= 13 && stats_of(&f).transfers_lost <= 14); /* 64 MiB are 127 such records */
+	disk_set(DISK_WORKS);
+	fixture_fini(&f);
+}
+
+/* What cannot be stored is counted, and does not hold up what can. */
+static void transfer_without_a_start_is_refused(void)
+{
+	struct fixture f;
+	struct answer answer = { 0, -1 };
+	struct transfer transfer = fixture_transfer(1);
+
+	fixture_init(&f);
+	fixture_open(&f);
+	transfer.started_ms = 0;
+	store_transfer(f.store, &transfer);
+	transfer = fixture_transfer(2);
+	store_transfer(f.store, &transfer);
+	submit(&f, 1, &answer);
+	CU_ASSERT(fixture_wait(&f, &answer.calls, 1));
+	CU_ASSERT(fixture_wait_alarm(&f, "store-full", true));
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM transfer"), 1);
+	fixture_fini(&f);
+}
+
+static void data_rows_are_not_calls(void)
+{
+	struct fixture f;
+	struct rows rows = { 0, "" }, calls = { 0, "" };
+
+	fixture_init(&f);
+	fixture_open(&f);
+	store_data_put(f.store, SPAN_LIT("a"), SPAN_LIT("{\"v\":1}"));
+	store_data_put(f.store, SPAN_LIT("b"), SPAN_LIT("{\"v\":2}"));
+	store_live_put(f.store, SPAN_LIT("a"), SPAN_LIT("{\"v\":3}"));
+	store_data_put(f.store, SPAN_LIT("a"), SPAN_LIT("{\"v\":4}"));
+	store_data_delete(f.store, SPAN_LIT("b"));
+	fixture_close(&f);
+	fixture_open(&f);
+	CU_ASSERT_EQUAL(store_data_each(f.store, collect, &rows), 0);
+	CU_ASSERT_STRING_EQUAL(rows.text, "a={\"v\":4} ");
+	CU_ASSERT_EQUAL(store_live_each(f.store, collect, &calls), 0);
+	CU_ASSERT_STRING_EQUAL(calls.text, "a={\"v\":3} ");
+	fixture_fini(&f);
+}
+
+/* Data is either on its way or recorded. */
+static void a_transfer_takes_its_data_row_with_it(void)
+{
+	struct fixture f;
+	struct rows rows = { 0, "" };
+	struct transfer transfer;
+	char id[40];
+
+	fixture_init(&f);
+	fixture_open(&f);
+	store_data_put(f.store, span_of(fixture_id(1, id)), SPAN_LIT("{}"));
+	store_live_put(f.store, span_of(id), SPAN_LIT("{}")); /* a call of the same id is another matter */
+	fixture_close(&f);
+	fixture_open(&f);
+	store_data_put(f.store, span_of(fixture_id(2, id)), SPAN_LIT("{}")); /* still waits to be written */
+	store_data_put(f.store, SPAN_LIT("other"), SPAN_LIT("{}"));
+	transfer = fixture_transfer(1);
+	store_transfer(f.store, &transfer);
+	transfer = fixture_transfer(2);
+	store_transfer(f.store, &transfer);
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM transfer"), 2);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live_data"), 1);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live"), 1);
+	/* As nothing of ours leaves it. */
+	CU_ASSERT(fixture_exec(f.path, "INSERT INTO live_data SELECT id, '{}' FROM transfer"));
+	fixture_open(&f);
+	CU_ASSERT_EQUAL(store_data_each(f.store, collect, &rows), 0);
+	CU_ASSERT_STRING_EQUAL(rows.text, "other={} ");
+	fixture_close(&f);
+	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT count(*) FROM live_data"), 1);
+	fixture_fini(&f);
+}
+
+static void alarm_ends_when_only_transfers_are_written(void)
+{
+	struct fixture f;
+	struct transfer transfer = fixture_transfer(1);
+
+	fixture_init(&f);
+	fixture_open(&f);
+	disk_set(DISK_HANGS);
+	for (unsigned i = 0; i < STORE_TRANSFERS_MAX + 1; i++) {
+		transfer = fixture_transfer(i);
+		store_transfer(f.store, &transfer);
+	}
+	CU_ASSERT(fixture_wait_alarm(&f, "store-full", true));
+	disk_set(DISK_WORKS);
+	CU_ASSERT(fixture_wait_alarm(&f, "store-full", false));
+	fixture_fini(&f);
+}
+
 static const struct unit_test tests[] = {
 	{ "record_is_written_and_answered", record_is_written_and_answered },
 	{ "what_comes_together_is_committed_together_in_order", what_comes_together_is_committed_together_in_order },
@@ -430,6 +598,13 @@ static const struct unit_test tests[] = {
 	{ "a_record_takes_its_live_row_with_it", a_record_takes_its_live_row_with_it },
 	{ "live_rows_that_are_recorded_or_too_large", live_rows_that_are_recorded_or_too_large },
 	{ "queue_of_live_calls_is_bounded", queue_of_live_calls_is_bounded },
+	{ "transfers_are_written_once_and_in_order", transfers_are_written_once_and_in_order },
+	{ "queue_of_transfers_is_bounded", queue_of_transfers_is_bounded },
+	{ "memory_of_transfers_is_bounded", memory_of_transfers_is_bounded },
+	{ "transfer_without_a_start_is_refused", transfer_without_a_start_is_refused },
+	{ "data_rows_are_not_calls", data_rows_are_not_calls },
+	{ "a_transfer_takes_its_data_row_with_it", a_transfer_takes_its_data_row_with_it },
+	{ "alarm_ends_when_only_transfers_are_written", alarm_ends_when_only_transfers_are_written },
 };
 
 int main(int argc, char **argv)
