@@ -1,4 +1,5 @@
-/* See columns.h. Preparing and inserting belong to the store thread, sizes and copies to the control thread; nothing is kept. */
+/* See columns.h. Preparing and inserting belong to the store thread, sizes and copies to the control thread;
+ * nothing is kept. */
 #include "db/columns.h"
 
 #include "core/buf.h"

@@ -1,5 +1,6 @@
-/* Records as rows of a column table: which column takes which member of a struct. The writer's INSERT, the binding of values and the
- * copy of a record's texts all walk the same table, so a new column is one line there and one in the next schema step. */
+/* Records as rows of a column table: which column takes which member of a struct. The writer's INSERT, the binding
+ * of values and the copy of a record's texts all walk the same table, so a new column is one line there and one in
+ * the next schema step. */
 #ifndef DB_COLUMNS_H
 #define DB_COLUMNS_H
 

@@ -31,8 +31,8 @@
 const char reader_cdrs_sql[] =
 	"SELECT started_ms, id, CASE WHEN (?4 IS NULL OR a_realm = ?4 OR b_realm = ?4) AND "
 	"(?5 IS NULL OR a_peer = ?5 OR b_peer = ?5) AND status BETWEEN ?6 AND ?7 AND "
-	"(?8 IS NULL OR matches_call(?8, a_call_id, b_call_id, a_from_uri, a_to_uri, a_request_uri, b_from_uri, b_to_uri, "
-	"b_request_uri)) "
+	"(?8 IS NULL OR matches_call(?8, a_call_id, b_call_id, a_from_uri, a_to_uri, a_request_uri, b_from_uri, "
+	"b_to_uri, b_request_uri)) "
 	"THEN " CDR_JSON_OBJECT " END "
 	"FROM cdr WHERE " READER_ORDER;
 const char reader_cdr_sql[] = "SELECT " CDR_JSON_OBJECT " FROM cdr WHERE id = ?1";
@@ -81,8 +81,9 @@ static int bind_filter(sqlite3_stmt *stmt, const void *arg)
 int cdr_list(struct store_reader *reader, const struct cdr_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
 	     size_t next_cursor_size)
 {
-	const struct reader_page page = { READER_CDRS, filter->since_ms, filter->until_ms, filter->cursor, filter->limit,
-					  bind_filter, filter };
+	const struct reader_page page = {
+		READER_CDRS, filter->since_ms, filter->until_ms, filter->cursor, filter->limit, bind_filter, filter,
+	};
 	const struct reader_out out = { fn, arg, next_cursor, next_cursor_size };
 
 	return reader_list(reader, &page, &out);

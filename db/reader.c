@@ -1,5 +1,6 @@
-/* Opens and closes readers, and reads a page of any list. A page is a short read transaction, so that a slow client never keeps the
- * write-ahead log from being recycled: rows are handed out as they come, and the number of rows a page looks at is bounded. */
+/* Opens and closes readers, and reads a page of any list. A page is a short read transaction, so that a slow
+ * client never keeps the write-ahead log from being recycled: rows are handed out as they come, and the number of
+ * rows a page looks at is bounded. */
 #include "db/reader.h"
 
 #include <errno.h>
@@ -45,8 +46,8 @@ static int add_functions(sqlite3 *db)
 	int rc = SQLITE_OK;
 
 	for (unsigned i = 0; rc == SQLITE_OK && i < sizeof(functions) / sizeof(functions[0]); i++)
-		rc = sqlite3_create_function_v2(db, functions[i].name, functions[i].n_args, flags, NULL, functions[i].fn,
-						NULL, NULL, NULL);
+		rc = sqlite3_create_function_v2(db, functions[i].name, functions[i].n_args, flags, NULL,
+						functions[i].fn, NULL, NULL, NULL);
 	return sql_error(rc);
 }
 

@@ -1,5 +1,6 @@
-/* Reading for the API: a connection that cannot write, statements prepared once, JSON made by SQLite. Lists are pages through an index
- * of start and id, newest first; what is the same for every table stands here, the rest in read_<table>.c.
+/* Reading for the API: a connection that cannot write, statements prepared once, JSON made by SQLite. Lists are
+ * pages through an index of start and id, newest first; what is the same for every table stands here, the rest in
+ * read_<table>.c.
  *
  * Threads: any; a reader has a lock and serves one call at a time. */
 #ifndef DB_READER_H
@@ -22,8 +23,8 @@ struct store_reader {
 /* RFC 3339, UTC, with milliseconds; NULL stays NULL. */
 #define READER_TIME(column) "strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
 
-/* A list statement yields start, id, and JSON, which is NULL for rows that the filter does not take, so that the scan can stop and go
- * on at any of them. It begins with these parameters; those of the filter follow. */
+/* A list statement yields start, id, and JSON, which is NULL for rows that the filter does not take, so that the
+ * scan can stop and go on at any of them. It begins with these parameters; those of the filter follow. */
 enum { READER_P_SINCE = 1, READER_P_START, READER_P_START_ID, READER_P_FILTER };
 #define READER_ORDER "started_ms >= ?1 AND (started_ms, id) < (?2, ?3) ORDER BY started_ms DESC, id DESC"
 

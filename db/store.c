@@ -96,7 +96,8 @@ static void set_alarm(struct store *store, enum alarm alarm, bool is_raised, con
 	if (store->is_raised[alarm] == is_raised)
 		return;
 	store->is_raised[alarm] = is_raised;
-	writer_watch(store->writer, store->is_raised[ALARM_FULL] || store->is_raised[ALARM_SLOW] || store->is_raised[ALARM_LOG]);
+	writer_watch(store->writer, store->is_raised[ALARM_FULL] || store->is_raised[ALARM_SLOW] ||
+					    store->is_raised[ALARM_LOG]);
 	if (store->bus != NULL)
 		bus_publish(store->bus, &event);
 }
@@ -278,7 +279,8 @@ static bool submit(struct store *store, enum store_lane lane, int make_err, stru
 {
 	int err = make_err;
 
-	if (err == 0 && op_take->type != STORE_OP_LIVE_DELETE && get(&lane_of(store, lane)->bytes) + op_take->size > BYTES_MAX)
+	if (err == 0 && op_take->type != STORE_OP_LIVE_DELETE &&
+	    get(&lane_of(store, lane)->bytes) + op_take->size > BYTES_MAX)
 		err = ERR_LIMIT;
 	if (err == 0)
 		err = writer_submit(store->writer, op_take);

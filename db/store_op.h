@@ -11,8 +11,8 @@
 
 #define STORE_OP_SIZE_MAX ((size_t)1 << 20) /* a larger record is refused with ERR_LIMIT */
 
-/* What need not be durable waits in lanes of its own, each with its limits, so that none takes the room of another. Call records
- * have theirs where they are submitted. */
+/* What need not be durable waits in lanes of its own, each with its limits, so that none takes the room of
+ * another. Call records have theirs where they are submitted. */
 enum store_lane {
 	STORE_LANE_LIVE = LIVE_CALLS, /* the newest state of each call */
 	STORE_LANE_DATA = LIVE_DATA,  /* likewise of each data connection */

@@ -435,7 +435,8 @@ static bool has_room(struct writer *w, const struct store_op *op)
 	unsigned in_ring = atomic_load_explicit((_Atomic unsigned *)&lane->in_ring, memory_order_relaxed);
 
 	if (op->type == STORE_OP_TRANSFER)
-		return atomic_load_explicit((_Atomic uint64_t *)&lane->waiting, memory_order_relaxed) < w->limits.transfers;
+		return atomic_load_explicit((_Atomic uint64_t *)&lane->waiting, memory_order_relaxed) <
+		       w->limits.transfers;
 	return in_ring < (op->type == STORE_OP_LIVE_DELETE ? w->limits.live : w->limits.live / 4 * 3);
 }
 

@@ -1,5 +1,6 @@
-/* store.h for scenario tests: "cdr status=200 by=caller cause=normal streams=2", "live put", "live delete"; and "transfer verb=STOR ...",
- * "data put", "data delete". Live rows and data rows are one table here: a test has calls or data connections. */
+/* store.h for scenario tests: "cdr status=200 by=caller cause=normal streams=2", "live put", "live delete"; and
+ * "transfer verb=STOR ...", "data put", "data delete". Live rows and data rows are one table here: a test has
+ * calls or data connections. */
 #include "tests/mock/fake_store.h"
 
 #include <stdio.h>
