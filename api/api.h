@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 
+struct alg_host_engine;
 struct api;
 struct b2bua;
 struct config;
@@ -21,6 +22,7 @@ struct api_deps { /* the objects outlive the api; store_path is borrowed for the
 	struct b2bua *b2bua;
 	struct media_engine *media;
 	struct pinholes *pinholes; /* NULL: media never enters the kernel */
+	struct alg_host_engine *algs; /* NULL: none */
 	struct store *store;       /* NULL: runs without a database */
 	const char *store_path;    /* read for call records; NULL: there are none to show */
 };

@@ -237,8 +237,7 @@ static void log_request(const struct route_request *request, int status)
 	LF_TEXT("actor", request->actor.text), LF_TEXT("source", source), LF_TEXT("request_id", request->id)
 	if (status == 500)
 		log_error("api", "request failed", REQUEST_FIELDS);
-	else if (status < 400 && !span_eq(request->method, SPAN_LIT("GET")) &&
-		 !span_eq(request->method, SPAN_LIT("HEAD")))
+	else if (status < 400 && request->is_change)
 		log_info("api", "change requested", REQUEST_FIELDS);
 	else if (status == 401 || status == 403 || status == 429)
 		LOG_GATED(20, LOG_WARN, "api", "request refused", REQUEST_FIELDS);

@@ -15,6 +15,7 @@ static const struct {
 } kinds[PROBLEM_KINDS] = {
 	[PROBLEM_BAD_REQUEST] = { 400, "bad-request", "The request is malformed" },
 	[PROBLEM_BAD_PARAMETER] = { 400, "bad-parameter", "A query parameter is not valid" },
+	[PROBLEM_BAD_BODY] = { 400, "bad-body", "The body of the request is not valid" },
 	[PROBLEM_UNAUTHORIZED] = { 401, "unauthorized", "A valid token is required" },
 	[PROBLEM_FORBIDDEN] = { 403, "forbidden", "Not allowed with these credentials" },
 	[PROBLEM_NOT_FOUND] = { 404, "not-found", "No such resource" },
@@ -57,21 +58,32 @@ void problem_set(struct route_reply *reply, const struct route_request *request,
 		json_object_set_new(reply->json, "request_id", json_string(request->id));
 }
 
-void problem_add_error(struct route_reply *reply, struct span parameter, const char *detail, const char *hint)
+static void add_error(struct route_reply *reply, json_t *error_take, const char *hint)
 {
 	json_t *errors = json_object_get(reply->json, "errors");
-	json_t *error = json_pack("{s:s%, s:s}", "parameter", parameter.ptr ? parameter.ptr : "", parameter.len,
-				  "detail", detail);
 
 	if (errors == NULL) {
 		errors = json_array();
 		json_object_set_new(reply->json, "errors", errors);
 	}
+	if (hint != NULL)
+		json_object_set_new(error_take, "hint", json_string(hint));
+	json_array_append_new(errors, error_take);
+}
+
+void problem_add_error(struct route_reply *reply, struct span parameter, const char *detail, const char *hint)
+{
+	json_t *error = json_pack("{s:s%, s:s}", "parameter", parameter.ptr ? parameter.ptr : "", parameter.len,
+				  "detail", detail);
+
 	if (error == NULL) /* the name is not UTF-8 */
 		error = json_pack("{s:s, s:s}", "parameter", "?", "detail", detail);
-	if (hint != NULL)
-		json_object_set_new(error, "hint", json_string(hint));
-	json_array_append_new(errors, error);
+	add_error(reply, error, hint);
+}
+
+void problem_add_body_error(struct route_reply *reply, const char *pointer, const char *detail, const char *hint)
+{
+	add_error(reply, json_pack("{s:s, s:s}", "pointer", pointer, "detail", detail), hint);
 }
 
 void problem_from_err(struct route_reply *reply, const struct route_request *request, int err)

@@ -10,6 +10,7 @@
 enum problem_kind {
 	PROBLEM_BAD_REQUEST,        /* 400 */
 	PROBLEM_BAD_PARAMETER,      /* 400, with errors[] */
+	PROBLEM_BAD_BODY,           /* 400, mostly with errors[] */
 	PROBLEM_UNAUTHORIZED,       /* 401 */
 	PROBLEM_FORBIDDEN,          /* 403 */
 	PROBLEM_NOT_FOUND,          /* 404 */
@@ -29,6 +30,8 @@ void problem_set(struct route_reply *reply, const struct route_request *request,
 		 const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* Adds to errors[] of a problem. `parameter` names the query parameter at fault. hint may be NULL. */
 void problem_add_error(struct route_reply *reply, struct span parameter, const char *detail, const char *hint);
+/* Likewise for a member of the body, by its JSON pointer, such as "/size". */
+void problem_add_body_error(struct route_reply *reply, const char *pointer, const char *detail, const char *hint);
 /* The problem for an error number of the layers below. */
 void problem_from_err(struct route_reply *reply, const struct route_request *request, int err);
 

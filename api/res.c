@@ -8,6 +8,7 @@
 #include "api/timestamp.h"
 #include "core/buf.h"
 #include "core/loop.h"
+#include "media-relay/media.h"
 
 enum { LINK_MAX = 4 * ROUTER_TARGET_MAX };
 
@@ -43,6 +44,61 @@ json_t *res_ip(const struct addr *addr)
 	char text[ADDR_TEXT_MAX];
 
 	return addr_is_set(addr) ? json_string(addr_ip_text(addr, text)) : json_null();
+}
+
+json_t *res_prefix(const struct prefix *prefix)
+{
+	char text[ADDR_TEXT_MAX];
+
+	return json_sprintf("%s/%u", addr_ip_text(&prefix->addr, text), prefix->bits);
+}
+
+json_t *res_text(const char *text)
+{
+	return text == NULL || text[0] == '\0' ? json_null() : text_json_of(text);
+}
+
+json_t *res_step(int64_t at_ms, const char *rule, const char *text)
+{
+	json_t *json = json_object();
+
+	res_set(json, "at", res_time(at_ms));
+	res_set(json, "rule", text_json_of(rule));
+	res_set(json, "text", text_json_of(text));
+	return json;
+}
+
+json_t *res_count(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+json_t *res_media(const struct media_stats *side)
+{
+	json_t *json = json_object(), *dropped = json_object();
+
+	res_set(json, "local", res_addr(&side->local));
+	res_set(json, "signalled", res_addr(&side->signalled));
+	res_set(json, "latched", res_addr(&side->latched));
+	res_set(json, "latch", text_json_of(latch_state_text(side->latch)));
+	res_set(json, "path", text_json_of(media_path_text(side->path)));
+	res_set(json, "path_reason", text_json_of(side->path_reason));
+	res_set(json, "packets", res_count(side->packets));
+	res_set(json, "bytes", res_count(side->bytes));
+	res_set(json, "sent", res_count(side->sent));
+	res_set(json, "rtcp_packets", res_count(side->rtcp_packets));
+	res_set(json, "lost", res_count(side->lost));
+	res_set(json, "reordered", res_count(side->reordered));
+	res_set(json, "jitter_us", res_count(side->jitter_us));
+	res_set(json, "last_packet_age_ms",
+		side->last_packet_age_ms == UINT64_MAX ? json_null() : res_count(side->last_packet_age_ms));
+	res_set(dropped, "source", res_count(side->dropped_source));
+	res_set(dropped, "format", res_count(side->dropped_format));
+	res_set(dropped, "payload", res_count(side->dropped_payload));
+	res_set(dropped, "early", res_count(side->dropped_early));
+	res_set(dropped, "overload", res_count(side->dropped_overload));
+	res_set(json, "dropped", dropped);
+	return json;
 }
 
 /* The same question with another cursor (RFC 8288). */

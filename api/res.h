@@ -7,6 +7,7 @@
 #include "api/router.h"
 
 struct http;
+struct media_stats;
 struct store_reader;
 
 struct api {
@@ -35,12 +36,22 @@ void res_reply_list(const struct route_request *request, struct route_reply *rep
 json_t *res_time(int64_t wall_ms);           /* RFC 3339 text, null for 0 */
 json_t *res_addr(const struct addr *addr);   /* "ip:port", null when not set */
 json_t *res_ip(const struct addr *addr);
+json_t *res_prefix(const struct prefix *prefix); /* "10.0.0.0/24" */
+json_t *res_text(const char *text);          /* null when there is none or it is empty */
+json_t *res_count(uint64_t n);
+json_t *res_step(int64_t at_ms, const char *rule, const char *text);
+json_t *res_media(const struct media_stats *side); /* what was received on one side of a stream */
 /* Sets a member; value is taken, NULL (out of memory) leaves it out. */
 void res_set(json_t *object, const char *name, json_t *value_take);
 
 route_fn res_livez, res_readyz, res_metrics, res_openapi;
 route_fn res_calls_list, res_calls_get, res_calls_delete;
 route_fn res_cdrs_list, res_cdrs_get;
+route_fn res_sessions_list, res_sessions_get, res_sessions_delete;
+route_fn res_transfers_list;
+route_fn res_algs_list, res_algs_get;
+route_fn res_profiles_list, res_profiles_get;
+route_fn res_explain;
 route_fn res_realms_list, res_realms_get;
 route_fn res_peers_list, res_peers_get;
 route_fn res_pinholes_list;

@@ -111,39 +111,6 @@ static json_t *leg_json(const struct call_leg_view *leg)
 	return json;
 }
 
-static json_t *count(uint64_t n)
-{
-	return json_integer((json_int_t)n);
-}
-
-static json_t *stream_side_json(const struct media_stats *side)
-{
-	json_t *json = json_object(), *dropped = json_object();
-
-	res_set(json, "local", res_addr(&side->local));
-	res_set(json, "signalled", res_addr(&side->signalled));
-	res_set(json, "latched", res_addr(&side->latched));
-	res_set(json, "latch", text_json_of(latch_state_text(side->latch)));
-	res_set(json, "path", text_json_of(media_path_text(side->path)));
-	res_set(json, "path_reason", text_json_of(side->path_reason));
-	res_set(json, "packets", count(side->packets));
-	res_set(json, "bytes", count(side->bytes));
-	res_set(json, "sent", count(side->sent));
-	res_set(json, "rtcp_packets", count(side->rtcp_packets));
-	res_set(json, "lost", count(side->lost));
-	res_set(json, "reordered", count(side->reordered));
-	res_set(json, "jitter_us", count(side->jitter_us));
-	res_set(json, "last_packet_age_ms",
-		side->last_packet_age_ms == UINT64_MAX ? json_null() : count(side->last_packet_age_ms));
-	res_set(dropped, "source", count(side->dropped_source));
-	res_set(dropped, "format", count(side->dropped_format));
-	res_set(dropped, "payload", count(side->dropped_payload));
-	res_set(dropped, "early", count(side->dropped_early));
-	res_set(dropped, "overload", count(side->dropped_overload));
-	res_set(json, "dropped", dropped);
-	return json;
-}
-
 static json_t *stream_json(const struct call_stream_view *stream)
 {
 	json_t *json = json_object();
@@ -151,18 +118,8 @@ static json_t *stream_json(const struct call_stream_view *stream)
 	res_set(json, "index", json_integer(stream->index));
 	res_set(json, "kind", text_json_of(stream->kind));
 	res_set(json, "format", text_json_of(stream->format));
-	res_set(json, "a", stream_side_json(&stream->side[MEDIA_A]));
-	res_set(json, "b", stream_side_json(&stream->side[MEDIA_B]));
-	return json;
-}
-
-static json_t *step_json(const struct call_step *step)
-{
-	json_t *json = json_object();
-
-	res_set(json, "at", res_time(step->at_ms));
-	res_set(json, "rule", text_json_of(step->rule));
-	res_set(json, "text", text_json_of(step->text));
+	res_set(json, "a", res_media(&stream->side[MEDIA_A]));
+	res_set(json, "b", res_media(&stream->side[MEDIA_B]));
 	return json;
 }
 
@@ -190,7 +147,7 @@ static json_t *view_json(const struct call_view *view)
 	for (unsigned i = 0; i < view->n_streams; i++)
 		json_array_append_new(streams, stream_json(&view->streams[i]));
 	for (unsigned i = 0; i < view->n_steps; i++)
-		json_array_append_new(decision, step_json(&view->steps[i]));
+		json_array_append_new(decision, res_step(view->steps[i].at_ms, view->steps[i].rule, view->steps[i].text));
 	for (unsigned i = 0; i < view->n_messages; i++)
 		json_array_append_new(messages, message_json(&view->messages[i]));
 	res_set(json, "ended_by", text_json_of(view->ended_by));

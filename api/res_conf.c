@@ -12,13 +12,15 @@ static void read_on_loop(void *arg)
 
 	conf->config = deps->config(deps->config_arg);
 	b2bua_stats(deps->b2bua, conf->stats);
+	if (deps->algs != NULL)
+		conf->n_listeners = alg_listeners(deps->algs, conf->arena, &conf->listeners);
 	for (unsigned i = 0; i < conf->config->n_realms; i++) {
 		conf->pools[i].n_pools = media_pool_stats(deps->media, &conf->config->realms[i], conf->pools[i].pools,
 							  CONFIG_REALM_ADDRESSES_MAX);
 	}
 }
 
-static int read_conf(struct api *api, struct arena *arena, struct res_conf *ret)
+int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret)
 {
 	struct res_conf conf = { .api = api, .arena = arena };
 	int err;
@@ -71,7 +73,7 @@ void res_conf_list(struct api *api, const struct route_request *request, struct 
 		   const struct res_kind *kind)
 {
 	struct res_conf conf;
-	int err = read_conf(api, request->arena, &conf);
+	int err = res_conf_read(api, request->arena, &conf);
 
 	if (err != 0) {
 		problem_from_err(reply, request, err);
@@ -85,7 +87,7 @@ void res_conf_get(struct api *api, const struct route_request *request, struct r
 		  const struct res_kind *kind)
 {
 	struct res_conf conf;
-	int err = read_conf(api, request->arena, &conf);
+	int err = res_conf_read(api, request->arena, &conf);
 	unsigned index;
 
 	if (err != 0) {

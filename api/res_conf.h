@@ -3,6 +3,7 @@
 #ifndef API_RES_CONF_H
 #define API_RES_CONF_H
 
+#include "algs/host.h"
 #include "api/res.h"
 #include "core/config.h"
 #include "media-relay/media.h"
@@ -18,7 +19,12 @@ struct res_conf {
 	const struct config *config; /* referenced */
 	struct b2bua_stats *stats;   /* in the arena */
 	struct res_pools *pools;     /* by realm index, in the arena */
+	struct alg_listener_view *listeners; /* of all ALGs, in the arena; none without a host */
+	unsigned n_listeners;
 };
+
+/* One hop to the control thread. 0 and a snapshot whose config is to be unreferenced, or a negative error. */
+int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret);
 
 /* A kind of configured object, by its index in the configuration. */
 struct res_kind {

@@ -2,6 +2,9 @@
  * lists every check. A probe that fails answers 503, and its body says what is wrong. */
 #include "api/res.h"
 
+#include <stdio.h>
+
+#include "algs/host.h"
 #include "api/text.h"
 #include "core/config.h"
 #include "core/err.h"
@@ -30,11 +33,15 @@ void res_livez(struct api *api, const struct route_request *request, struct rout
 
 struct ready_ask {
 	struct api *api;
+	struct arena *arena;
 	struct b2bua_stats *stats;
 	const struct config *config; /* referenced */
 	struct pinhole_ability *abilities;
 	unsigned n_abilities;
 	bool has_helper;
+	struct alg_listener_view *listeners; /* of ALGs */
+	unsigned n_listeners, n_open;        /* n_open: of these */
+	struct alg_host_stats algs;
 };
 
 static void ready_on_loop(void *arg)
@@ -45,6 +52,12 @@ static void ready_on_loop(void *arg)
 
 	ask->config = deps->config(deps->config_arg);
 	b2bua_stats(deps->b2bua, ask->stats);
+	if (deps->algs != NULL) {
+		ask->n_listeners = alg_listeners(deps->algs, ask->arena, &ask->listeners);
+		alg_host_stats(deps->algs, &ask->algs);
+	}
+	for (unsigned i = 0; i < ask->n_listeners; i++)
+		ask->n_open += ask->listeners[i].is_open;
 	if (deps->pinholes == NULL)
 		return;
 	pinholes_summary(deps->pinholes, &summary);
@@ -86,7 +99,7 @@ static void check_control(const struct ready_ask *ask, json_t *checks, bool *is_
 
 	for (unsigned i = 0; i < ask->config->n_realms; i++)
 		n_listens += ask->config->realms[i].n_listens;
-	add_check(checks, is_ready, "listeners", n_listens > 0 || ask->config->n_algs > 0 ? NULL : "no listener is configured",
+	add_check(checks, is_ready, "listeners", n_listens || ask->n_open ? NULL : "neither SIP nor an ALG listens",
 		  json_sprintf("%u SIP listeners", n_listens));
 	add_check(checks, is_ready, "admission", stats->is_draining ? "draining: new calls are refused" : NULL,
 		  json_sprintf("%u of %u calls", stats->calls_active, stats->calls_max));
@@ -140,6 +153,25 @@ static void add_media_paths(const struct ready_ask *ask, json_t *body)
 	res_set(body, "media_paths", paths);
 }
 
+/* One that is closed is a fault that is shown; calls and the other ALGs work all the same, so it is no reason to
+ * turn them away. */
+static void check_algs(const struct ready_ask *ask, json_t *checks)
+{
+	char fault[256] = "";
+	bool is_well = true;
+
+	for (unsigned i = 0; i < ask->n_listeners && fault[0] == '\0'; i++) {
+		const struct alg_listener_view *listener = &ask->listeners[i];
+
+		if (!listener->is_open)
+			snprintf(fault, sizeof(fault), "%u of %u listeners are open; %s: %s", ask->n_open,
+				 ask->n_listeners, listener->conf->name, listener->reason != NULL ? listener->reason : "not open yet");
+	}
+	add_check(checks, &is_well, "algs", fault[0] != '\0' ? fault : NULL,
+		  json_sprintf("%u ALGs, %u listeners, %u sessions", ask->config->n_algs, ask->n_listeners,
+			       ask->algs.sessions));
+}
+
 static void add_node(struct api *api, const struct ready_ask *ask, json_t *body)
 {
 	res_set(body, "version", json_string(PACKAGE_VERSION));
@@ -149,12 +181,13 @@ static void add_node(struct api *api, const struct ready_ask *ask, json_t *body)
 	res_set(body, "node", text_json_of(ask->config->node));
 	res_set(body, "config_revision", json_integer(ask->config->revision));
 	res_set(body, "calls_active", json_integer(ask->stats->calls_active));
+	res_set(body, "alg_sessions_active", json_integer(ask->algs.sessions));
 	add_media_paths(ask, body);
 }
 
 void res_readyz(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct ready_ask ask = { .api = api };
+	struct ready_ask ask = { .api = api, .arena = request->arena };
 	json_t *checks = json_array(), *body = json_object();
 	bool is_ready = true;
 	int err = ERR_LIMIT;
@@ -167,6 +200,7 @@ void res_readyz(struct api *api, const struct route_request *request, struct rou
 	if (err == 0) {
 		check_control(&ask, checks, &is_ready);
 		check_kernel_media(&ask, checks, &is_ready);
+		check_algs(&ask, checks);
 	}
 	check_database(api, checks, &is_ready);
 	res_set(body, "status", json_string(is_ready ? "ready" : "not-ready"));

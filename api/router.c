@@ -205,7 +205,8 @@ void router_handle(const struct router *router, struct route_request *request, s
 	route = find_route(router, request, ret);
 	if (route == NULL || !check_access(router, route, request, ret))
 		return;
-	if (!span_is_empty(request->body)) {
+	request->is_change = route->access == ROUTE_SCOPED && route->scope == TOKEN_OPERATE;
+	if (!span_is_empty(request->body) && strcmp(route->method, "POST") != 0) {
 		problem_set(ret, request, PROBLEM_BAD_REQUEST, "This resource takes no body.");
 		return;
 	}

@@ -35,6 +35,7 @@ struct route_request {
 	struct span name;              /* what "{...}" in the row's path stands for, decoded */
 	struct route_value values[ROUTER_PARAMS_MAX];
 	unsigned n_values;
+	bool is_change;                /* what was asked for changes something: the row's scope says so */
 };
 
 struct route_reply {
@@ -74,7 +75,7 @@ enum route_access {
 
 typedef void route_fn(struct api *api, const struct route_request *request, struct route_reply *reply);
 struct route {
-	const char *method;
+	const char *method;     /* only "POST" takes a body */
 	const char *path;       /* "/v1/calls/{id}": at most one segment in braces */
 	enum route_access access;
 	enum token_scope scope; /* for ROUTE_OPEN it has no meaning */

@@ -36,6 +36,29 @@ static const struct route_param pinholes_params[] = {
 	{ "cursor", ROUTE_TEXT, 1, 256 },
 	{ 0 },
 };
+static const struct route_param sessions_params[] = {
+	{ "protocol", ROUTE_TEXT, 1, 32 },
+	{ "alg", ROUTE_TEXT, 1, 63 },
+	{ "user", ROUTE_TEXT, 1, 256 },
+	{ "state", ROUTE_TEXT, 1, 32 },
+	{ "realm", ROUTE_TEXT, 1, 63 },
+	{ "limit", ROUTE_UINT, 1, RES_PAGE_MAX },
+	{ "cursor", ROUTE_TEXT, 1, 256 },
+	{ 0 },
+};
+static const struct route_param transfers_params[] = {
+	{ "since", ROUTE_TIME, 0, 0 },
+	{ "until", ROUTE_TIME, 0, 0 },
+	{ "session", ROUTE_TEXT, 1, 63 },
+	{ "alg", ROUTE_TEXT, 1, 63 },
+	{ "protocol", ROUTE_TEXT, 1, 32 },
+	{ "user", ROUTE_TEXT, 1, 256 },
+	{ "verb", ROUTE_TEXT, 1, 32 },
+	{ "q", ROUTE_TEXT, 1, 256 },
+	{ "limit", ROUTE_UINT, 1, RES_PAGE_MAX },
+	{ "cursor", ROUTE_TEXT, 1, 256 },
+	{ 0 },
+};
 static const struct route_param probe_params[] = {
 	{ "verbose", ROUTE_FLAG, 0, 0 },
 	{ 0 },
@@ -57,5 +80,14 @@ const struct route api_routes[] = {
 	{ "GET", "/v1/peers", ROUTE_SCOPED, TOKEN_READ_CONFIG, page_params, res_peers_list, "listPeers" },
 	{ "GET", "/v1/peers/{name}", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_peers_get, "getPeer" },
 	{ "GET", "/v1/pinholes", ROUTE_SCOPED, TOKEN_READ_CALLS, pinholes_params, res_pinholes_list, "listPinholes" },
+	{ "GET", "/v1/sessions", ROUTE_SCOPED, TOKEN_READ_CALLS, sessions_params, res_sessions_list, "listSessions" },
+	{ "GET", "/v1/sessions/{id}", ROUTE_SCOPED, TOKEN_READ_CALLS, NULL, res_sessions_get, "getSession" },
+	{ "DELETE", "/v1/sessions/{id}", ROUTE_SCOPED, TOKEN_OPERATE, NULL, res_sessions_delete, "endSession" },
+	{ "GET", "/v1/transfers", ROUTE_SCOPED, TOKEN_READ_CALLS, transfers_params, res_transfers_list, "listTransfers" },
+	{ "GET", "/v1/algs", ROUTE_SCOPED, TOKEN_READ_CONFIG, page_params, res_algs_list, "listAlgs" },
+	{ "GET", "/v1/algs/{name}", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_algs_get, "getAlg" },
+	{ "GET", "/v1/profiles", ROUTE_SCOPED, TOKEN_READ_CONFIG, page_params, res_profiles_list, "listProfiles" },
+	{ "GET", "/v1/profiles/{name}", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_profiles_get, "getProfile" },
+	{ "POST", "/v1/explain", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_explain, "explain" },
 };
 const unsigned api_n_routes = sizeof(api_routes) / sizeof(api_routes[0]);

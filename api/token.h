@@ -9,10 +9,10 @@
 enum { TOKEN_NAME_MAX = 64, TOKEN_TEXT_MAX = 72 };
 
 enum token_scope { /* bits */
-	TOKEN_READ_CALLS = 1,   /* "read:calls": calls and call records */
-	TOKEN_READ_CONFIG = 2,  /* "read:config": realms, peers */
+	TOKEN_READ_CALLS = 1,   /* "read:calls": calls, sessions, their records, pinholes */
+	TOKEN_READ_CONFIG = 2,  /* "read:config": realms, peers, ALGs, profiles, explain */
 	TOKEN_READ_METRICS = 4, /* "read:metrics" */
-	TOKEN_OPERATE = 8,      /* "operate": end calls */
+	TOKEN_OPERATE = 8,      /* "operate": end calls and sessions */
 	TOKEN_ALL = 15,         /* "admin" */
 };
 

@@ -28,7 +28,7 @@ def test_document(gateway):
     assert spec["openapi"].startswith("3.1.")
     operations = [op for item in spec["paths"].values() for op in item.values()]
     names = [op["operationId"] for op in operations]
-    assert len(names) == len(set(names)) == 15
+    assert len(names) == len(set(names)) == 24
     checker = Checker(spec)
     for operation in operations:  # every reference leads somewhere
         for item in operation.get("parameters", []) + list(operation["responses"].values()):
@@ -41,7 +41,9 @@ def test_idle_gateway(ask):
     for path in ("/livez", "/readyz", "/readyz?verbose", "/healthz", "/metrics", "/v1/openapi.json", "/v1/calls",
                  "/v1/calls?state=ended&limit=1", "/v1/cdrs", "/v1/cdrs?since=2026-01-01T00:00:00Z&status_max=699",
                  "/v1/realms", "/v1/realms/outer", "/v1/realms?limit=1", "/v1/peers", "/v1/peers/pbx", "/v1/peers?limit=1",
-                 "/v1/pinholes", "/v1/pinholes?owner=nobody&path=tc&realm=outer&limit=1"):
+                 "/v1/pinholes", "/v1/pinholes?owner=nobody&path=tc&realm=outer&limit=1", "/v1/sessions",
+                 "/v1/sessions?protocol=ftp&state=ended&limit=1", "/v1/transfers", "/v1/transfers?session=none&verb=STOR",
+                 "/v1/algs", "/v1/profiles"):
         ask(path)
     page = ask("/v1/peers?limit=3")
     rest = ask(f"/v1/peers?limit=3&cursor={page['next_cursor']}")
@@ -64,6 +66,14 @@ def test_refusals(ask):
     ask("/v1/peers?cursor=nonsense", status=400)
     ask("/v1/pinholes?cursor=nonsense", status=400)
     ask("/v1/pinholes/nothing", status=404)
+    ask("/v1/sessions/nothing", status=404)
+    ask("/v1/sessions/nothing", "DELETE", status=404)
+    ask("/v1/sessions?cursor=nonsense", status=400)
+    ask("/v1/transfers?cursor=nonsense", status=400)
+    ask("/v1/algs/nothing", status=404)
+    ask("/v1/profiles/nothing", status=404)
+    ask("/v1/explain", "POST", status=400)
+    ask("/v1/explain", "POST", body=b'{"alg": "nothing", "verb": "STOR"}', status=400)
     ask("/v1/calls", body=b"{}", status=400)
     ask("/v1/calls", "PUT", body=b"x" * 70000, status=413)
     reply = ask("/v1/calls?a=1&limit=x", status=400, headers={"X-Request-Id": "from-a-test"})
@@ -76,6 +86,9 @@ def test_live_and_ended_call(ask, gateway, alice, bob):
     listed = ask("/v1/calls")["items"]
     call = ask(f"/v1/calls/{listed[0]['id']}")
     assert call["messages"] and call["decision"] and call["streams"]
+    sessions = ask("/v1/sessions?protocol=sip")["items"]
+    assert [(item["id"], item["state"]) for item in sessions] == [(call["id"], "answered")]
+    assert ask(f"/v1/sessions/{call['id']}")["call"] == f"/v1/calls/{call['id']}"
     for query in ("realm=outer", "peer=pbx", "state=answered", "q=alice"):
         assert [item["id"] for item in ask(f"/v1/calls?{query}")["items"]] == [call["id"]], query
     assert not ask("/v1/calls?peer=pair")["items"]

@@ -6,6 +6,7 @@
 
 #include "core/log.h"
 #include "tests/mock/api_backend.h"
+#include "tests/mock/fake_alg_host.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,7 +27,7 @@ static void set_up(void)
 		return;
 	log_setup(2, LOG_TEXT, LOG_ERROR);
 	must(api_start(backend_deps(NULL, 0, NULL), error, sizeof(error), &api) == 0);
-	arena = arena_new(1024 * 1024);
+	arena = arena_new(16 * 1024 * 1024); /* as in http.c */
 	must(arena != NULL);
 }
 
@@ -62,6 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size % 2 == 1) /* from afar: access is asked for */
 		(void)addr_parse_ip(SPAN_LIT("192.0.2.1"), &request.peer.addr);
 	backend.n_hangups = 0;
+	fake_alg_host.n_ended = 0;
 	arena_reset(arena);
 	router_handle(&api->router, &request, &reply);
 	check(&reply);

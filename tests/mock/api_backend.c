@@ -10,6 +10,7 @@
 #include "core/loop.h"
 #include "db/store.h"
 #include "sbc/b2bua.h"
+#include "tests/mock/fake_alg_host.h"
 #include "tests/mock/fake_pinhole.h"
 
 struct backend backend;
@@ -304,6 +305,26 @@ int cdr_get(struct store_reader *reader, struct span id, cdr_row_fn *fn, void *a
 	return 0;
 }
 
+static const char transfer_text[] =
+	"{\"id\":\"" BACKEND_TRANSFER "\",\"session\":\"" FAKE_FTP "\",\"node\":\"edge-1\",\"alg\":\"office-ftp\","
+	"\"protocol\":\"ftp\",\"client\":\"192.0.2.77:40000\",\"server\":\"10.0.0.5:21\","
+	"\"data\":\"192.0.2.77:40001 10.0.0.5:50000\",\"user\":\"alice\",\"verb\":\"STOR\",\"path\":\"/in/a\\u001b.pdf\","
+	"\"direction\":\"up\",\"started_at\":\"2026-03-01T11:58:24.000Z\",\"ended_at\":\"2026-03-01T11:58:25.250Z\","
+	"\"duration_ms\":1250,\"bytes\":4096,\"code\":226,\"is_ok\":true,\"data_path\":\"nft\",\"rule\":\"uploads\","
+	"\"cause\":null}";
+
+int transfer_list(struct store_reader *reader, const struct transfer_filter *filter, cdr_row_fn *fn, void *arg, char *next_cursor,
+		  size_t next_cursor_size)
+{
+	(void)reader;
+	if (!span_is_empty(filter->cursor) && !span_eq(filter->cursor, SPAN_LIT("second")))
+		return ERR_PARSE;
+	if (span_is_empty(filter->session) || span_eq(filter->session, SPAN_LIT(FAKE_FTP)))
+		fn(arg, span_of(transfer_text));
+	snprintf(next_cursor, next_cursor_size, "%s", filter->limit == 1 && span_is_empty(filter->cursor) ? "second" : "");
+	return 0;
+}
+
 /* Dependencies */
 
 static const struct config *get_config(void *arg)
@@ -331,9 +352,31 @@ const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, 
 		"  backup: { realm: core, uri: \"sip:10.0.0.21:5060\" }\n"
 		"  softswitch: { realm: core, uri: \"sip:10.0.0.20:5060\" }\n"
 		"routes:\n"
-		"  - { from: access, to: softswitch }\n";
+		"  - { from: access, to: softswitch }\n"
+		"algs:\n"
+		"  office-ftp: { protocol: ftp, realm: access, to: core, servers: [10.0.0.0/24], profile: partners, "
+		"active: true }\n"
+		"  cameras: { protocol: rtsp, realm: access, to: core, mode: explicit, server: \"10.0.0.9:554\" }\n"
+		"profiles:\n"
+		"  partners:\n"
+		"    protocol: ftp\n"
+		"    default: deny\n"
+		"    rules:\n"
+		"    - { name: no-exe, deny: { verb: [STOR, APPE], target: \"\\\\.(exe|scr)$\" }, code: 550, "
+		"text: \"not here (rule {rule})\" }\n"
+		"    - { name: watch, deny: { user: mallory }, mode: observe }\n"
+		"    - { allow: { class: [read, session] } }\n"
+		"    - { name: uploads, allow: { verb: STOR, user: [\"dropbox-*\", alice], direction: up, client: 192.0.2.0/24 }, "
+		"max_per_minute: 60 }\n"
+		"  capped:\n"
+		"    protocol: ftp\n"
+		"    mode: observe\n"
+		"    default: allow\n"
+		"    rules:\n"
+		"    - { allow: { verb: STOR }, max_bytes: 1M }\n"
+		"    - { deny: { verb: DELE } }\n";
 	struct conf_errors errors = { 0 };
-	char text[2048], listen[64] = "", socket_line[256] = "", token_line[256] = "";
+	char text[4096], listen[64] = "", socket_line[256] = "", token_line[256] = "";
 
 	if (tcp_port != 0)
 		snprintf(listen, sizeof(listen), "  listen: \"127.0.0.1:%u\"\n", tcp_port);
@@ -346,11 +389,13 @@ const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, 
 	backend = (struct backend){ 0 };
 	make_pinholes();
 	deps.pinholes = backend.pinholes;
+	deps.algs = fake_alg_host_engine();
 	if (config_parse(span_of(text), "backend.yaml", &errors, &config) != 0) {
 		conf_errors_print(&errors, stderr);
 		abort();
 	}
 	conf_errors_free(&errors);
+	fake_alg_host = (struct fake_alg_host){ .config = config };
 	return &deps;
 }
 

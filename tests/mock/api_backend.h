@@ -1,5 +1,5 @@
-/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools, three pinholes.
- * Defines the symbols of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links
+/* What the API stands on, made up: a call that is up, one that ended, two call records, media pools, three pinholes, a
+ * transfer; sessions of ALGs are those of fake_alg_host.h. Defines the symbols of sbc/b2bua.h, media-relay/media.h, db/store.h and core/loop.h that api/ uses, so a test links
  * neither of them; pinholes are those of fake_pinhole.h. */
 #ifndef TESTS_MOCK_API_BACKEND_H
 #define TESTS_MOCK_API_BACKEND_H
@@ -11,6 +11,7 @@
 #define BACKEND_CALL "0198c0de-0000-7000-8000-000000000001"  /* is up */
 #define BACKEND_ENDED "0198c0de-0000-7000-8000-000000000002"
 #define BACKEND_CDR "0198c0de-0000-7000-8000-000000000003"
+#define BACKEND_TRANSFER "0198c0de-0000-7000-8000-000000000004"
 
 struct backend {
 	int loop_error;      /* what loop_call() says instead of running */
@@ -21,7 +22,8 @@ struct backend {
 };
 extern struct backend backend;
 
-/* Dependencies that lead to the made-up state, with a configuration of two realms and two peers that has the UNIX socket
+/* Dependencies that lead to the made-up state, with a configuration of two realms, two peers, two ALGs and two
+ * profiles that has the UNIX socket
  * socket_path (NULL: none), a TCP listener on loopback port tcp_port, and token_file (NULL: none). */
 const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, const char *token_file);
 void backend_fini(void);

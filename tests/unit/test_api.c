@@ -8,188 +8,134 @@
 
 #include "core/err.h"
 #include "pinhole/pinhole.h"
-#include "tests/mock/api_backend.h"
+#include "tests/mock/fake_alg_host.h"
 #include "tests/mock/fake_pinhole.h"
-#include "tests/unit/unit.h"
-
-static struct api *api;
-static struct arena *arena;
-static struct route_reply reply;
-static char directory[] = "/tmp/postern-api-XXXXXX";
-static char socket_path[64];
-
-/* As root over the UNIX socket. */
-static int ask(const char *method, const char *target)
-{
-	struct route_request request = {
-		.method = span_of(method), .target = span_of(target), .id = "r1", .arena = arena,
-	};
-
-	route_reply_fini(&reply);
-	arena_reset(arena);
-	router_handle(&api->router, &request, &reply);
-	return reply.status;
-}
-
-static const json_t *at(const char *path)
-{
-	struct span rest = span_of(path);
-	const json_t *json = reply.json;
-
-	while (rest.ptr != NULL && json != NULL) {
-		struct span name = span_cut(&rest, '.');
-		char key[64];
-
-		snprintf(key, sizeof(key), "%.*s", SPAN_ARG(name));
-		json = json_is_array(json) ? json_array_get(json, strtoul(key, NULL, 10)) : json_object_get(json, key);
-	}
-	return json;
-}
-
-static const char *text_at(const char *path)
-{
-	const char *text = json_string_value(at(path));
-
-	return text ? text : "(none)";
-}
-
-static void start(void)
-{
-	char error[256] = "";
-
-	CU_ASSERT_EQUAL_FATAL(api_start(backend_deps(socket_path, 0, NULL), error, sizeof(error), &api), 0);
-}
-
-static void stop(void)
-{
-	api_stop(api);
-	api = NULL;
-}
+#include "tests/unit/api_rig.h"
 
 static void lists_calls(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/calls"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("items")), 2);
-	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
-	CU_ASSERT_EQUAL(reply.n_headers, 0);
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.id"), BACKEND_CALL);
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.started_at"), "2026-03-01T11:58:20.000Z");
-	CU_ASSERT_TRUE(json_is_null(at("items.0.ended_at")));
-	CU_ASSERT_STRING_EQUAL(text_at("items.1.from_uri"), "sip:\x1b[31mmallory\xef\xbf\xbd@h");
-	CU_ASSERT_EQUAL(ask("GET", "/v1/calls?state=ended&q=%2B4930"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("items")), 1);
-	stop();
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/calls"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 2);
+	CU_ASSERT_TRUE(json_is_null(rig_at("next_cursor")));
+	CU_ASSERT_EQUAL(rig.reply.n_headers, 0);
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.id"), BACKEND_CALL);
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.started_at"), "2026-03-01T11:58:20.000Z");
+	CU_ASSERT_TRUE(json_is_null(rig_at("items.0.ended_at")));
+	CU_ASSERT_STRING_EQUAL(rig_text("items.1.from_uri"), "sip:\x1b[31mmallory\xef\xbf\xbd@h");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/calls?state=ended&q=%2B4930"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 1);
+	rig_stop();
 }
 
 static void pages_calls(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/calls?q=a%26b&limit=1"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("next_cursor"), BACKEND_CALL);
-	CU_ASSERT_STRING_EQUAL(reply.headers[0].name, "Link");
-	CU_ASSERT_STRING_EQUAL(reply.headers[0].value,
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/calls?q=a%26b&limit=1"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("next_cursor"), BACKEND_CALL);
+	CU_ASSERT_STRING_EQUAL(rig.reply.headers[0].name, "Link");
+	CU_ASSERT_STRING_EQUAL(rig.reply.headers[0].value,
 			       "</v1/calls?cursor=" BACKEND_CALL "&q=a%26b&limit=1>; rel=\"next\"");
-	CU_ASSERT_EQUAL(ask("GET", "/v1/calls?limit=1&cursor=" BACKEND_CALL), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.id"), BACKEND_ENDED);
-	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
-	stop();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/calls?limit=1&cursor=" BACKEND_CALL), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.id"), BACKEND_ENDED);
+	CU_ASSERT_TRUE(json_is_null(rig_at("next_cursor")));
+	rig_stop();
 }
 
 static void shows_a_call(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/calls/" BACKEND_CALL), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("legs.a.remote"), "192.0.2.77:5060");
-	CU_ASSERT_STRING_EQUAL(text_at("legs.b.peer"), "softswitch");
-	CU_ASSERT_TRUE(json_is_null(at("legs.b.sdp_sent")));
-	CU_ASSERT_STRING_EQUAL(text_at("streams.0.a.latched"), "192.0.2.77:40000");
-	CU_ASSERT_EQUAL(json_integer_value(at("streams.0.a.dropped.source")), 2);
-	CU_ASSERT_TRUE(json_is_null(at("streams.0.b.last_packet_age_ms")));
-	CU_ASSERT_STRING_EQUAL(text_at("decision.0.rule"), "route-1");
-	CU_ASSERT_STRING_EQUAL(text_at("messages.1.direction"), "out");
-	CU_ASSERT_EQUAL(json_integer_value(at("messages_lost")), 2);
-	CU_ASSERT_EQUAL(ask("GET", "/v1/calls/other"), 404);
-	stop();
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/calls/" BACKEND_CALL), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("legs.a.remote"), "192.0.2.77:5060");
+	CU_ASSERT_STRING_EQUAL(rig_text("legs.b.peer"), "softswitch");
+	CU_ASSERT_TRUE(json_is_null(rig_at("legs.b.sdp_sent")));
+	CU_ASSERT_STRING_EQUAL(rig_text("streams.0.a.latched"), "192.0.2.77:40000");
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("streams.0.a.dropped.source")), 2);
+	CU_ASSERT_TRUE(json_is_null(rig_at("streams.0.b.last_packet_age_ms")));
+	CU_ASSERT_STRING_EQUAL(rig_text("decision.0.rule"), "route-1");
+	CU_ASSERT_STRING_EQUAL(rig_text("messages.1.direction"), "out");
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("messages_lost")), 2);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/calls/other"), 404);
+	rig_stop();
 }
 
 static void ends_a_call(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("DELETE", "/v1/calls/" BACKEND_CALL), 204);
-	CU_ASSERT_PTR_NULL(reply.json);
-	CU_ASSERT_EQUAL(ask("DELETE", "/v1/calls/" BACKEND_CALL), 404);
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("DELETE", "/v1/calls/" BACKEND_CALL), 204);
+	CU_ASSERT_PTR_NULL(rig.reply.json);
+	CU_ASSERT_EQUAL(rig_ask("DELETE", "/v1/calls/" BACKEND_CALL), 404);
 	CU_ASSERT_EQUAL(backend.n_hangups, 1);
-	stop();
+	rig_stop();
 }
 
 static void lists_records(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?since=2026-03-01T00:00:00Z&status_min=200"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.id"), BACKEND_CDR);
-	CU_ASSERT_STRING_EQUAL(text_at("next_cursor"), "second");
-	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?cursor=second"), 200);
-	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
-	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?cursor=third"), 400);
-	CU_ASSERT_STRING_EQUAL(text_at("errors.0.parameter"), "cursor");
-	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs?since=now"), 400);
-	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs/" BACKEND_CDR), 200);
-	CU_ASSERT_EQUAL(json_integer_value(at("duration_ms")), 60000);
-	CU_ASSERT_STRING_EQUAL(text_at("decision.0.at"), "2026-03-01T11:00:00.000Z");
-	CU_ASSERT_PTR_NULL(at("decision.0.at_ms"));
-	CU_ASSERT_EQUAL(ask("GET", "/v1/cdrs/other"), 404);
-	stop();
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/cdrs?since=2026-03-01T00:00:00Z&status_min=200"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.id"), BACKEND_CDR);
+	CU_ASSERT_STRING_EQUAL(rig_text("next_cursor"), "second");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/cdrs?cursor=second"), 200);
+	CU_ASSERT_TRUE(json_is_null(rig_at("next_cursor")));
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/cdrs?cursor=third"), 400);
+	CU_ASSERT_STRING_EQUAL(rig_text("errors.0.parameter"), "cursor");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/cdrs?since=now"), 400);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/cdrs/" BACKEND_CDR), 200);
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("duration_ms")), 60000);
+	CU_ASSERT_STRING_EQUAL(rig_text("decision.0.at"), "2026-03-01T11:00:00.000Z");
+	CU_ASSERT_PTR_NULL(rig_at("decision.0.at_ms"));
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/cdrs/other"), 404);
+	rig_stop();
 }
 
 static void lists_configuration(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/realms"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("items")), 2);
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.name"), "access");
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.sip.0"), "udp:192.0.2.10:5060");
-	CU_ASSERT_EQUAL(json_integer_value(at("items.0.calls_active")), 1);
-	CU_ASSERT_EQUAL(json_integer_value(at("items.1.pools.0.pairs_used")), 2);
-	CU_ASSERT_EQUAL(ask("GET", "/v1/realms/core"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("trust"), "trusted");
-	CU_ASSERT_EQUAL(ask("GET", "/v1/realms/nowhere"), 404);
-	CU_ASSERT_EQUAL(ask("GET", "/v1/peers?limit=1"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("next_cursor"), "backup");
-	CU_ASSERT_EQUAL(ask("GET", "/v1/peers?limit=1&cursor=backup"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.name"), "softswitch");
-	CU_ASSERT_EQUAL(json_integer_value(at("items.0.failures_total")), 2);
-	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
-	CU_ASSERT_EQUAL(ask("GET", "/v1/peers?cursor=gone"), 400);
-	CU_ASSERT_EQUAL(ask("GET", "/v1/peers/softswitch"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("targets.0.address"), "10.0.0.20:5060");
-	stop();
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/realms"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 2);
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.name"), "access");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.sip.0"), "udp:192.0.2.10:5060");
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("items.0.calls_active")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("items.1.pools.0.pairs_used")), 2);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/realms/core"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("trust"), "trusted");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/realms/nowhere"), 404);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/peers?limit=1"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("next_cursor"), "backup");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/peers?limit=1&cursor=backup"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.name"), "softswitch");
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("items.0.failures_total")), 2);
+	CU_ASSERT_TRUE(json_is_null(rig_at("next_cursor")));
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/peers?cursor=gone"), 400);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/peers/softswitch"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("targets.0.address"), "10.0.0.20:5060");
+	rig_stop();
 }
 
 static void lists_pinholes(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/pinholes"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("items")), 3);
-	CU_ASSERT_TRUE(json_is_null(at("next_cursor")));
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.owner"), BACKEND_ENDED); /* the newest call first */
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.path"), "conntrack");
-	CU_ASSERT_STRING_EQUAL(text_at("items.0.reason"), "no BPF");
-	CU_ASSERT_STRING_EQUAL(text_at("items.1.id"), "0000000000000001");
-	CU_ASSERT_STRING_EQUAL(text_at("items.1.state"), "bound");
-	CU_ASSERT_STRING_EQUAL(text_at("items.1.realm_in"), "access");
-	CU_ASSERT_STRING_EQUAL(text_at("items.1.source"), "192.0.2.77:40000");
-	CU_ASSERT_STRING_EQUAL(text_at("items.1.target"), "10.0.0.20:30000");
-	CU_ASSERT_EQUAL(json_integer_value(at("items.1.packets")), 4845);
-	CU_ASSERT_EQUAL(json_integer_value(at("items.1.dropped.rate")), 4);
-	CU_ASSERT_TRUE(json_is_true(at("items.1.in_kernel")));
-	CU_ASSERT_STRING_EQUAL(text_at("items.2.state"), "reserved");
-	CU_ASSERT_TRUE(json_is_false(at("items.2.in_kernel")));
-	CU_ASSERT_TRUE(json_is_null(at("items.2.idle_ms")));
-	CU_ASSERT_EQUAL(json_integer_value(at("summary.open.xdp")), 1);
-	CU_ASSERT_EQUAL(json_integer_value(at("summary.open.conntrack")), 1);
-	CU_ASSERT_TRUE(json_is_true(at("summary.has_helper")));
-	stop();
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/pinholes"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 3);
+	CU_ASSERT_TRUE(json_is_null(rig_at("next_cursor")));
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.owner"), BACKEND_ENDED); /* the newest call first */
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.path"), "conntrack");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.reason"), "no BPF");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.1.id"), "0000000000000001");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.1.state"), "bound");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.1.realm_in"), "access");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.1.source"), "192.0.2.77:40000");
+	CU_ASSERT_STRING_EQUAL(rig_text("items.1.target"), "10.0.0.20:30000");
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("items.1.packets")), 4845);
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("items.1.dropped.rate")), 4);
+	CU_ASSERT_TRUE(json_is_true(rig_at("items.1.in_kernel")));
+	CU_ASSERT_STRING_EQUAL(rig_text("items.2.state"), "reserved");
+	CU_ASSERT_TRUE(json_is_false(rig_at("items.2.in_kernel")));
+	CU_ASSERT_TRUE(json_is_null(rig_at("items.2.idle_ms")));
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("summary.open.xdp")), 1);
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("summary.open.conntrack")), 1);
+	CU_ASSERT_TRUE(json_is_true(rig_at("summary.has_helper")));
+	rig_stop();
 }
 
 static void filters_pinholes(void)
@@ -208,19 +154,19 @@ static void filters_pinholes(void)
 	static const char *const wrong[] = { "x", "0123456789abcdef", "a.0123456789abcdeF", "a.0123456789abcde",
 					     "a0123456789012345678901234567890123456789.0123456789abcdef" };
 
-	start();
+	rig_start();
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		CU_ASSERT_EQUAL(ask("GET", cases[i].target), 200);
-		CU_ASSERT_EQUAL(json_array_size(at("items")), cases[i].n);
+		CU_ASSERT_EQUAL(rig_ask("GET", cases[i].target), 200);
+		CU_ASSERT_EQUAL(json_array_size(rig_at("items")), cases[i].n);
 	}
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		char target[128];
 
 		snprintf(target, sizeof(target), "/v1/pinholes?cursor=%s", wrong[i]);
-		CU_ASSERT_EQUAL(ask("GET", target), 400);
-		CU_ASSERT_STRING_EQUAL(text_at("errors.0.parameter"), "cursor");
+		CU_ASSERT_EQUAL(rig_ask("GET", target), 400);
+		CU_ASSERT_STRING_EQUAL(rig_text("errors.0.parameter"), "cursor");
 	}
-	stop();
+	rig_stop();
 }
 
 static void ignore_event(void *arg, struct pinhole *pinhole, enum pinhole_event event)
@@ -239,77 +185,84 @@ static void pages_pinholes(void)
 	struct pinhole *made;
 	size_t n = 0;
 
-	start();
+	rig_start();
 	for (unsigned i = 0; i < MANY; i++) {
 		snprintf(spec.owner, sizeof(spec.owner), "%02u", i * 37 % 100);
 		CU_ASSERT_EQUAL_FATAL(pinhole_open(backend.pinholes, &spec, 1, ignore_event, NULL, &made), 0);
 	}
 	snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u", PAGE);
 	for (;;) {
-		CU_ASSERT_EQUAL_FATAL(ask("GET", target), 200);
-		for (size_t i = 0; i < json_array_size(at("items")); i++, n++) {
-			const json_t *item = json_array_get(at("items"), i);
+		CU_ASSERT_EQUAL_FATAL(rig_ask("GET", target), 200);
+		for (size_t i = 0; i < json_array_size(rig_at("items")); i++, n++) {
+			const json_t *item = json_array_get(rig_at("items"), i);
 			const char *owner = json_string_value(json_object_get(item, "owner"));
 
 			CU_ASSERT_TRUE(strcmp(owner, last) <= 0);
 			snprintf(last, sizeof(last), "%s", owner);
 		}
-		if (json_is_null(at("next_cursor")))
+		if (json_is_null(rig_at("next_cursor")))
 			break;
-		CU_ASSERT_EQUAL(json_array_size(at("items")), PAGE);
-		snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u&cursor=%s", PAGE, text_at("next_cursor"));
+		CU_ASSERT_EQUAL(json_array_size(rig_at("items")), PAGE);
+		snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u&cursor=%s", PAGE, rig_text("next_cursor"));
 	}
 	CU_ASSERT_EQUAL(n, MANY + 1);
-	stop();
+	rig_stop();
 }
 
 /* Started without an engine, as without privileges. */
 static void lists_no_pinholes(void)
 {
-	struct api_deps deps = *backend_deps(socket_path, 0, NULL);
+	struct api_deps deps = *backend_deps(rig.socket_path, 0, NULL);
 	char error[256] = "";
 
 	deps.pinholes = NULL;
-	CU_ASSERT_EQUAL_FATAL(api_start(&deps, error, sizeof(error), &api), 0);
-	CU_ASSERT_EQUAL(ask("GET", "/v1/pinholes"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("items")), 0);
-	CU_ASSERT_TRUE(json_is_false(at("summary.has_helper")));
-	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("media_paths")), 0);
-	stop();
+	CU_ASSERT_EQUAL_FATAL(api_start(&deps, error, sizeof(error), &rig.api), 0);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/pinholes"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 0);
+	CU_ASSERT_TRUE(json_is_false(rig_at("summary.has_helper")));
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("media_paths")), 0);
+	rig_stop();
 }
 
 static void probes(void)
 {
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/livez"), 200);
-	CU_ASSERT_EQUAL(ask("GET", "/readyz"), 200);
-	CU_ASSERT_STRING_EQUAL(text_at("status"), "ready");
-	CU_ASSERT_PTR_NULL(at("checks"));
-	CU_ASSERT_EQUAL(ask("GET", "/healthz?verbose"), 200);
-	CU_ASSERT_EQUAL(json_array_size(at("checks")), 5);
-	CU_ASSERT_STRING_EQUAL(text_at("media_paths.0.realm"), "access");
-	CU_ASSERT_STRING_EQUAL(text_at("media_paths.0.path"), "xdp");
-	CU_ASSERT_TRUE(json_is_true(at("media_paths.0.is_usable")));
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/livez"), 200);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("status"), "ready");
+	CU_ASSERT_PTR_NULL(rig_at("checks"));
+	CU_ASSERT_EQUAL(rig_ask("GET", "/healthz?verbose"), 200);
+	CU_ASSERT_EQUAL(json_array_size(rig_at("checks")), 6);
+	CU_ASSERT_STRING_EQUAL(rig_text("media_paths.0.realm"), "access");
+	CU_ASSERT_STRING_EQUAL(rig_text("media_paths.0.path"), "xdp");
+	CU_ASSERT_TRUE(json_is_true(rig_at("media_paths.0.is_usable")));
 	fake_pinholes_set_usable(backend.pinholes, false);
-	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 200); /* the relay carries it */
-	CU_ASSERT_TRUE(json_is_false(at("media_paths.0.is_usable")));
-	CU_ASSERT_STRING_EQUAL(text_at("checks.3.name"), "kernel_media");
-	CU_ASSERT_STRING_EQUAL(text_at("checks.3.status"), "ok");
-	CU_ASSERT_STRING_EQUAL(text_at("node"), "edge-1");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 200); /* the relay carries it */
+	CU_ASSERT_TRUE(json_is_false(rig_at("media_paths.0.is_usable")));
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.name"), "kernel_media");
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.status"), "ok");
+	CU_ASSERT_STRING_EQUAL(rig_text("node"), "edge-1");
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.name"), "algs");
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.detail"), "2 ALGs, 2 listeners, 2 sessions");
+	CU_ASSERT_EQUAL(json_integer_value(rig_at("alg_sessions_active")), 2);
+	fake_alg_host.closed = "no helper";
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 200); /* calls and the other ALG work */
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.status"), "failing");
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.detail"), "1 of 2 listeners are open; office-ftp: no helper");
 	backend.is_draining = true;
-	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 503);
-	CU_ASSERT_STRING_EQUAL(text_at("checks.2.name"), "admission");
-	CU_ASSERT_STRING_EQUAL(text_at("checks.2.status"), "failing");
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.2.name"), "admission");
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.2.status"), "failing");
 	backend.is_draining = false;
 	backend.is_store_failing = true;
-	CU_ASSERT_EQUAL(ask("GET", "/readyz"), 503);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz"), 503);
 	backend.is_store_failing = false;
 	backend.loop_error = -ETIMEDOUT;
-	CU_ASSERT_EQUAL(ask("GET", "/livez"), 503);
-	CU_ASSERT_EQUAL(ask("GET", "/readyz?verbose"), 503);
-	CU_ASSERT_EQUAL(ask("GET", "/metrics"), 200);
-	stop();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/livez"), 503);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/metrics"), 200);
+	rig_stop();
 }
 
 static void survives_a_stalled_loop(void)
@@ -317,16 +270,16 @@ static void survives_a_stalled_loop(void)
 	static const char *const targets[] = { "/v1/calls", "/v1/calls/x", "/v1/realms", "/v1/realms/x", "/v1/peers",
 					       "/v1/pinholes" };
 
-	start();
+	rig_start();
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
 		backend.loop_error = -ETIMEDOUT;
-		CU_ASSERT_EQUAL(ask("GET", targets[i]), 503);
-		CU_ASSERT_STRING_EQUAL(text_at("type"), "/problems/busy");
+		CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
+		CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/busy");
 		backend.loop_error = ERR_CLOSED;
-		CU_ASSERT_EQUAL(ask("GET", targets[i]), 503);
-		CU_ASSERT_STRING_EQUAL(text_at("type"), "/problems/stopping");
+		CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
+		CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/stopping");
 	}
-	stop();
+	rig_stop();
 }
 
 static void survives_small_memory(void)
@@ -334,24 +287,10 @@ static void survives_small_memory(void)
 	static const char *const targets[] = { "/v1/calls", ("/v1/calls/" BACKEND_CALL), "/v1/realms", "/v1/peers",
 					       "/v1/pinholes", "/readyz" };
 
-	start();
-	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
-		for (size_t n = 0; n < 4; n++) {
-			struct route_request request = {
-				.method = SPAN_LIT("GET"), .target = span_of(targets[i]), .id = "r1", .arena = arena,
-			};
-
-			route_reply_fini(&reply);
-			arena_reset(arena);
-			arena_fail_at(arena, n);
-			router_handle(&api->router, &request, &reply);
-			CU_ASSERT_TRUE(reply.status == 500 || reply.status == 503 || reply.status == 200 ||
-				       reply.status == 404);
-		}
-	}
-	arena_free(arena);
-	arena = arena_new(16 * 1024 * 1024);
-	stop();
+	rig_start();
+	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++)
+		rig_starve("GET", targets[i], NULL, 4);
+	rig_stop();
 }
 
 /* Rows and contract */
@@ -406,9 +345,9 @@ static void follows_the_contract(void)
 	const char *name;
 	size_t n_operations = 0;
 
-	start();
-	CU_ASSERT_EQUAL(ask("GET", "/v1/openapi.json"), 200);
-	openapi = json_loads(reply.text, JSON_REJECT_DUPLICATES, NULL);
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/openapi.json"), 200);
+	openapi = json_loads(rig.reply.text, JSON_REJECT_DUPLICATES, NULL);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(openapi);
 	for (unsigned i = 0; i < api_n_routes; i++)
 		check_row(openapi, &api_routes[i]);
@@ -416,25 +355,25 @@ static void follows_the_contract(void)
 		n_operations += json_object_size(path);
 	CU_ASSERT_EQUAL(n_operations, api_n_routes);
 	json_decref(openapi);
-	stop();
+	rig_stop();
 }
 
 static void refuses_to_start(void)
 {
 	char error[256] = "";
 	struct api *second = NULL;
-	FILE *file = fopen(socket_path, "w");
+	FILE *file = fopen(rig.socket_path, "w");
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
 	fclose(file);
-	CU_ASSERT_EQUAL(api_start(backend_deps(socket_path, 0, NULL), error, sizeof(error), &second), -EEXIST);
+	CU_ASSERT_EQUAL(api_start(backend_deps(rig.socket_path, 0, NULL), error, sizeof(error), &second), -EEXIST);
 	CU_ASSERT_PTR_NOT_NULL(strstr(error, "is not a socket"));
 	CU_ASSERT_PTR_NULL(second);
-	unlink(socket_path);
-	start();
-	CU_ASSERT_EQUAL(api_start(backend_deps(socket_path, 0, NULL), error, sizeof(error), &second), -EADDRINUSE);
+	unlink(rig.socket_path);
+	rig_start();
+	CU_ASSERT_EQUAL(api_start(backend_deps(rig.socket_path, 0, NULL), error, sizeof(error), &second), -EADDRINUSE);
 	CU_ASSERT_PTR_NOT_NULL(strstr(error, "another gateway"));
-	stop();
+	rig_stop();
 }
 
 static const struct unit_test tests[] = {
@@ -457,17 +396,5 @@ static const struct unit_test tests[] = {
 
 int main(int argc, char **argv)
 {
-	int result = 99;
-
-	arena = arena_new(16 * 1024 * 1024);
-	if (arena != NULL && mkdtemp(directory) != NULL) {
-		snprintf(socket_path, sizeof(socket_path), "%s/api.sock", directory);
-		result = unit_main(argc, argv, "api", tests, sizeof(tests) / sizeof(tests[0]));
-		unlink(socket_path);
-		rmdir(directory);
-	}
-	route_reply_fini(&reply);
-	arena_free(arena);
-	backend_fini();
-	return result;
+	return rig_main(argc, argv, "api", tests, sizeof(tests) / sizeof(tests[0]));
 }
