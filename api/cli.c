@@ -22,14 +22,29 @@ const struct cli_option cli_options[] = {
 	OPTION("token-file", 0, "FILE", CLI_OPT_ALL_VERBS, token_file, "file with the token for --url", NULL),
 	{ "watch", 'w', "SECONDS", true, CLI_OPT_WATCH, offsetof(struct cli, watch),
 	  "repeat, every 2 seconds by default", NULL },
-	OPTION("state", 0, "STATE", CLI_OPT_CALLS, state, "only calls in this state", "proceeding answered ended"),
+	OPTION("state", 0, "STATE", CLI_OPT_STATE, state, "only calls or sessions in this state",
+	       "proceeding answered connecting open bypassed draining ended"),
 	OPTION("realm", 0, "NAME", CLI_OPT_REALM, realm, "only what goes to or comes from this realm", NULL),
-	OPTION("peer", 0, "NAME", CLI_OPT_FILTER, peer, "only calls to or from this peer", NULL),
-	OPTION("q", 'q', "TEXT", CLI_OPT_FILTER, q, "only calls with this text in a caller, callee or Call-ID", NULL),
+	OPTION("peer", 0, "NAME", CLI_OPT_PEER, peer, "only calls to or from this peer", NULL),
+	OPTION("q", 'q', "TEXT", CLI_OPT_Q, q, "only with this text in a caller, callee, Call-ID, path or user", NULL),
 	OPTION("path", 0, "NAME", CLI_OPT_PATH, path, "only pinholes that this mechanism holds", "xdp tc conntrack nft"),
-	OPTION("since", 0, "TIME", CLI_OPT_TIME, since, "only calls from then on, such as 2026-03-01T12:00:00Z", NULL),
-	OPTION("until", 0, "TIME", CLI_OPT_TIME, until, "only calls before then", NULL),
+	OPTION("protocol", 0, "NAME", CLI_OPT_ALG, protocol, "only of this protocol", "sip ftp rtsp tftp"),
+	OPTION("alg", 0, "NAME", CLI_OPT_ALG, alg, "only of this ALG", NULL),
+	OPTION("user", 'u', "NAME", CLI_OPT_USER, user, "only of this user; explain: who asks", NULL),
+	OPTION("session", 0, "ID", CLI_OPT_TRANSFER, session, "only transfers of this session", NULL),
+	OPTION("verb", 0, "NAME", CLI_OPT_TRANSFER, verb_filter, "only transfers by this command", NULL),
+	OPTION("since", 0, "TIME", CLI_OPT_TIME, since, "only what began then or later, such as 2026-03-01T12:00:00Z",
+	       NULL),
+	OPTION("until", 0, "TIME", CLI_OPT_TIME, until, "only what began before then", NULL),
 	OPTION("limit", 'n', "NUMBER", CLI_OPT_LIMIT, limit, "at most so many, 100 by default", NULL),
+	OPTION("client", 0, "ADDRESS", CLI_OPT_EXPLAIN, client, "where the client is", NULL),
+	OPTION("server", 0, "ADDRESS", CLI_OPT_EXPLAIN, server, "where the server is", NULL),
+	OPTION("direction", 0, "WAY", CLI_OPT_EXPLAIN, direction, "of the data, up is from the client to the server",
+	       "up down"),
+	OPTION("size", 0, "OCTETS", CLI_OPT_EXPLAIN, size, "that was announced", NULL),
+	OPTION("transport", 0, "NAME", CLI_OPT_EXPLAIN, transport, "of media", "udp interleaved multicast"),
+	OPTION("transcript", 't', "FILE", CLI_OPT_EXPLAIN, transcript,
+	       "messages to play instead of a verb, - for standard input", NULL),
 	OPTION("file", 'f', "FILE", CLI_OPT_TOKEN, file, "token file of the gateway", NULL),
 	OPTION("name", 0, "NAME", CLI_OPT_TOKEN, name, "what the log calls the token", NULL),
 	OPTION("scope", 0, "SCOPES", CLI_OPT_TOKEN, scope, "what it may do, admin (all) by default",
@@ -40,20 +55,32 @@ const struct cli_option cli_options[] = {
 const unsigned cli_n_options = sizeof(cli_options) / sizeof(cli_options[0]);
 
 const struct cli_verb cli_verbs[] = {
-	{ "show calls", NULL, CLI_OPT_WATCH | CLI_OPT_CALLS | CLI_OPT_FILTER | CLI_OPT_REALM | CLI_OPT_LIMIT,
+	{ "show calls", NULL, CLI_OPT_WATCH | CLI_OPT_STATE | CLI_OPT_PEER | CLI_OPT_Q | CLI_OPT_REALM | CLI_OPT_LIMIT,
 	  cli_show_calls, "list calls, newest first" },
 	{ "show call", "ID", CLI_OPT_WATCH, cli_show_call, "everything about one call" },
-	{ "show cdrs", NULL, CLI_OPT_WATCH | CLI_OPT_FILTER | CLI_OPT_REALM | CLI_OPT_TIME | CLI_OPT_LIMIT,
+	{ "show cdrs", NULL, CLI_OPT_WATCH | CLI_OPT_PEER | CLI_OPT_Q | CLI_OPT_REALM | CLI_OPT_TIME | CLI_OPT_LIMIT,
 	  cli_show_cdrs, "list records of calls that ended, newest first" },
 	{ "show cdr", "ID", 0, cli_show_cdr, "one call record" },
+	{ "show sessions", NULL,
+	  CLI_OPT_WATCH | CLI_OPT_STATE | CLI_OPT_ALG | CLI_OPT_USER | CLI_OPT_REALM | CLI_OPT_LIMIT, cli_show_sessions,
+	  "list sessions of all protocols, newest first" },
+	{ "show session", "ID", CLI_OPT_WATCH, cli_show_session, "everything about one session" },
+	{ "show transfers", NULL,
+	  CLI_OPT_WATCH | CLI_OPT_ALG | CLI_OPT_USER | CLI_OPT_TRANSFER | CLI_OPT_Q | CLI_OPT_TIME | CLI_OPT_LIMIT,
+	  cli_show_transfers, "list records of data that crossed sessions, newest first" },
+	{ "show algs", NULL, CLI_OPT_WATCH, cli_show_algs, "application-level gateways with their listeners" },
+	{ "show profiles", NULL, CLI_OPT_WATCH, cli_show_profiles, "profiles with what their rules decided" },
+	{ "show profile", "NAME", CLI_OPT_WATCH, cli_show_profile, "the rules of one profile, with their counters" },
 	{ "show realms", NULL, CLI_OPT_WATCH, cli_show_realms, "realms with their calls and media ports" },
 	{ "show peers", NULL, CLI_OPT_WATCH, cli_show_peers, "peers with their counters" },
-	{ "show pinholes", "[CALL]", CLI_OPT_WATCH | CLI_OPT_REALM | CLI_OPT_PATH | CLI_OPT_LIMIT, cli_show_pinholes,
-	  "media that the kernel forwards, of one call or of all" },
+	{ "show pinholes", "[ID]", CLI_OPT_WATCH | CLI_OPT_REALM | CLI_OPT_PATH | CLI_OPT_LIMIT, cli_show_pinholes,
+	  "what the kernel forwards, of one call or session or of all" },
+	{ "explain", "ALG [VERB] [TARGET]", CLI_OPT_USER | CLI_OPT_EXPLAIN, cli_explain,
+	  "what an ALG would do with a command or with messages, and why" },
 	{ "alg list", NULL, 0, cli_alg_list, "application-level gateways that are built in" },
 	{ "alg run", "MODULE FILE...", CLI_OPT_FUZZ, cli_alg_run,
 	  "run a module (a name, or a path of a shared object) over transcripts" },
-	{ "hangup", "ID", 0, cli_hangup, "end a call on both legs" },
+	{ "hangup", "ID", 0, cli_hangup, "end a call or a session on both sides" },
 	{ "doctor", NULL, 0, cli_doctor, "check the gateway and this machine, and say what to do" },
 	{ "token new", NULL, CLI_OPT_TOKEN, cli_token_new, "make a token for the REST API" },
 	{ "completion", "SHELL", 0, cli_completion, "print the completion file for a shell (bash)" },
@@ -93,7 +120,7 @@ static void print_help(FILE *out, const struct cli_verb *verb)
 		char left[64];
 
 		snprintf(left, sizeof(left), "%s %s", v->words, v->argument ? v->argument : "");
-		fprintf(out, "  %-26s %s\n", left, v->help);
+		fprintf(out, "  %-28s %s\n", left, v->help);
 	}
 	fputs("\nOptions for all verbs:\n", out);
 	print_options(out, CLI_OPT_ALL_VERBS);
@@ -240,15 +267,14 @@ static bool may_be_more(const struct cli_verb *verb)
 
 static bool is_right_count(const struct cli_verb *verb, int n_arguments)
 {
-	int n_words = 1;
+	struct span rest = span_of(verb->argument);
+	int least = 0, most = 0;
 
-	if (verb->argument == NULL)
-		return n_arguments == 0;
-	for (const char *c = verb->argument; *c != '\0'; c++)
-		n_words += *c == ' ';
-	if (may_be_more(verb))
-		return n_arguments >= n_words;
-	return n_arguments == 1 || (n_arguments == 0 && verb->argument[0] == '[');
+	while (rest.ptr != NULL) {
+		least += span_cut(&rest, ' ').ptr[0] != '[';
+		most++;
+	}
+	return n_arguments >= least && (n_arguments <= most || may_be_more(verb));
 }
 
 static int run(struct cli *cli, const struct cli_verb *verb)
@@ -297,12 +323,12 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err)
 		return usage(&cli, "no such verb", argv[optind]);
 	n_left = argc - optind - n_words;
 	if (!is_right_count(verb, n_left))
-		return usage(&cli, may_be_more(verb) || n_left == 0 ? verb->argument : "takes nothing more", verb->words);
+		return usage(&cli, verb->argument != NULL ? verb->argument : "takes nothing more", verb->words);
 	if ((reading.used & ~(verb->options | CLI_OPT_ALL_VERBS)) != 0)
 		return usage(&cli, "does not take all of these options", verb->words);
-	cli.argument = n_left ? argv[argc - 1] : NULL;
 	cli.arguments = argv + argc - n_left;
 	cli.n_arguments = (unsigned)n_left;
+	cli.argument = n_left > 0 ? cli.arguments[0] : NULL;
 	code = check_values(&cli);
 	return code == CLI_OK ? run(&cli, verb) : code;
 }

@@ -52,7 +52,7 @@ enum cli_exit cli_alg_list(struct cli *cli)
 						      modules[i]->version, "transport", modules[i]->is_datagram ? "udp" : "tcp",
 						      "port", (int)modules[i]->default_port, "pinholes",
 						      classes_of(modules[i]), "verbs", verbs_of(modules[i])));
-	cli_list(cli, list, columns, sizeof(columns) / sizeof(columns[0]));
+	cli_print_list(cli, list, columns, sizeof(columns) / sizeof(columns[0]));
 	json_decref(list);
 	return CLI_OK;
 }

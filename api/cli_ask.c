@@ -5,6 +5,8 @@
 #include "api/cli.h"
 #include "api/cli_http.h"
 #include "api/cli_print.h"
+#include "api/encode.h"
+#include "core/buf.h"
 #include "core/err.h"
 
 enum { TOKEN_LINE_MAX = 256, JSON_FLAGS = JSON_REJECT_DUPLICATES };
@@ -53,7 +55,8 @@ static void print_problem(struct cli *cli, int status, const json_t *problem)
 	fprintf(cli->err, "postern: the gateway says %d: %s\n", status, detail);
 	free(detail);
 	json_array_foreach(errors, i, error) {
-		char *parameter = cli_value(error, "parameter", CLI_TEXT);
+		bool is_body = json_object_get(error, "pointer") != NULL;
+		char *parameter = cli_value(error, is_body ? "pointer" : "parameter", CLI_TEXT);
 		char *text = cli_value(error, "detail", CLI_TEXT);
 
 		fprintf(cli->err, "  %s %s\n", parameter, text);
@@ -65,7 +68,13 @@ static void print_problem(struct cli *cli, int status, const json_t *problem)
 		      cli->err);
 }
 
-static enum cli_exit ask(struct cli *cli, const char *method, const char *path, bool is_probe, json_t **ret)
+struct question {
+	const char *method, *path;
+	const char *body; /* JSON, or NULL */
+	bool is_probe;
+};
+
+static enum cli_exit ask(struct cli *cli, const struct question *question, json_t **ret)
 {
 	struct cli_http_target target = { cli->socket, cli->url, NULL };
 	struct cli_http_reply reply = { 0 };
@@ -79,7 +88,7 @@ static enum cli_exit ask(struct cli *cli, const char *method, const char *path, 
 			return CLI_USAGE;
 		target.token = token;
 	}
-	err = cli_http_request(&target, method, path, &reply);
+	err = cli_http_request(&target, question->method, question->path, question->body, &reply);
 	if (err != 0)
 		return unreachable(cli, err);
 	if (reply.body.len > 0)
@@ -87,7 +96,7 @@ static enum cli_exit ask(struct cli *cli, const char *method, const char *path, 
 	if (json == NULL && reply.status != 204) {
 		fprintf(cli->err, "postern: the answer (%d) is not JSON: is this a Postern gateway?\n", reply.status);
 		code = CLI_FAILED;
-	} else if (reply.status >= 300 && !(is_probe && json_object_get(json, "checks") != NULL)) {
+	} else if (reply.status >= 300 && !(question->is_probe && json_object_get(json, "checks") != NULL)) {
 		print_problem(cli, reply.status, json);
 		code = CLI_FAILED;
 	}
@@ -101,10 +110,38 @@ static enum cli_exit ask(struct cli *cli, const char *method, const char *path, 
 
 enum cli_exit cli_ask(struct cli *cli, const char *method, const char *path, json_t **ret)
 {
-	return ask(cli, method, path, false, ret);
+	return ask(cli, &(struct question){ method, path, NULL, false }, ret);
 }
 
 enum cli_exit cli_probe(struct cli *cli, const char *path, json_t **ret)
 {
-	return ask(cli, "GET", path, true, ret);
+	return ask(cli, &(struct question){ "GET", path, NULL, true }, ret);
+}
+
+enum cli_exit cli_post(struct cli *cli, const char *path, const json_t *body, json_t **ret)
+{
+	char *text = json_dumps(body, JSON_COMPACT);
+	enum cli_exit code = CLI_FAILED;
+
+	if (text != NULL)
+		code = ask(cli, &(struct question){ "POST", path, text, false }, ret);
+	else
+		fputs("postern: out of memory\n", cli->err);
+	free(text);
+	return code;
+}
+
+enum cli_exit cli_ask_one(struct cli *cli, const char *method, const char *resource, const char *name, json_t **ret)
+{
+	char text[1024];
+	struct buf path = buf_of(text, sizeof(text));
+
+	buf_puts(&path, resource);
+	encode_put(&path, span_of(name));
+	buf_putc(&path, '\0');
+	if (path.is_full || name[0] == '\0') {
+		fputs("postern: this is not an id or a name\n", cli->err);
+		return CLI_USAGE;
+	}
+	return cli_ask(cli, method, text, ret);
 }

@@ -4,8 +4,7 @@
 
 #include "api/cli.h"
 #include "api/cli_print.h"
-#include "api/encode.h"
-#include "core/buf.h"
+#include "core/span.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -54,21 +53,6 @@ static const struct cli_column stream_columns[] = {
 	{ "WHY", "path_reason", CLI_TEXT },
 };
 
-/* Fields that have a value, a line each. */
-static void print_fields(FILE *out, const json_t *json, const struct cli_column *fields, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		const json_t *value = cli_at(json, fields[i].path);
-		char *text;
-
-		if (value == NULL || json_is_null(value))
-			continue;
-		text = cli_value(json, fields[i].path, fields[i].kind);
-		fprintf(out, "  %-12s %s\n", fields[i].title, text);
-		free(text);
-	}
-}
-
 /* Session descriptions, told apart from the fields by indentation. */
 static void print_sdp(FILE *out, const json_t *leg, const char *name, const char *title)
 {
@@ -95,7 +79,7 @@ static void print_leg(FILE *out, const json_t *json, const char *path, const cha
 	const json_t *leg = cli_at(json, path);
 
 	fprintf(out, "\n%s\n", title);
-	print_fields(out, leg, leg_fields, N_OF(leg_fields));
+	cli_fields(out, leg, leg_fields, N_OF(leg_fields));
 	print_sdp(out, leg, "sdp_received", "SDP received");
 	print_sdp(out, leg, "sdp_sent", "SDP sent");
 }
@@ -148,25 +132,7 @@ static void print_streams(FILE *out, const json_t *json)
 	json_decref(rows);
 }
 
-/* Decision and ladder */
-
-static void print_decision(FILE *out, const json_t *json)
-{
-	json_t *step;
-	size_t i;
-
-	fputs("\nDecision\n", out);
-	json_array_foreach(json_object_get(json, "decision"), i, step) {
-		char *at = cli_value(step, "at", CLI_CLOCK), *rule = cli_value(step, "rule", CLI_TEXT);
-		char *text = cli_value(step, "text", CLI_TEXT);
-		bool has_rule = rule[0] != '\0' && strcmp(rule, "-") != 0;
-
-		fprintf(out, "  %s  %s%s%s\n", at, has_rule ? rule : "", has_rule ? ": " : "", text);
-		free(at);
-		free(rule);
-		free(text);
-	}
-}
+/* The ladder */
 
 /* "INVITE", or "180 Ringing": what a ladder calls a message. */
 static char *label_of(const json_t *message)
@@ -222,42 +188,24 @@ static void print_call(FILE *out, const json_t *json)
 
 	fprintf(out, "Call %s\n", id);
 	free(id);
-	print_fields(out, json, head_fields, N_OF(head_fields));
+	cli_fields(out, json, head_fields, N_OF(head_fields));
 	print_leg(out, json, "legs.a", "Leg A (caller)");
 	print_leg(out, json, "legs.b", "Leg B (callee)");
 	print_streams(out, json);
-	print_decision(out, json);
+	fputs("\nDecision\n", out);
+	cli_steps(out, json_object_get(json, "decision"));
 	print_ladder(out, json);
 }
 
 /* Verbs */
 
-static enum cli_exit ask_one(struct cli *cli, const char *method, const char *resource, json_t **ret)
-{
-	char text[1024];
-	struct buf path = buf_of(text, sizeof(text));
-
-	buf_puts(&path, resource);
-	encode_put(&path, span_of(cli->argument));
-	buf_putc(&path, '\0');
-	if (path.is_full || cli->argument[0] == '\0') {
-		fputs("postern: this is not an id\n", cli->err);
-		return CLI_USAGE;
-	}
-	return cli_ask(cli, method, text, ret);
-}
-
 static enum cli_exit show(struct cli *cli, const char *resource)
 {
 	json_t *json = NULL;
-	enum cli_exit code = ask_one(cli, "GET", resource, &json);
+	enum cli_exit code = cli_ask_one(cli, "GET", resource, cli->argument, &json);
 
-	if (code == CLI_OK && cli->format == CLI_JSON)
-		cli_json(cli->out, json);
-	else if (code == CLI_OK && cli->format == CLI_TSV)
-		cli_tsv_flat(cli->out, json);
-	else if (code == CLI_OK)
-		print_call(cli->out, json);
+	if (code == CLI_OK)
+		cli_print_one(cli, json, print_call);
 	json_decref(json);
 	return code;
 }
@@ -272,13 +220,14 @@ enum cli_exit cli_show_cdr(struct cli *cli)
 	return show(cli, "/v1/cdrs/");
 }
 
+/* The resource of sessions knows calls, too. */
 enum cli_exit cli_hangup(struct cli *cli)
 {
 	json_t *json = NULL;
-	enum cli_exit code = ask_one(cli, "DELETE", "/v1/calls/", &json);
+	enum cli_exit code = cli_ask_one(cli, "DELETE", "/v1/sessions/", cli->argument, &json);
 
 	if (code == CLI_OK && cli->format == CLI_TABLE)
-		fprintf(cli->out, "Call %s is being ended.\n", cli->argument);
+		fprintf(cli->out, "%s is being ended.\n", cli->argument);
 	json_decref(json);
 	return code;
 }

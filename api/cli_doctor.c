@@ -56,7 +56,8 @@ static void add_readiness(json_t *checks, const json_t *ready)
 	} fixes[] = {
 		{ "database", "The log says why; free disk space, or check owner and mode of the database file." },
 		{ "admission", "The gateway is draining: calls come again after a restart." },
-		{ "listeners", "Give at least one realm a SIP listener in postern.yaml." },
+		{ "listeners", "Give at least one realm a SIP listener in postern.yaml, or configure an ALG." },
+		{ "algs", "A listener is not open: postern show algs says which and why." },
 		{ "control_loop", "The gateway hangs: restart it and keep its log." },
 	};
 	json_t *check;

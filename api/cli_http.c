@@ -104,17 +104,21 @@ static int send_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static int send_request(int fd, const struct cli_http_target *target, const char *method, const char *path)
+static int send_request(int fd, const struct cli_http_target *target, const char *method, const char *path,
+			const char *body)
 {
 	char *text = NULL;
 	int err, len;
-	char host[256] = "localhost", port[8];
+	char host[256] = "localhost", port[8], content[96] = "";
 
 	if (target->url != NULL && split_url(target->url, host, port) != 0)
 		return ERR_PARSE;
-	len = asprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s%s\r\n", method, path,
-		       strchr(host, ':') ? "localhost" : host, target->token ? "Authorization: Bearer " : "",
-		       target->token ? target->token : "", target->token ? "\r\n" : "");
+	if (body != NULL)
+		snprintf(content, sizeof(content), "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+			 strlen(body));
+	len = asprintf(&text, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s%s%s%s\r\n%s", method, path,
+		       strchr(host, ':') ? "localhost" : host, content, target->token ? "Authorization: Bearer " : "",
+		       target->token ? target->token : "", target->token ? "\r\n" : "", body ? body : "");
 	if (len < 0)
 		return -ENOMEM;
 	err = send_all(fd, text, (size_t)len);
@@ -158,7 +162,7 @@ static int receive_all(int fd, char **ret_raw, size_t *ret_len)
 	return 0;
 }
 
-int cli_http_request(const struct cli_http_target *target, const char *method, const char *path,
+int cli_http_request(const struct cli_http_target *target, const char *method, const char *path, const char *body,
 		     struct cli_http_reply *ret)
 {
 	struct timeval timeout = { CLI_HTTP_TIMEOUT_S, 0 };
@@ -171,7 +175,7 @@ int cli_http_request(const struct cli_http_target *target, const char *method, c
 		return fd;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-	err = send_request(fd, target, method, path);
+	err = send_request(fd, target, method, path, body);
 	if (err == 0)
 		err = receive_all(fd, &reply.raw, &len);
 	if (err == 0)

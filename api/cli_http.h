@@ -14,11 +14,12 @@ struct cli_http_reply {
 void cli_http_reply_free(struct cli_http_reply *reply);
 
 /* socket: path of a UNIX socket, used when url is NULL; url: "http://host:port". token may be NULL. path is sent as
- * it is. 0 and a reply, or a negative errno: nobody there, no answer in time; ERR_PARSE: what came is not HTTP. */
+ * it is; body is JSON or NULL. 0 and a reply, or a negative errno: nobody there, no answer in time; ERR_PARSE: what came
+ * is not HTTP. */
 struct cli_http_target {
 	const char *socket, *url, *token;
 };
-int cli_http_request(const struct cli_http_target *target, const char *method, const char *path,
+int cli_http_request(const struct cli_http_target *target, const char *method, const char *path, const char *body,
 		     struct cli_http_reply *ret);
 
 /* Takes a complete reply apart: until the connection closed, `len` octets came, and a NUL stands behind them. Chunks

@@ -264,14 +264,59 @@ void cli_json(FILE *out, const json_t *json)
 	fputc('\n', out);
 }
 
-void cli_list(struct cli *cli, const json_t *list, const struct cli_column *columns, unsigned n_columns)
+void cli_print_list(struct cli *cli, const json_t *list, const struct cli_column *columns, size_t n_columns)
 {
 	const json_t *items = json_object_get(list, "items");
 
 	if (cli->format == CLI_JSON)
 		cli_json(cli->out, list);
 	else if (cli->format == CLI_TSV)
-		cli_tsv(cli->out, items, columns, n_columns);
+		cli_tsv(cli->out, items, columns, (unsigned)n_columns);
 	else
-		cli_table(cli->out, items, columns, n_columns);
+		cli_table(cli->out, items, columns, (unsigned)n_columns);
+	if (json_is_string(json_object_get(list, "next_cursor")) && cli->format == CLI_TABLE)
+		fputs("There are more: ask for them with --limit.\n", cli->err);
+}
+
+/* One object */
+
+void cli_fields(FILE *out, const json_t *json, const struct cli_column *fields, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const json_t *value = cli_at(json, fields[i].path);
+		char *text;
+
+		if (value == NULL || json_is_null(value))
+			continue;
+		text = cli_value(json, fields[i].path, fields[i].kind);
+		fprintf(out, "  %-12s %s\n", fields[i].title, text);
+		free(text);
+	}
+}
+
+void cli_steps(FILE *out, const json_t *steps)
+{
+	json_t *step;
+	size_t i;
+
+	json_array_foreach(steps, i, step) {
+		char *at = cli_value(step, "at", CLI_CLOCK), *rule = cli_value(step, "rule", CLI_TEXT);
+		char *text = cli_value(step, "text", CLI_TEXT);
+		bool has_rule = rule[0] != '\0' && strcmp(rule, "-") != 0;
+
+		fprintf(out, "  %s  %s%s%s\n", at, has_rule ? rule : "", has_rule ? ": " : "", text);
+		free(at);
+		free(rule);
+		free(text);
+	}
+}
+
+void cli_print_one(struct cli *cli, const json_t *json, void (*table)(FILE *out, const json_t *json))
+{
+	if (cli->format == CLI_JSON)
+		cli_json(cli->out, json);
+	else if (cli->format == CLI_TSV)
+		cli_tsv_flat(cli->out, json);
+	else
+		table(cli->out, json);
 }

@@ -31,7 +31,13 @@ void cli_tsv(FILE *out, const json_t *items, const struct cli_column *columns, u
 /* Any JSON as "path<TAB>value" lines. */
 void cli_tsv_flat(FILE *out, const json_t *json);
 void cli_json(FILE *out, const json_t *json);
-/* In the format that was asked for. */
-void cli_list(struct cli *cli, const json_t *list, const struct cli_column *columns, unsigned n_columns);
+/* A page or more in the format that was asked for; a table says when there is more. */
+void cli_print_list(struct cli *cli, const json_t *list, const struct cli_column *columns, size_t n_columns);
+/* Fields that have a value, a line each. */
+void cli_fields(FILE *out, const json_t *json, const struct cli_column *fields, size_t n);
+/* What was decided, step by step. */
+void cli_steps(FILE *out, const json_t *steps);
+/* One object: JSON or tab-separated paths, or by `table`. */
+void cli_print_one(struct cli *cli, const json_t *json, void (*table)(FILE *out, const json_t *json));
 
 #endif

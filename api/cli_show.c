@@ -3,12 +3,8 @@
 
 #include "api/cli.h"
 #include "api/cli_print.h"
-#include "api/encode.h"
-#include "core/buf.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
-
-enum { PAGE_MAX = 1000, CALLS_DEFAULT = 100, CONFIGURED_MAX = 1000000 /* all of them */, PATH_SIZE = 4096 };
 
 static const struct cli_column calls_columns[] = {
 	{ "ID", "id", CLI_TEXT },
@@ -56,7 +52,7 @@ static const struct cli_column peers_columns[] = {
 };
 
 static const struct cli_column pinholes_columns[] = {
-	{ "CALL", "owner", CLI_TEXT },
+	{ "OWNER", "owner", CLI_TEXT },
 	{ "PATH", "path", CLI_TEXT },
 	{ "STATE", "state", CLI_TEXT },
 	{ "SOURCE", "source", CLI_TEXT },
@@ -73,79 +69,13 @@ static const struct cli_column pinholes_columns[] = {
 	{ "ID", "id", CLI_TEXT },
 };
 
-static void add_filter(struct buf *path, const char *name, const char *value)
-{
-	if (value == NULL)
-		return;
-	buf_printf(path, "&%s=", name);
-	encode_put(path, span_of(value));
-}
-
-/* One page: `wanted` objects from the cursor on. */
-static enum cli_exit ask_page(struct cli *cli, const char *resource, unsigned wanted, const char *cursor, json_t **ret)
-{
-	char text[PATH_SIZE];
-	struct buf path = buf_of(text, sizeof(text));
-
-	buf_printf(&path, "%s?limit=%u", resource, wanted < PAGE_MAX ? wanted : PAGE_MAX);
-	add_filter(&path, "state", cli->state);
-	add_filter(&path, "realm", cli->realm);
-	add_filter(&path, "peer", cli->peer);
-	add_filter(&path, "path", cli->path);
-	add_filter(&path, "owner", cli->owner);
-	add_filter(&path, "q", cli->q);
-	add_filter(&path, "since", cli->since);
-	add_filter(&path, "until", cli->until);
-	add_filter(&path, "cursor", cursor);
-	buf_putc(&path, '\0');
-	if (path.is_full) {
-		fputs("postern: these filters are too long\n", cli->err);
-		return CLI_USAGE;
-	}
-	return cli_ask(cli, "GET", text, ret);
-}
-
-/* Follows the pages until --limit objects are there; without it, `otherwise`. */
-static enum cli_exit ask_list(struct cli *cli, const char *resource, unsigned otherwise, json_t **ret)
-{
-	unsigned wanted = cli->limit ? (unsigned)strtoul(cli->limit, NULL, 10) : otherwise;
-	json_t *list = NULL, *page;
-	enum cli_exit code = ask_page(cli, resource, wanted, NULL, &list);
-
-	while (code == CLI_OK) {
-		json_t *items = json_object_get(list, "items"), *cursor = json_object_get(list, "next_cursor");
-		size_t n = json_array_size(items);
-
-		if (n >= wanted || !json_is_string(cursor))
-			break;
-		code = ask_page(cli, resource, wanted - (unsigned)n, json_string_value(cursor), &page);
-		if (code == CLI_OK) {
-			json_array_extend(items, json_object_get(page, "items"));
-			json_object_set(list, "next_cursor", json_object_get(page, "next_cursor"));
-			json_decref(page);
-		}
-	}
-	if (code == CLI_OK)
-		*ret = list;
-	else
-		json_decref(list);
-	return code;
-}
-
-static void print_list(struct cli *cli, const json_t *list, const struct cli_column *columns, size_t n_columns)
-{
-	cli_list(cli, list, columns, (unsigned)n_columns);
-	if (json_is_string(json_object_get(list, "next_cursor")) && cli->format == CLI_TABLE)
-		fputs("There are more: ask for them with --limit.\n", cli->err);
-}
-
 enum cli_exit cli_show_calls(struct cli *cli)
 {
 	json_t *list = NULL;
-	enum cli_exit code = ask_list(cli, "/v1/calls", CALLS_DEFAULT, &list);
+	enum cli_exit code = cli_ask_list(cli, "/v1/calls", CLI_LIVE_DEFAULT, &list);
 
 	if (code == CLI_OK)
-		print_list(cli, list, calls_columns, N_OF(calls_columns));
+		cli_print_list(cli, list, calls_columns, N_OF(calls_columns));
 	json_decref(list);
 	return code;
 }
@@ -153,10 +83,10 @@ enum cli_exit cli_show_calls(struct cli *cli)
 enum cli_exit cli_show_cdrs(struct cli *cli)
 {
 	json_t *list = NULL;
-	enum cli_exit code = ask_list(cli, "/v1/cdrs", CALLS_DEFAULT, &list);
+	enum cli_exit code = cli_ask_list(cli, "/v1/cdrs", CLI_LIVE_DEFAULT, &list);
 
 	if (code == CLI_OK)
-		print_list(cli, list, cdrs_columns, N_OF(cdrs_columns));
+		cli_print_list(cli, list, cdrs_columns, N_OF(cdrs_columns));
 	json_decref(list);
 	return code;
 }
@@ -164,10 +94,10 @@ enum cli_exit cli_show_cdrs(struct cli *cli)
 enum cli_exit cli_show_peers(struct cli *cli)
 {
 	json_t *list = NULL;
-	enum cli_exit code = ask_list(cli, "/v1/peers", CONFIGURED_MAX, &list);
+	enum cli_exit code = cli_ask_list(cli, "/v1/peers", CLI_CONFIGURED_MAX, &list);
 
 	if (code == CLI_OK)
-		print_list(cli, list, peers_columns, N_OF(peers_columns));
+		cli_print_list(cli, list, peers_columns, N_OF(peers_columns));
 	json_decref(list);
 	return code;
 }
@@ -190,7 +120,7 @@ static void sum_pools(json_t *realm)
 enum cli_exit cli_show_realms(struct cli *cli)
 {
 	json_t *list = NULL, *realm;
-	enum cli_exit code = ask_list(cli, "/v1/realms", CONFIGURED_MAX, &list);
+	enum cli_exit code = cli_ask_list(cli, "/v1/realms", CLI_CONFIGURED_MAX, &list);
 	size_t i;
 
 	if (code == CLI_OK && cli->format != CLI_JSON) {
@@ -198,7 +128,7 @@ enum cli_exit cli_show_realms(struct cli *cli)
 			sum_pools(realm);
 	}
 	if (code == CLI_OK)
-		print_list(cli, list, realms_columns, N_OF(realms_columns));
+		cli_print_list(cli, list, realms_columns, N_OF(realms_columns));
 	json_decref(list);
 	return code;
 }
@@ -244,13 +174,13 @@ enum cli_exit cli_show_pinholes(struct cli *cli)
 	size_t i;
 
 	cli->owner = cli->argument;
-	code = ask_list(cli, "/v1/pinholes", CALLS_DEFAULT, &list);
+	code = cli_ask_list(cli, "/v1/pinholes", CLI_LIVE_DEFAULT, &list);
 	if (code == CLI_OK && cli->format != CLI_JSON) {
 		json_array_foreach(json_object_get(list, "items"), i, pinhole)
 			simplify_pinhole(pinhole);
 	}
 	if (code == CLI_OK)
-		print_list(cli, list, pinholes_columns, N_OF(pinholes_columns));
+		cli_print_list(cli, list, pinholes_columns, N_OF(pinholes_columns));
 	if (code == CLI_OK && cli->format == CLI_TABLE)
 		print_summary(cli->out, json_object_get(list, "summary"));
 	json_decref(list);

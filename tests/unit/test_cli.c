@@ -11,13 +11,14 @@
 #include "core/err.h"
 #include "core/log.h"
 #include "tests/mock/api_backend.h"
+#include "tests/mock/fake_alg_host.h"
 #include "tests/unit/unit.h"
 
-enum { ARGS_MAX = 12 };
+enum { ARGS_MAX = 16 };
 
 static struct api *api;
 static char directory[] = "/tmp/postern-cli-XXXXXX";
-static char socket_path[64], token_path[64];
+static char socket_path[64], token_path[64], transcript_path[64];
 static char *out_text, *err_text;
 
 static void start(void)
@@ -116,12 +117,121 @@ static void lists_pinholes(void)
 	stop();
 }
 
+static void lists_sessions(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("show sessions"), CLI_OK);
+	CU_ASSERT_TRUE(says("ID                                    PROTOCOL  STATE     FROM "));
+	CU_ASSERT_TRUE(says(FAKE_RTSP "  rtsp      open      192.0.2.78:50000 "));
+	CU_ASSERT_TRUE(says(BACKEND_CALL "  sip       answered  sip:alice@192.0.2.77 "));
+	CU_ASSERT_TRUE(says(FAKE_FTP "  ftp       open      192.0.2.77:40000        10.0.0.5:21              alice  office-ftp  "
+			    "access  2026-03-01 11:58:20  1      3          -\n"));
+	CU_ASSERT_EQUAL(ask("show sessions --state ended --alg office-ftp -o tsv"), CLI_OK);
+	CU_ASSERT_STRING_EQUAL(out_text,
+		"id\tprotocol\tstate\tfrom\tto\tuser\talg\tfrom_realm\tstarted_at\tn_holes\tn_transfers\tcause\n"
+		FAKE_ENDED "\tftp\tended\t192.0.2.79:50000\t10.0.0.5:21\t\\x1b[31mmallory\xef\xbf\xbd\toffice-ftp\taccess\t"
+		"2026-03-01T11:58:25.000Z\t0\t2\tidle\n");
+	CU_ASSERT_EQUAL(ask("show sessions --protocol sip -n 1"), CLI_OK);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err_text, "--limit"));
+	CU_ASSERT_EQUAL(ask("show transfers --user alice --verb STOR --session " FAKE_FTP), CLI_OK);
+	CU_ASSERT_TRUE(says("2026-03-01 11:58:24  1.2s      STOR  /in/a\\x1b.pdf  alice  up   4096   226   yes  -      office-ftp  "
+			    "192.0.2.77:40000  10.0.0.5:21  nft        uploads  " FAKE_FTP "  " BACKEND_TRANSFER "\n"));
+	stop();
+}
+
+static void lists_algs_and_profiles(void)
+{
+	start();
+	fake_alg_host.closed = "no helper";
+	CU_ASSERT_EQUAL(ask("show algs"), CLI_OK);
+	CU_ASSERT_TRUE(says("office-ftp  ftp       nat       access  core  partners  192.0.2.10:20100  no    1         17     2        "
+			    "no helper\n"));
+	CU_ASSERT_TRUE(says("cameras     rtsp      explicit  access  core  -         192.0.2.10:20100  yes   1         17     2        -\n"));
+	CU_ASSERT_EQUAL(ask("show algs -o json"), CLI_OK);
+	CU_ASSERT_TRUE(says("\"listeners\": ["));
+	CU_ASSERT_EQUAL(ask("doctor"), CLI_FAILED);
+	CU_ASSERT_TRUE(says("fail  algs             1 of 2 listeners are open; office-ftp: no helper\n"));
+	CU_ASSERT_EQUAL(ask("show profiles"), CLI_OK);
+	CU_ASSERT_TRUE(says("partners  ftp       enforce  deny     4      0        0       0           office-ftp\n"));
+	CU_ASSERT_TRUE(says("capped    ftp       observe  allow    2      0        0       0           -\n"));
+	CU_ASSERT_EQUAL(ask("show profile partners"), CLI_OK);
+	CU_ASSERT_TRUE(says("Profile partners\n  Protocol     ftp\n  Mode         enforce\n  ALGs         office-ftp\n"));
+	CU_ASSERT_TRUE(says("no-exe   deny     0     0           verb STOR,APPE; target \\.(exe|scr)$  "));
+	CU_ASSERT_TRUE(says("  code 550; text not here (rule {rule})\n"));
+	CU_ASSERT_TRUE(says("watch    deny     0     0           user mallory "));
+	CU_ASSERT_TRUE(says("  only observed\n"));
+	CU_ASSERT_TRUE(says("max_per_minute 60\n"));
+	CU_ASSERT_TRUE(says("default  deny     0     0           no rule matches "));
+	CU_ASSERT_EQUAL(ask("show profile other"), CLI_FAILED);
+	stop();
+}
+
+static void tells_a_session(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("show session " FAKE_FTP), CLI_OK);
+	CU_ASSERT_TRUE(says("Session " FAKE_FTP "\n  Protocol     ftp\n  State        open\n  ALG          office-ftp\n"));
+	CU_ASSERT_TRUE(says("client   192.0.2.77:40000  10.0.0.5:21      214    9         1       1\n"));
+	CU_ASSERT_TRUE(says("1     data   tcp   bound  10.0.0.5:50000  10.0.0.5:50000  0            1048576      "
+			    "2026-03-01 11:58:24  nft   -\n"));
+	CU_ASSERT_TRUE(says("\nDecided\n  11:58:22.500  no-exe: STOR /in/x.exe denied with 550\n"));
+	CU_ASSERT_TRUE(says("\nChanged\n  11:58:22.500  client, edited\n    - PORT 192,0,2,77,200,10\n"
+			    "    + PORT 10,0,0,10,78,32\\x1b\n"));
+	CU_ASSERT_EQUAL(ask("show session " FAKE_RTSP), CLI_OK);
+	CU_ASSERT_TRUE(says("1     server  4850     3     1.2ms   0.0s  10.0.0.10:20000 "));
+	CU_ASSERT_EQUAL(ask("show session " BACKEND_CALL), CLI_OK);
+	CU_ASSERT_TRUE(says("\nIt is a call: postern show call " BACKEND_CALL "\n"));
+	CU_ASSERT_EQUAL(ask("show session " FAKE_FTP " -o tsv"), CLI_OK);
+	CU_ASSERT_TRUE(says("legs.server.gateway\t10.0.0.10:47114\n"));
+	stop();
+}
+
+static void explains_a_command(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("explain office-ftp STOR /in/x.exe --user alice --client 192.0.2.7 --direction up --size 4294967296"), CLI_OK);
+	CU_ASSERT_TRUE(says("  Verdict      deny\n  Rule         no-exe\n  Code         550\n  Text         not here (rule no-exe)\n"));
+	CU_ASSERT_TRUE(says("no-exe  deny     yes      -\n"));
+	CU_ASSERT_EQUAL(ask("explain office-ftp STOR -u bob"), CLI_OK);
+	CU_ASSERT_TRUE(says("  Rule         default\n"));
+	CU_ASSERT_TRUE(says("uploads  allow    no       direction\n"));
+	CU_ASSERT_EQUAL(ask("explain nothing STOR"), CLI_FAILED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err_text, "  /alg no ALG of this name is configured"));
+	CU_ASSERT_EQUAL(ask("explain office-ftp"), CLI_USAGE);
+	CU_ASSERT_EQUAL(ask("explain office-ftp STOR --size many"), CLI_USAGE);
+	CU_ASSERT_EQUAL(ask("explain office-ftp STOR x --transcript -"), CLI_USAGE);
+	CU_ASSERT_EQUAL(ask("explain office-ftp --transcript /nonexistent"), CLI_USAGE);
+	stop();
+}
+
+static void explains_a_transcript(void)
+{
+	static const char transcript[] = "S: 220 ready\nC: USER alice\nS: 230 in\nC: PASV\nS: 227 (10,0,0,5,195,80)\nC: DELE x\n";
+	char line[256];
+	FILE *f = fopen(transcript_path, "w");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	fputs(transcript, f);
+	fclose(f);
+	snprintf(line, sizeof(line), "explain office-ftp --transcript %s --server 10.0.0.5", transcript_path);
+	start();
+	CU_ASSERT_EQUAL(ask(line), CLI_OK);
+	CU_ASSERT_TRUE(says("  Client sees  10.0.0.5:21\n"));
+	CU_ASSERT_TRUE(says("     1  server 220 ready\\r\\n\n        to_client 220 ready\\r\\n\n"));
+	CU_ASSERT_TRUE(says("     6  client DELE x\\r\\n\n        drop\n        to_client 5"));
+	CU_ASSERT_TRUE(says("6     DELE  x       alice  -    deny     default  -\n"));
+	CU_ASSERT_TRUE(says("5     data  tcp   armed  server    10.0.0.5:50000  10.0.0.5:50000  -\n"));
+	stop();
+}
+
 static void speaks_json(void)
 {
 	static const char *const verbs[] = {
 		"show calls -o json", "show realms -o json", "show peers -o json", "show cdrs -o json", "doctor -o json",
 		"show pinholes -o json",
-		"show call " BACKEND_CALL " -o json", "show cdr " BACKEND_CDR " -o json",
+		"show call " BACKEND_CALL " -o json", "show cdr " BACKEND_CDR " -o json", "show sessions -o json",
+		"show session " FAKE_FTP " -o json", "show transfers -o json", "show algs -o json", "show profiles -o json",
+		"show profile partners -o json", "explain office-ftp STOR -o json",
 	};
 
 	start();
@@ -183,6 +293,10 @@ static void hangs_up(void)
 	CU_ASSERT_EQUAL(ask("hangup " BACKEND_CALL), CLI_FAILED);
 	CU_ASSERT_PTR_NOT_NULL(strstr(err_text, "404"));
 	CU_ASSERT_EQUAL(ask("hangup ../../readyz"), CLI_FAILED);
+	CU_ASSERT_EQUAL(ask("hangup " FAKE_FTP), CLI_OK);
+	CU_ASSERT_STRING_EQUAL(out_text, FAKE_FTP " is being ended.\n");
+	CU_ASSERT_EQUAL(fake_alg_host.n_ended, 1);
+	CU_ASSERT_EQUAL(ask("hangup " FAKE_FTP), CLI_FAILED);
 	stop();
 }
 
@@ -222,6 +336,15 @@ static void reads_arguments(void)
 		{ "show pinholes a b", CLI_USAGE },
 		{ "show pinholes --peer x", CLI_USAGE },
 		{ "show calls --path xdp", CLI_USAGE },
+		{ "show sessions x", CLI_USAGE },
+		{ "show sessions --peer x", CLI_USAGE },
+		{ "show session", CLI_USAGE },
+		{ "show transfers --state open", CLI_USAGE },
+		{ "show profile", CLI_USAGE },
+		{ "explain", CLI_USAGE },
+		{ "explain a b c d", CLI_USAGE },
+		{ "explain a b --watch", CLI_USAGE },
+		{ "explain --help", CLI_OK },
 		{ "show calls --bogus", CLI_USAGE },
 		{ "show calls -o", CLI_USAGE },
 		{ "show calls -o xml", CLI_USAGE },
@@ -425,15 +548,22 @@ static void cleans(void)
 static void completes(void)
 {
 	CU_ASSERT_EQUAL(run("completion bash"), CLI_OK);
-	CU_ASSERT_TRUE(says("1) words=\"show hangup doctor token completion --help --version\""));
-	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr realms peers pinholes\""));
+	CU_ASSERT_TRUE(says("1) words=\"show explain alg hangup doctor token completion --help --version\""));
+	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr sessions session transfers algs profiles profile realms peers pinholes\""));
 	CU_ASSERT_TRUE(says("--output) COMPREPLY=($(compgen -W 'table json tsv'"));
+	CU_ASSERT_TRUE(says("--direction) COMPREPLY=($(compgen -W 'up down'"));
+	CU_ASSERT_TRUE(says("--transcript) COMPREPLY=($(compgen -f"));
 	CU_ASSERT_TRUE(says("complete -F _postern postern"));
 }
 
 static const struct unit_test tests[] = {
 	{ "lists as tables and tab-separated values", lists },
 	{ "pinholes", lists_pinholes },
+	{ "sessions and transfers", lists_sessions },
+	{ "ALGs and profiles", lists_algs_and_profiles },
+	{ "one session for people", tells_a_session },
+	{ "a command is explained", explains_a_command },
+	{ "a transcript is explained", explains_a_transcript },
 	{ "JSON for every verb that shows", speaks_json },
 	{ "pages are followed", follows_pages },
 	{ "one call for people", tells_a_call },
@@ -458,8 +588,10 @@ int main(int argc, char **argv)
 	if (mkdtemp(directory) != NULL) {
 		snprintf(socket_path, sizeof(socket_path), "%s/api.sock", directory);
 		snprintf(token_path, sizeof(token_path), "%s/tokens", directory);
+		snprintf(transcript_path, sizeof(transcript_path), "%s/transcript", directory);
 		result = unit_main(argc, argv, "cli", tests, sizeof(tests) / sizeof(tests[0]));
 		unlink(token_path);
+		unlink(transcript_path);
 		unlink(socket_path);
 		rmdir(directory);
 	}

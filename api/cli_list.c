@@ -1,0 +1,71 @@
+/* Lists of the REST interface, page by page, with the filters of the command line. */
+#include <stdlib.h>
+
+#include "api/cli.h"
+#include "api/encode.h"
+#include "core/buf.h"
+
+enum { PAGE_MAX = 1000, PATH_SIZE = 4096 };
+
+static void add_filter(struct buf *path, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	buf_printf(path, "&%s=", name);
+	encode_put(path, span_of(value));
+}
+
+/* One page: `wanted` objects from the cursor on. */
+static enum cli_exit ask_page(struct cli *cli, const char *resource, unsigned wanted, const char *cursor, json_t **ret)
+{
+	char text[PATH_SIZE];
+	struct buf path = buf_of(text, sizeof(text));
+
+	buf_printf(&path, "%s?limit=%u", resource, wanted < PAGE_MAX ? wanted : PAGE_MAX);
+	add_filter(&path, "protocol", cli->protocol);
+	add_filter(&path, "alg", cli->alg);
+	add_filter(&path, "user", cli->user);
+	add_filter(&path, "session", cli->session);
+	add_filter(&path, "verb", cli->verb_filter);
+	add_filter(&path, "state", cli->state);
+	add_filter(&path, "realm", cli->realm);
+	add_filter(&path, "peer", cli->peer);
+	add_filter(&path, "path", cli->path);
+	add_filter(&path, "owner", cli->owner);
+	add_filter(&path, "q", cli->q);
+	add_filter(&path, "since", cli->since);
+	add_filter(&path, "until", cli->until);
+	add_filter(&path, "cursor", cursor);
+	buf_putc(&path, '\0');
+	if (path.is_full) {
+		fputs("postern: these filters are too long\n", cli->err);
+		return CLI_USAGE;
+	}
+	return cli_ask(cli, "GET", text, ret);
+}
+
+enum cli_exit cli_ask_list(struct cli *cli, const char *resource, unsigned otherwise, json_t **ret)
+{
+	unsigned wanted = cli->limit ? (unsigned)strtoul(cli->limit, NULL, 10) : otherwise;
+	json_t *list = NULL, *page;
+	enum cli_exit code = ask_page(cli, resource, wanted, NULL, &list);
+
+	while (code == CLI_OK) {
+		json_t *items = json_object_get(list, "items"), *cursor = json_object_get(list, "next_cursor");
+		size_t n = json_array_size(items);
+
+		if (n >= wanted || !json_is_string(cursor))
+			break;
+		code = ask_page(cli, resource, wanted - (unsigned)n, json_string_value(cursor), &page);
+		if (code == CLI_OK) {
+			json_array_extend(items, json_object_get(page, "items"));
+			json_object_set(list, "next_cursor", json_object_get(page, "next_cursor"));
+			json_decref(page);
+		}
+	}
+	if (code == CLI_OK)
+		*ret = list;
+	else
+		json_decref(list);
+	return code;
+}
