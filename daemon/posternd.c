@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "algs/host.h"
 #include "api/api.h"
 #include "core/bus.h"
 #include "core/conf.h"
@@ -29,6 +30,7 @@ enum {
 	LEAVE_MS = 300, /* for what is said to those whose calls are not answered yet */
 	FILES_PER_CALL = 4,
 	FILES_WARM = 4, /* per call too: sockets kept bound for calls to come */
+	FILES_PER_SESSION = 8, /* two legs; a data connection with its pipe */
 	FILES_BASE = 1024,
 };
 
@@ -41,8 +43,10 @@ struct gateway {
 	struct pinholes *pinholes;
 	struct media_engine *media;
 	struct b2bua *b2bua;
+	struct alg_host_engine *algs;
 	struct api *api;
 	struct loop_timer drain_limit, reconcile;
+	unsigned n_draining;
 	bool is_ending, is_leaving;
 };
 
@@ -79,7 +83,8 @@ static void on_drained(void *arg)
 {
 	struct gateway *g = arg;
 
-	loop_stop(g->loop);
+	if (--g->n_draining == 0)
+		loop_stop(g->loop);
 }
 
 static void on_drain_limit(struct loop_timer *timer, void *arg)
@@ -88,7 +93,7 @@ static void on_drain_limit(struct loop_timer *timer, void *arg)
 
 	(void)timer;
 	if (!g->is_leaving)
-		log_warn("posternd", "calls did not end in time", LF_INT("waited_ms", DRAIN_MS));
+		log_warn("posternd", "calls or transfers did not end in time", LF_INT("waited_ms", DRAIN_MS));
 	loop_stop(g->loop);
 }
 
@@ -103,7 +108,9 @@ static void on_end_signal(void *arg, int signum)
 	g->is_ending = true;
 	log_info("posternd", "ending", LF_INT("signal", signum));
 	loop_timer_start(&g->drain_limit, DRAIN_MS);
+	g->n_draining = 2;
 	b2bua_drain(g->b2bua, on_drained, g);
+	alg_host_drain(g->algs, on_drained, g);
 }
 
 /* For an upgrade: calls stay up, and the next process goes on with them. */
@@ -148,6 +155,7 @@ static int open_media(struct gateway *g)
 static int start(struct gateway *g, char *text, size_t size)
 {
 	struct b2bua_deps sip = { .config = g->config };
+	struct alg_host_deps algs = { .config = g->config };
 	struct b2bua_resumed resumed;
 	struct api_deps api = { .config = current_config, .config_arg = g, .store_path = g->config->database };
 	int err = loop_new(&g->loop);
@@ -172,15 +180,19 @@ static int start(struct gateway *g, char *text, size_t size)
 		observers_watch_pinholes(g->bus, g->pinholes);
 		err = open_media(g);
 	}
-	sip.loop = api.loop = g->loop;
-	sip.bus = g->bus;
-	sip.media = api.media = g->media;
-	sip.store = api.store = g->store;
-	api.pinholes = g->pinholes;
+	sip.loop = algs.loop = api.loop = g->loop;
+	sip.bus = algs.bus = g->bus;
+	sip.media = algs.media = api.media = g->media;
+	sip.store = algs.store = api.store = g->store;
+	algs.pinholes = api.pinholes = g->pinholes;
 	if (err == 0)
 		err = b2bua_new(&sip, text, size, &g->b2bua);
 	if (err == 0)
 		b2bua_resume(g->b2bua, &resumed);
+	if (err == 0)
+		err = alg_host_new(&algs, text, size, &g->algs);
+	if (err == 0)
+		alg_host_resume(g->algs);
 	api.b2bua = g->b2bua;
 	if (err == 0)
 		err = api_start(&api, text, size, &g->api);
@@ -200,6 +212,7 @@ static int start(struct gateway *g, char *text, size_t size)
 static void stop(struct gateway *g)
 {
 	api_stop(g->api);
+	alg_host_free(g->algs); /* has transfers to record */
 	store_close(g->store); /* answers calls about their records, so those must still be there */
 	b2bua_free(g->b2bua);
 	media_engine_free(g->media);
@@ -225,9 +238,11 @@ static _Noreturn void leave(struct gateway *g)
 
 static void raise_files(const struct config *config)
 {
-	unsigned calls = config->limits.max_calls;
-	unsigned files = privileges_raise_files(calls * (FILES_PER_CALL + FILES_WARM) + FILES_BASE);
+	unsigned calls = config->limits.max_calls, sessions = 0, files;
 
+	for (unsigned i = 0; i < config->n_algs; i++)
+		sessions += config->algs[i].max_sessions;
+	files = privileges_raise_files(calls * (FILES_PER_CALL + FILES_WARM) + sessions * FILES_PER_SESSION + FILES_BASE);
 	if (files < calls * FILES_PER_CALL + FILES_BASE)
 		log_warn("posternd", "too few descriptors for limits.max_calls", LF_UINT("descriptors", files),
 			 LF_UINT("max_calls", calls), LF_UINT("enough_for", (files - files / 8) / FILES_PER_CALL),

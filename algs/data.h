@@ -1,0 +1,73 @@
+/* One data connection that is relayed in this process: an own listening socket that takes one connection from one host, a connection
+ * to the target, and octets both ways without copying them (splice), within limits. For data that a profile has to see or to
+ * bound, and where there is no kernel path. Control thread. */
+#ifndef ALGS_DATA_H
+#define ALGS_DATA_H
+
+#include "core/addr.h"
+
+struct data;
+struct loop;
+struct pinholes;
+
+enum data_side { DATA_DIALLER, DATA_TARGET };
+
+struct data_conf {
+	struct loop *loop;
+	struct addr allowed;      /* who may connect; its port does not matter */
+	struct addr target, from; /* from: own; port 0: any */
+	struct pinholes *pinholes; /* with is_as_dialler */
+	unsigned realm;           /* of the target: index */
+	bool is_as_dialler;       /* towards the target with the dialler's own address; `from` where that cannot be had */
+	bool is_held;             /* octets wait for data_allow() */
+	bool is_early;            /* whoever connects waits for data_arm(), without anything being said or done about it */
+};
+
+enum data_event {
+	DATA_OPENED, /* the one that may has connected */
+	DATA_FIRST,  /* asked for with wants_first: data_first() are there, and wait for data_go() or data_cut() */
+	DATA_LIMIT,  /* max_bytes is reached and more came: cut. Nothing follows */
+	DATA_ENDED,  /* all octets were passed on and taken, or it broke off; nothing follows, counts are final */
+};
+/* Must not free the data. */
+typedef void data_event_fn(void *arg, enum data_event event);
+
+/* listen_fd_take: bound, on an own port. 0 or -ENOMEM. */
+int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn, void *arg, struct data **ret);
+/* Whatever is open is closed as it stands: what was passed on still arrives. NULL is fine. */
+void data_free(struct data *data);
+/* Connections are taken from here on. 0 or a negative error. */
+int data_listen(struct data *data);
+/* With is_early: what has connected, or will, goes on to the target. */
+void data_arm(struct data *data);
+bool data_has_connection(struct data *data); /* looks at the socket, too */
+/* Breaks off: both ends get a reset. No event comes from it or after it. */
+void data_cut(struct data *data);
+
+enum { DATA_FIRST_MAX = 16 };
+struct data_limits {
+	uint64_t max_bytes;     /* both ways together; 0: none */
+	uint32_t bytes_per_s;   /* likewise */
+	bool has_sender;
+	enum data_side sender;  /* whose end of data is the end of it all */
+	bool wants_first;
+};
+/* Sets limits, as long as nothing has passed; lets go what was held. */
+void data_allow(struct data *data, const struct data_limits *limits);
+struct span data_first(const struct data *data); /* up to DATA_FIRST_MAX */
+void data_go(struct data *data);
+
+/* Somebody has connected (looks at the socket, too), and not all has been passed on yet. */
+bool data_is_busy(struct data *data);
+struct data_stats {
+	uint64_t octets[2];    /* from that side, passed on */
+	unsigned foreign;      /* connections of others, refused */
+	struct addr dialler;   /* with port, once connected */
+	struct addr from;      /* the gateway's end towards the target */
+	bool is_broken;        /* ended by an error or data_cut() */
+	const char *reason;    /* of that, static */
+	uint64_t moved_ms;     /* when octets moved last, 0: never */
+};
+void data_stats(const struct data *data, struct data_stats *ret);
+
+#endif

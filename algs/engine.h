@@ -1,0 +1,76 @@
+/* Inside the host: what its files share. The engine owns listeners, own TCP ports, live sessions and the recent past. */
+#ifndef ALGS_ENGINE_H
+#define ALGS_ENGINE_H
+
+#include "algs/alg.h"
+#include "algs/host.h"
+#include "algs/tcp_ports.h"
+#include "core/hash.h"
+#include "core/list.h"
+#include "core/loop.h"
+#include "pinhole/pinhole.h"
+
+enum {
+	ENGINE_SESSIONS_MAX = 16384,   /* at once, all ALGs together */
+	ENGINE_HISTORY_MAX = 500,      /* ended sessions that the API still shows */
+	ENGINE_HOLES_MAX = 65536,      /* at once, all sessions together */
+	ENGINE_SWEEP_MS = 1000,
+	ENGINE_CONNECT_MS = 10000,     /* to a server */
+	ENGINE_SCRATCH = 64 << 10,
+};
+
+struct engine_pool { /* own TCP ports of one address of a realm */
+	unsigned realm;
+	struct tcp_ports *ports;
+};
+
+struct engine_alg { /* counts of one configured ALG */
+	const struct alg_conf *conf;
+	const struct alg_module *module;
+	unsigned sessions;
+	struct hash_table *clients; /* struct engine_client, by address */
+};
+
+struct engine_client {
+	struct hash_node node;
+	struct engine_alg *alg;
+	struct addr ip;
+	unsigned sessions;
+};
+
+struct listener;
+
+struct alg_host_engine {
+	struct alg_host_deps deps;
+	const struct config *config;
+	struct loop *loop;
+	struct engine_alg *algs;    /* by alg_conf.index */
+	struct listener *listeners;
+	unsigned n_listeners;
+	struct engine_pool *pools;
+	unsigned n_pools;
+	struct list live, history;  /* sessions, oldest first */
+	unsigned n_live, n_history, n_holes;
+	struct hash_table *by_id;
+	struct loop_timer sweep;
+	bool can_kernel[CONFIG_REALMS_MAX]; /* TCP pinholes, as of the last change */
+	bool is_draining;
+	void (*drained)(void *arg);
+	void *drained_arg;
+	struct alg_host_stats stats;
+	char scratch[ENGINE_SCRATCH]; /* for one read */
+};
+
+/* The own TCP ports of that address, or NULL. */
+struct tcp_ports *engine_pool(const struct alg_host_engine *engine, const struct realm_conf *realm, const struct addr *ip);
+/* The realm's first address of that family, or NULL. */
+const struct addr *engine_own_address(const struct realm_conf *realm, uint8_t family);
+
+/* Counts a session of that client in: 0 and the count to give back, or ERR_LIMIT. */
+int engine_admit(struct alg_host_engine *engine, struct engine_alg *alg, const struct addr *client, struct engine_client **ret);
+void engine_dismiss(struct engine_client *client);
+/* A session has ended: into the history, and what waits for the last one. */
+struct session;
+void engine_retire(struct alg_host_engine *engine, struct session *session);
+
+#endif

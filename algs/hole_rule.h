@@ -1,0 +1,20 @@
+/* What the host holds every wish for a pinhole against, whatever a module says. Pure. */
+#ifndef ALGS_HOLE_RULE_H
+#define ALGS_HOLE_RULE_H
+
+#include "algs/alg.h"
+#include "core/addr.h"
+
+enum { HOLE_PORT_FLOOR = 1024 };
+
+/* Below the floor, or a port at which well-known services listen that are no business of a data connection. */
+bool hole_port_is_denied(uint16_t port);
+/* An end of a pinhole as a module names it, for a speaker whose control connection comes from `speaker`: family 0 stands for the
+ * speaker's own address. 0 and the address with its port; ALG_ERR_DENIED when it is somebody else's, cannot be reached (port 0), or
+ * its port is denied. */
+int hole_end(const struct addr *speaker, const struct alg_addr *named, struct addr *ret);
+
+struct addr hole_addr(const struct alg_addr *addr);
+struct alg_addr hole_alg_addr(const struct addr *addr);
+
+#endif

@@ -1,0 +1,106 @@
+/* Metrics of the ALG host: by ALG what an operator configures limits for, and by path and result what tells whether it works. */
+#include "algs/host_metrics.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "algs/engine.h"
+#include "algs/listener.h"
+#include "algs/session.h"
+#include "core/err.h"
+#include "core/metrics.h"
+
+enum { REFUSED_DENIED, REFUSED_LIMIT, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES, TRANSFERS_OK, TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY,
+       BYTES_CONTROL, METRICS };
+
+#define REFUSED_HELP "Sessions that were not begun, by reason."
+#define LISTENERS_HELP "Sockets of ALGs for control channels, by state."
+#define TRANSFERS_HELP "Data transfers of ALG sessions that ended, by result."
+#define BYTES_HELP "Octets of recorded data transfers, by path."
+static struct metric metrics[METRICS] = {
+	[REFUSED_DENIED] = { "postern_alg_sessions_refused_total", "reason=\"denied\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
+	[REFUSED_LIMIT] = { "postern_alg_sessions_refused_total", "reason=\"limit\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
+	[LISTENERS_OPEN] = { "postern_alg_listeners", "state=\"open\"", LISTENERS_HELP, METRIC_GAUGE, 0, 0 },
+	[LISTENERS_CLOSED] = { "postern_alg_listeners", "state=\"closed\"", LISTENERS_HELP, METRIC_GAUGE, 0, 0 },
+	[HOLES] = { "postern_alg_holes", NULL, "Pinholes of ALG sessions that are reserved or open.", METRIC_GAUGE, 0, 0 },
+	[TRANSFERS_OK] = { "postern_alg_transfers_total", "result=\"ok\"", TRANSFERS_HELP, METRIC_COUNTER, 0, 0 },
+	[TRANSFERS_FAILED] = { "postern_alg_transfers_total", "result=\"failed\"", TRANSFERS_HELP, METRIC_COUNTER, 0, 0 },
+	[BYTES_KERNEL] = { "postern_alg_transfer_bytes_total", "path=\"kernel\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
+	[BYTES_RELAY] = { "postern_alg_transfer_bytes_total", "path=\"relay\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
+	[BYTES_CONTROL] = { "postern_alg_transfer_bytes_total", "path=\"control\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
+};
+
+static struct per_alg {
+	_Atomic int64_t active, total;
+} per_alg[CONFIG_ALGS_MAX];
+
+static int64_t read_value(void *arg)
+{
+	return atomic_load_explicit((_Atomic int64_t *)arg, memory_order_relaxed);
+}
+
+static void add(_Atomic int64_t *value, int64_t n)
+{
+	atomic_fetch_add_explicit(value, n, memory_order_relaxed);
+}
+
+void host_metrics_register(const struct alg_host_engine *engine)
+{
+	static bool is_done;
+	char labels[128];
+	const struct metric active = { .name = "postern_alg_sessions_active", .labels = labels, .type = METRIC_GAUGE,
+				       .help = "Control channels that are open, by ALG." };
+	const struct metric total = { .name = "postern_alg_sessions_total", .labels = labels, .type = METRIC_COUNTER,
+				      .help = "Control channels that were begun, by ALG." };
+
+	if (is_done)
+		return;
+	is_done = true;
+	for (unsigned i = 0; i < engine->config->n_algs; i++) {
+		snprintf(labels, sizeof(labels), "alg=\"%s\"", engine->config->algs[i].name);
+		metrics_register_read(&active, read_value, &per_alg[i].active);
+		metrics_register_read(&total, read_value, &per_alg[i].total);
+	}
+	metrics_register(metrics, METRICS);
+}
+
+void host_metrics_began(const struct session *s)
+{
+	add(&per_alg[s->conf->index].active, 1);
+	add(&per_alg[s->conf->index].total, 1);
+}
+
+void host_metrics_ended(const struct session *s)
+{
+	add(&per_alg[s->conf->index].active, -1);
+}
+
+void host_metrics_refused(int err)
+{
+	metric_add(&metrics[err == ERR_LIMIT ? REFUSED_LIMIT : REFUSED_DENIED], 1);
+}
+
+void host_metrics_listeners(const struct alg_host_engine *engine)
+{
+	unsigned n_open = 0;
+
+	for (unsigned i = 0; i < engine->n_listeners; i++)
+		n_open += listener_is_open(&engine->listeners[i]);
+	metric_set(&metrics[LISTENERS_OPEN], n_open);
+	metric_set(&metrics[LISTENERS_CLOSED], (int64_t)engine->n_listeners - n_open);
+}
+
+void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok)
+{
+	unsigned by_path = strcmp(path, "relay") == 0 ? BYTES_RELAY : strcmp(path, "control") == 0 ? BYTES_CONTROL : BYTES_KERNEL;
+
+		metric_add(&metrics[is_ok ? TRANSFERS_OK : TRANSFERS_FAILED], 1);
+	metric_add(&metrics[by_path], (int64_t)bytes);
+}
+
+void host_metrics_sweep(const struct alg_host_engine *engine)
+{
+	metric_set(&metrics[HOLES], engine->n_holes);
+	host_metrics_listeners(engine);
+}

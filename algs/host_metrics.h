@@ -1,0 +1,19 @@
+/* Metrics of the ALG host. Control thread updates, any thread reads. */
+#ifndef ALGS_HOST_METRICS_H
+#define ALGS_HOST_METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct alg_host_engine;
+struct session;
+
+void host_metrics_register(const struct alg_host_engine *engine); /* once per process; later calls do nothing */
+void host_metrics_began(const struct session *session);
+void host_metrics_ended(const struct session *session);
+void host_metrics_refused(int err); /* a session, with ERR_DENIED or ERR_LIMIT */
+void host_metrics_listeners(const struct alg_host_engine *engine);
+void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok);
+void host_metrics_sweep(const struct alg_host_engine *engine); /* gauges */
+
+#endif
