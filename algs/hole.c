@@ -103,7 +103,9 @@ void hole_opened(struct hole *hole, const struct addr *dialler)
 	if (dialler != NULL)
 		hole->dialler = *dialler;
 	hole->opened_ms = now_of(hole);
-	hole->opened_wall_ms = loop_wall_ms(hole->session->engine->loop);
+	/* What the kernel carries is noticed late: it cannot have begun before the command, and hardly long after. */
+	hole->opened_wall_ms = hole->way == HOLE_KERNEL && hole->verdict.is_set ? hole->verdict.at_ms :
+			       loop_wall_ms(hole->session->engine->loop);
 	hole->session->active_ms = hole->opened_ms;
 	hole->deadline_ms = 0;
 	if (hole->state == HOLE_ARMED || hole->state == HOLE_ARMING)

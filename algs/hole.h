@@ -25,6 +25,7 @@ struct hole_port { /* an own TCP port that it has, fd bound to it */
 struct hole_verdict {
 	bool is_set;
 	enum alg_direction direction;
+	int64_t at_ms; /* wall clock */
 	const char *rule;
 	uint64_t max_bytes;
 	uint32_t bytes_per_s;

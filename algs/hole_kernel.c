@@ -43,6 +43,20 @@ static struct pinhole_spec spec_of(const struct hole *hole, enum alg_side sender
 
 /* ---- counts ------------------------------------------------------------------------------------------------------------------ */
 
+enum { STAMPS = 12, SYN_EXTRA = 8 }; /* octets of TCP options: time stamps in every segment, and what a SYN has besides */
+
+/* Connection tracking counts TCP options as payload. Both sides send time stamps or none does, and of a data connection one side sends
+ * hardly anything else: so it shows. */
+static void take_off_options(struct slot_stats *stats)
+{
+	uint64_t forth = stats->packets * STAMPS + SYN_EXTRA, back = stats->packets_back * STAMPS + SYN_EXTRA;
+
+	if (stats->bytes < forth || stats->bytes_back < back)
+		return;
+	stats->bytes -= forth;
+	stats->bytes_back -= back;
+}
+
 static uint64_t count_one(struct hole *hole, unsigned index, uint64_t octets[ALG_SIDES])
 {
 	enum alg_side sender = hole->senders[index];
@@ -50,6 +64,8 @@ static uint64_t count_one(struct hole *hole, unsigned index, uint64_t octets[ALG
 	uint64_t sum;
 
 	pinhole_stats(hole->pinholes[index], &stats);
+	if (hole->class->kind == ALG_HOLE_TCP)
+		take_off_options(&stats);
 	octets[sender] += stats.bytes;
 	octets[alg_other(sender)] += stats.bytes_back;
 	sum = stats.bytes + stats.bytes_back;

@@ -84,7 +84,7 @@ static bool keep_texts(struct hole_verdict *verdict, const struct policy_questio
 
 static bool apply(struct session *s, const struct policy_question *q, enum alg_direction direction, const struct policy_verdict *said)
 {
-	struct hole_verdict verdict = { .is_set = true, .direction = direction, .rule = said->rule, .max_bytes = said->max_bytes,
+	struct hole_verdict verdict = { .is_set = true, .direction = direction, .at_ms = loop_wall_ms(s->engine->loop), .rule = said->rule, .max_bytes = said->max_bytes,
 					.bytes_per_s = said->bytes_per_s };
 	struct hole *hole = hole_for_verdict(s);
 

@@ -41,10 +41,16 @@ static uint64_t octets_of(const struct hole *hole, enum alg_direction direction)
 static struct span data_text(const struct hole *hole, char *out, size_t size)
 {
 	char dialler[ADDR_TEXT_MAX], target[ADDR_TEXT_MAX];
+	struct addr from;
 
 	if (hole == NULL)
 		return SPAN_NONE;
-	snprintf(out, size, "%s %s", addr_text(&hole->dialler, dialler), addr_text(&hole->target, target));
+	from = hole->dialler;
+	if (!addr_is_set(&from)) { /* the kernel knows its port */
+		from = hole->session->far[hole_dialler(hole)];
+		from.port = 0;
+	}
+	snprintf(out, size, "%s %s", addr_text(&from, dialler), addr_text(&hole->target, target));
 	return span_of(out);
 }
 
