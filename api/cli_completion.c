@@ -1,4 +1,6 @@
 /* The completion file for bash, generated from the tables of verbs and options, so that it cannot fall behind. */
+#include "algs/alg.h"
+#include "algs/host.h"
 #include "api/cli.h"
 #include "core/span.h"
 
@@ -84,6 +86,25 @@ static void print_options(FILE *out)
 	fputs("\tesac\n", out);
 }
 
+/* Verbs whose arguments are files; the first word of "alg run" may also be the name of a module. */
+static void print_files(FILE *out)
+{
+	unsigned n;
+	const struct alg_module *const *modules = alg_registry(&n);
+
+	fputs("\tif [[ $cur != -* && $COMP_CWORD -ge 3 ]]; then\n\tcase \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n", out);
+	for (unsigned i = 0; i < cli_n_verbs; i++) {
+		if (cli_verbs[i].argument == NULL || strstr(cli_verbs[i].argument, "FILE") == NULL)
+			continue;
+		fprintf(out, "\t\"%s\") COMPREPLY=($(compgen -f -- \"$cur\"))\n", cli_verbs[i].words);
+		fputs("\t\tif [[ $COMP_CWORD -eq 3 ]]; then COMPREPLY+=($(compgen -W '", out);
+		for (unsigned j = 0; j < n; j++)
+			fprintf(out, "%s%s", j > 0 ? " " : "", modules[j]->name);
+		fputs("' -- \"$cur\")); fi; return ;;\n", out);
+	}
+	fputs("\tesac\n\tfi\n", out);
+}
+
 enum cli_exit cli_completion(struct cli *cli)
 {
 	FILE *out = cli->out;
@@ -97,6 +118,7 @@ enum cli_exit cli_completion(struct cli *cli)
 	print_values(out);
 	print_words(out);
 	print_options(out);
+	print_files(out);
 	fputs("\tif [[ $cur == -* || -z $words ]]; then words=$options; fi\n", out);
 	fputs("\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -F _postern postern\n", out);
 	return CLI_OK;

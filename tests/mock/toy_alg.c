@@ -351,9 +351,12 @@ static const struct alg_class toy_classes[] = {
 };
 static const struct alg_verb toy_verbs[] = { { "GET", "read" }, { "PUT", "write" }, { NULL, NULL } };
 
+#ifndef TOY_ABI_MAJOR
+#define TOY_ABI_MAJOR ALG_ABI_MAJOR
+#endif
 #define TOY(name_, bytes_, is_datagram_, probe_) \
 	const struct alg_module name_ = { \
-		.magic = ALG_MAGIC, .abi_major = ALG_ABI_MAJOR, .abi_minor = ALG_ABI_MINOR, .size = sizeof(struct alg_module), \
+		.magic = ALG_MAGIC, .abi_major = TOY_ABI_MAJOR, .abi_minor = ALG_ABI_MINOR, .size = sizeof(struct alg_module), \
 		.name = "toy", .version = "1", .is_datagram = is_datagram_, .default_port = 7777, .classes = toy_classes, \
 		.n_classes = 2, .verbs = toy_verbs, .message_max = TOY_MESSAGE_MAX, .state_size = sizeof(struct toy), \
 		.probe = probe_, .open = toy_open, .close = toy_close, .bytes = bytes_, .event = toy_event, \

@@ -550,6 +550,8 @@ static void completes(void)
 	CU_ASSERT_EQUAL(run("completion bash"), CLI_OK);
 	CU_ASSERT_TRUE(says("1) words=\"show explain alg hangup doctor token completion --help --version\""));
 	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr sessions session transfers algs profiles profile realms peers pinholes\""));
+	CU_ASSERT_TRUE(says("alg) words=\" list run\""));
+	CU_ASSERT_TRUE(says("\t\"alg run\") COMPREPLY=($(compgen -f -- \"$cur\"))\n"));
 	CU_ASSERT_TRUE(says("--output) COMPREPLY=($(compgen -W 'table json tsv'"));
 	CU_ASSERT_TRUE(says("--direction) COMPREPLY=($(compgen -W 'up down'"));
 	CU_ASSERT_TRUE(says("--transcript) COMPREPLY=($(compgen -f"));
