@@ -75,6 +75,8 @@ def kernel_threads(prefix):
 
 class End:
     """One interface: half of a veth pair."""
+    # NAPI, so that frames of XDP programs can be sent to it; whole checksums and no super-packets.
+    OFFLOADS = ((ETHTOOL_STXCSUM, 0), (ETHTOOL_STSO, 0), (ETHTOOL_SGRO, 1))
 
     def __init__(self, space, device, address, interrupts_ns=INTERRUPTS_NS):
         self.space, self.device, self.address, self.interrupts_ns = space, device, address, interrupts_ns
@@ -83,18 +85,18 @@ class End:
         netns.ip("-n", self.space.name, *args)
 
     def set_up(self):
-        """Receives through NAPI, so that frames of XDP programs can be sent to it; sends whole checksums and no
-        super-packets. To be called on both ends before one is up: that is when each looks what the other can do."""
+        """To be called on both ends before one is up: that is when each looks what the other can do."""
         self.ip("addr", "add", f"{self.address}/24", "dev", self.device)
         with self.space.socket(socket.AF_INET) as handle:
-            for command, value in ((ETHTOOL_STXCSUM, 0), (ETHTOOL_STSO, 0), (ETHTOOL_SGRO, 1)):
+            for command, value in self.OFFLOADS:
                 argument = array.array("B", struct.pack("II", command, value))
                 request = struct.pack("16sP16x", self.device.encode(), argument.buffer_info()[0])
                 fcntl.ioctl(handle, SIOCETHTOOL, request)
 
     def bring_up(self):
         self.ip("link", "set", self.device, "up")
-        for name, value in (("threaded", 1), ("napi_defer_hard_irqs", 2), ("gro_flush_timeout", self.interrupts_ns)):
+        deferred = 2 if self.interrupts_ns else 0
+        for name, value in (("threaded", 1), ("napi_defer_hard_irqs", deferred), ("gro_flush_timeout", self.interrupts_ns)):
             self.shell(f"echo {value} >/sys/class/net/{self.device}/{name}")
 
     def shell(self, text):
@@ -114,6 +116,7 @@ class End:
 class Network:
     """The three namespaces; gone when the block ends."""
 
+    End = End
     made = 0  # so far: the names of one network's threads must not be those of the one before
 
     def __init__(self):
@@ -128,10 +131,10 @@ class Network:
                 self.spaces.append(netns.Namespace(name))
             self.sender, self.gateway, self.receiver = self.spaces
             tag = f"{os.getpid()}x{Network.made}"
-            self.from_sender = End(self.sender, f"pms{tag}", SENDER)
-            self.gate_a = End(self.gateway, f"pma{tag}", GATE_A)
-            self.gate_b = End(self.gateway, f"pmb{tag}", GATE_B)
-            self.to_receiver = End(self.receiver, f"pmr{tag}", RECEIVER, RECEIVER_INTERRUPTS_NS)
+            self.from_sender = self.End(self.sender, f"pms{tag}", SENDER)
+            self.gate_a = self.End(self.gateway, f"pma{tag}", GATE_A)
+            self.gate_b = self.End(self.gateway, f"pmb{tag}", GATE_B)
+            self.to_receiver = self.End(self.receiver, f"pmr{tag}", RECEIVER, RECEIVER_INTERRUPTS_NS)
             for near, far in ((self.gate_a, self.from_sender), (self.gate_b, self.to_receiver)):
                 self.join(near, far)
             self.sysctl("net/ipv4/ip_local_port_range", EPHEMERAL)
