@@ -1,0 +1,139 @@
+"""What must not work: each test ends with the kernel holding nothing that it should not."""
+import socket
+
+import pytest
+
+import algnet
+from algnet import (CLIENT, SECOND_SERVER, SERVER, Pyftpdlib, Raw, epsv_port, ftp, is_open, listening, folder, network, pasv_place, session,  # noqa: F401
+                    sessions, start_gateway, wait_quiet)
+from harness import eventually
+
+
+@pytest.fixture
+def server(network, folder):
+    with Pyftpdlib(network, folder) as one:
+        yield one
+
+
+@pytest.mark.parametrize("mode", ["nat", "transparent"])
+def test_bounce(network, start_gateway, server, mode):
+    """PORT and EPRT that name a third host, or a service, are refused by the gateway; the server never hears of them."""
+    gateway = start_gateway(ftp(mode))
+    with Raw(network.client, SERVER, 21).login() as raw:
+        assert raw.ask("PORT 192,0,2,77,200,10").startswith("5")
+        assert raw.ask(f"PORT {SECOND_SERVER.replace('.', ',')},200,10").startswith("5")
+        assert raw.ask(f"PORT {CLIENT.replace('.', ',')},0,22").startswith("5")
+        assert raw.ask("EPRT |1|192.0.2.77|51210|").startswith("5")
+        assert raw.ask("NOOP").startswith("200")
+        assert session(gateway)["holes"] == []
+    assert "192,0,2,77" not in server.log.read_text() and "192.0.2.77" not in server.log.read_text()
+    wait_quiet(gateway, network)
+
+
+def test_port_before_login(network, start_gateway, server):
+    gateway = start_gateway(ftp("nat"))
+    with Raw(network.client, SERVER, 21) as raw:
+        assert raw.reply().startswith("220")
+        assert raw.ask(f"PORT {CLIENT.replace('.', ',')},200,10").startswith("530")
+        assert session(gateway)["holes"] == []
+    wait_quiet(gateway, network)
+
+
+def test_passive_port_is_the_clients_alone(network, start_gateway, server):
+    """The port of a 227 is open to the client that asked, once; not to a third host, and not twice."""
+    gateway = start_gateway(ftp("explicit"))
+    with Raw(network.client, network.OUTER, 2121).login() as raw:
+        host, port = pasv_place(raw.ask("PASV"))
+        assert host == network.OUTER
+        assert not is_open(network.stranger, host, port)
+        with network.client.socket(socket.AF_INET, socket.SOCK_STREAM) as data:
+            data.settimeout(5)
+            data.connect((host, port))
+            assert not is_open(network.client, host, port)
+    wait_quiet(gateway, network)
+
+
+def test_closed_firewall(network, start_gateway, server):
+    """Nothing passes between the realms but what a session opened."""
+    gateway = start_gateway(ftp("nat"))
+    with listening(network.server, SERVER, 4000):
+        assert not is_open(network.client, SERVER, 4000)
+        with Raw(network.client, SERVER, 21).login() as raw:
+            port = epsv_port(raw.ask("EPSV"))
+            assert not is_open(network.stranger, SERVER, port)
+            assert not is_open(network.client, SERVER, 4000)
+            assert is_open(network.client, SERVER, port)
+    assert not is_open(network.client, SERVER, port)
+    wait_quiet(gateway, network)
+
+
+def test_a_new_pasv_replaces_an_unused_one(network, start_gateway, server):
+    gateway = start_gateway(ftp("nat"))
+    with Raw(network.client, SERVER, 21).login() as raw:
+        ports = [epsv_port(raw.ask("EPSV")) for _ in range(20)]
+        assert len([hole for hole in session(gateway)["holes"] if hole["state"] in ("reserved", "armed")]) == 1
+        eventually(lambda: len(gateway.api("/v1/pinholes")["items"]) <= 1, what="one pinhole")
+        assert not is_open(network.client, SERVER, ports[0])
+    wait_quiet(gateway, network)
+
+
+def test_slipstream(network, start_gateway, server):
+    """An HTTP request whose body is FTP, padded so that PORT begins a segment."""
+    gateway = start_gateway(ftp("nat"))
+    port = f"PORT {CLIENT.replace('.', ',')},200,10\r\n".encode()
+    for pad in (536, 1460):
+        with Raw(network.client, SERVER, 21) as raw:
+            head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+            raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.socket.sendall(head + b"x" * (pad - len(head)))
+            try:
+                raw.socket.sendall(port)
+                raw.socket.recv(4096)
+            except OSError:
+                pass  # the gateway may have ended it
+            assert all(not gateway.api(f"/v1/sessions/{one['id']}")["holes"] for one in sessions(gateway))
+    wait_quiet(gateway, network)
+
+
+def test_limits_of_sessions(network, start_gateway, server):
+    """One client cannot take all; others still get in."""
+    gateway = start_gateway(ftp("nat", max_sessions=10, max_sessions_per_client=5))
+    made = []
+    try:
+        for _ in range(5):
+            made.append(Raw(network.client, SERVER, 21))
+            assert made[-1].reply().startswith("220")
+        with Raw(network.client, SERVER, 21) as one_more:
+            try:
+                assert one_more.line() == ""
+            except ConnectionError:
+                pass
+        other = Raw(network.stranger, SERVER, 21)
+        made.append(other)
+        assert other.reply().startswith("220")
+        assert len(sessions(gateway)) == 6
+    finally:
+        for one in made:
+            one.close()
+    wait_quiet(gateway, network)
+
+
+def test_many_sessions_leave_nothing(network, start_gateway, server):
+    """Thousands of sessions with a pinhole each, some of them cut: no pinhole, port or descriptor is left."""
+    import os
+    gateway = start_gateway({**ftp("nat", max_sessions_per_client=200)})
+    with Raw(network.client, SERVER, 21).login() as raw:
+        raw.ask("EPSV")
+    wait_quiet(gateway, network)
+    before = len(os.listdir(f"/proc/{gateway.process.pid}/fd"))
+    for round_ in range(60):
+        made = [Raw(network.client, SERVER, 21) for _ in range(25)]
+        for one in made:
+            one.login()
+            one.send("EPSV")
+        for index, one in enumerate(made):
+            if index % 3:
+                one.reply()
+            one.close()
+    wait_quiet(gateway, network)
+    eventually(lambda: len(os.listdir(f"/proc/{gateway.process.pid}/fd")) <= before + 2, 10, "closed descriptors")
