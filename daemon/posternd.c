@@ -194,6 +194,7 @@ static int start(struct gateway *g, char *text, size_t size)
 	if (err == 0)
 		alg_host_resume(g->algs);
 	api.b2bua = g->b2bua;
+	api.algs = g->algs;
 	if (err == 0)
 		err = api_start(&api, text, size, &g->api);
 	if (err == 0)
