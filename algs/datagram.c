@@ -479,6 +479,7 @@ static void dispatch(struct listener *l, const struct key *key, struct span byte
 	struct datagrams *d = node != NULL ? HASH_ENTRY(node, struct datagrams, node) : NULL;
 
 	if (d != NULL && d->server_port != 0) { /* its data has another port: this is another request */
+		d->session->is_ending = true;
 		session_step_event(d->session, SESSION_STOP, "the client began anew");
 		d = NULL;
 	}

@@ -617,6 +617,13 @@ void hole_close(struct hole *hole)
 	s->engine->n_holes--;
 }
 
+void hole_stop(struct hole *hole)
+{
+	hole_kernel_count(hole);
+	count_data(hole);
+	hole_ended(hole);
+}
+
 /* The module needs it no more. A transfer that was complete as far as it knows may have its last octets on their way; when the kernel
  * carries it, not even its first may have been seen here. */
 void hole_free(struct hole *hole)

@@ -112,6 +112,7 @@ static inline bool hole_has_data(const struct hole *hole)
 /* Once a second: counts, lifetimes. */
 void hole_sweep(struct hole *hole, uint64_t now_ms);
 void hole_close(struct hole *hole);
+void hole_stop(struct hole *hole); /* its data ends as it stands; told as any end */
 
 /* What a way of doing it tells: the event waits until the session tells the module. */
 void hole_tell(struct hole *hole, enum alg_event_type event);

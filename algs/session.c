@@ -23,6 +23,7 @@ enum {
 	DRAIN_IDLE_MS = 60000,   /* orderly end: data that does not move */
 	DRAIN_UNUSED_MS = 3000,  /* pinholes nobody has used: a connection that the kernel took may not have been noticed yet */
 	DRAIN_ABNORMAL_MS = 30000,
+	QUIET_MS = 2000,
 	ARENA_TEXT = 256,
 };
 
@@ -105,9 +106,26 @@ static void log_end(const struct session *s)
 		  LF_TEXT("cause", s->cause), LF_UINT("transfers", s->n_transfers));
 }
 
+static void tell_events(struct session *s);
+
+/* Data that is cut with its session has ended for the module, too: it may have a transfer to record. */
+static void finish_data(struct session *s)
+{
+	if (s->flow == NULL)
+		return;
+	LIST_EACH(&s->holes, node) {
+		struct hole *hole = LIST_ENTRY(node, struct hole, node);
+
+		if (hole_has_data(hole) && !hole->is_over)
+			hole_stop(hole);
+	}
+	tell_events(s);
+}
+
 /* The module goes first: what it says in close() belongs to pinholes that are still there. */
 static void end(struct session *s)
 {
+	finish_data(s);
 	s->is_in_flow = true;
 	if (s->flow != NULL)
 		flow_stats(s->flow, &s->counts);
@@ -323,12 +341,15 @@ static bool has_open_holes(const struct session *s)
 	return false;
 }
 
+/* The end of datagrams is only silence. */
 bool session_has_data(const struct session *s)
 {
+	uint64_t now_ms = loop_now_ms(s->engine->loop);
+
 	LIST_EACH(&s->holes, node) {
 		const struct hole *hole = LIST_ENTRY(node, struct hole, node);
 
-		if (hole_has_data(hole) && !hole->is_over)
+		if (hole_has_data(hole) && !hole->is_over && (hole->class->kind == ALG_HOLE_TCP || now_ms - hole->moved_ms < QUIET_MS))
 			return true;
 	}
 	return false;

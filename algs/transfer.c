@@ -45,6 +45,10 @@ static struct span data_text(const struct hole *hole, char *out, size_t size)
 
 	if (hole == NULL)
 		return SPAN_NONE;
+	if (hole->class->kind == ALG_HOLE_MEDIA) {
+		snprintf(out, size, "%s %s", addr_text(&hole->peers[ALG_CLIENT], dialler), addr_text(&hole->peers[ALG_SERVER], target));
+		return span_of(out);
+	}
 	from = hole->dialler;
 	if (!addr_is_set(&from)) { /* the kernel knows its port */
 		from = hole->session->far[hole_dialler(hole)];
