@@ -114,6 +114,20 @@ static enum alg_verdict on_fault(struct rtsp_job *job)
 	return ALG_RESET;
 }
 
+/* A server that expects no frames might read the text inside: unasked ones pass when rules would not refuse anything. */
+static enum alg_verdict on_frames(struct rtsp_job *job)
+{
+	struct rtsp *s = job->s;
+	struct alg_answer answer;
+
+	if (!s->may_interleave && !rtsp_policy_unseen(job, rtsp_carrier_text(RTSP_INTERLEAVED), &answer)) {
+		s->host->note(s->session, NULL, "frames that no SETUP asked for: ended");
+		return ALG_RESET;
+	}
+	s->may_interleave = true;
+	return ALG_PASS;
+}
+
 /* ---- requests and responses -------------------------------------------------------------------------------------- */
 
 static enum alg_verdict on_request(struct rtsp_job *job)
@@ -239,9 +253,7 @@ static struct alg_result on_message(struct rtsp_job *job, bool is_end)
 
 	switch (m->kind) {
 	case RTSP_FRAMES:
-		if (!job->s->may_interleave) /* a server that expects none would read the text inside */
-			return result_of(on_fault(job), m->head.len);
-		return result_of(ALG_PASS, m->head.len);
+		return result_of(on_frames(job), m->head.len);
 	case RTSP_BLANK:
 		return result_of(ALG_PASS, m->head.len);
 	case RTSP_HTTP:
