@@ -77,6 +77,15 @@ unsigned helper_captures(const struct config *config, struct wire_capture *ret)
 	return n;
 }
 
+/* Data in the kernel, and connections to foreign addresses that are relayed here. */
+static bool needs_doors(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_algs; i++)
+		if (config->algs[i].data == CONFIG_ALG_DATA_KERNEL || config->algs[i].mode != CONFIG_ALG_EXPLICIT)
+			return true;
+	return false;
+}
+
 void helper_order(const struct config *config, enum pinhole_path ret[PINHOLE_PATHS])
 {
 	static const enum pinhole_path paths[CONFIG_PATHS] = {
@@ -91,8 +100,8 @@ void helper_order(const struct config *config, enum pinhole_path ret[PINHOLE_PAT
 			has_nft |= paths[config->media.paths[i]] == PINHOLE_NFT;
 			ret[n++] = paths[config->media.paths[i]];
 		}
-	/* media.paths is about media of calls; data of ALGs comes from ports that nobody knows beforehand. */
-	if (!has_nft && config->n_algs > 0 && n + 1 < PINHOLE_PATHS)
+	/* media.paths is about media of calls; nothing else holds a door for whoever dials in from a port that nobody knows beforehand. */
+	if (!has_nft && needs_doors(config) && n + 1 < PINHOLE_PATHS)
 		ret[n++] = PINHOLE_NFT;
 	while (n < PINHOLE_PATHS)
 		ret[n++] = PINHOLE_NONE;
