@@ -41,17 +41,21 @@ enum cli_exit cli_alg_list(struct cli *cli)
 {
 	static const struct cli_column columns[] = {
 		{ "NAME", "name", CLI_TEXT },       { "VERSION", "version", CLI_TEXT }, { "TRANSPORT", "transport", CLI_TEXT },
-		{ "PORT", "port", CLI_TEXT },       { "PINHOLES", "pinholes", CLI_TEXT }, { "VERBS", "verbs", CLI_TEXT },
+		{ "PORT", "port", CLI_TEXT },       { "PINHOLES", "pinholes", CLI_TEXT }, { "VERBS", "n_verbs", CLI_TEXT },
 	};
 	unsigned n;
 	const struct alg_module *const *modules = alg_registry(&n);
 	json_t *items = json_array(), *list = json_pack("{s:o}", "items", items);
 
-	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:i, s:o, s:o}", "name", modules[i]->name, "version",
-						      modules[i]->version, "transport", modules[i]->is_datagram ? "udp" : "tcp",
-						      "port", (int)modules[i]->default_port, "pinholes",
-						      classes_of(modules[i]), "verbs", verbs_of(modules[i])));
+	for (unsigned i = 0; i < n; i++) {
+		json_t *verbs = verbs_of(modules[i]);
+
+		json_array_append_new(items, json_pack("{s:s, s:s, s:s, s:i, s:o, s:i, s:o}", "name", modules[i]->name,
+						       "version", modules[i]->version, "transport",
+						       modules[i]->is_datagram ? "udp" : "tcp", "port",
+						       (int)modules[i]->default_port, "pinholes", classes_of(modules[i]),
+						       "n_verbs", (int)json_array_size(verbs), "verbs", verbs));
+	}
 	cli_print_list(cli, list, columns, sizeof(columns) / sizeof(columns[0]));
 	json_decref(list);
 	return CLI_OK;

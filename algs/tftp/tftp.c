@@ -20,6 +20,7 @@ struct tftp {
 };
 
 struct request {
+	bool is_whole;           /* else rules are asked about it, and nothing is opened */
 	bool is_write;
 	struct alg_bytes path, mode;
 	bool has_size;           /* of a file that the client will send */
@@ -56,6 +57,7 @@ static bool is_word(struct alg_bytes text, const char *lower_case)
 	return true;
 }
 
+/* What is too large to count is the largest there is, and no way past a rule. */
 static bool to_number(struct alg_bytes text, uint64_t *ret)
 {
 	uint64_t n = 0;
@@ -63,32 +65,43 @@ static bool to_number(struct alg_bytes text, uint64_t *ret)
 	for (size_t i = 0; i < text.len; i++) {
 		if (text.ptr[i] < '0' || text.ptr[i] > '9')
 			return false;
-		n = n * 10 + (uint64_t)(text.ptr[i] - '0');
+		n = n > UINT64_MAX / 10 - 1 ? UINT64_MAX : n * 10 + (uint64_t)(text.ptr[i] - '0');
 	}
 	*ret = n;
-	return text.len > 0 && text.len <= 18;
+	return text.len > 0;
 }
 
-static bool parse(struct alg_bytes bytes, struct request *ret)
+/* What stands behind the path; false when a server might read it in another way. */
+static bool parse_rest(struct alg_bytes rest, struct request *ret)
 {
 	struct alg_bytes option, value;
+	uint64_t size;
 
+	if (!cut_text(&rest, &ret->mode) || (!is_word(ret->mode, "octet") && !is_word(ret->mode, "netascii") &&
+					     !is_word(ret->mode, "mail")))
+		return false;
+	while (rest.len > 0) {
+		if (!cut_text(&rest, &option) || !cut_text(&rest, &value) || option.len == 0)
+			return false;
+		/* In a read request the client asks for the size and says 0. Of several sizes the largest counts. */
+		if (!ret->is_write || !is_word(option, "tsize") || !to_number(value, &size))
+			continue;
+		ret->has_size = true;
+		ret->size = size > ret->size ? size : ret->size;
+	}
+	return true;
+}
+
+/* False: no request at all. */
+static bool parse(struct alg_bytes bytes, struct request *ret)
+{
 	if (bytes.len < 2 || bytes.ptr[0] != 0 || (bytes.ptr[1] != RRQ && bytes.ptr[1] != WRQ))
 		return false;
 	*ret = (struct request){ .is_write = bytes.ptr[1] == WRQ };
 	bytes = (struct alg_bytes){ bytes.ptr + 2, bytes.len - 2 };
-	if (!cut_text(&bytes, &ret->path) || ret->path.len == 0 || ret->path.len > PATH_MAX_LEN)
+	if (!cut_text(&bytes, &ret->path) || ret->path.len == 0)
 		return false;
-	if (!cut_text(&bytes, &ret->mode) || (!is_word(ret->mode, "octet") && !is_word(ret->mode, "netascii") &&
-					      !is_word(ret->mode, "mail")))
-		return false;
-	while (bytes.len > 0) {
-		if (!cut_text(&bytes, &option) || !cut_text(&bytes, &value) || option.len == 0)
-			return false;
-		/* In a read request the client asks for the size and says 0. */
-		if (ret->is_write && is_word(option, "tsize"))
-			ret->has_size = to_number(value, &ret->size);
-	}
+	ret->is_whole = parse_rest(bytes, ret) && ret->path.len <= PATH_MAX_LEN;
 	return true;
 }
 
@@ -144,6 +157,8 @@ static struct alg_result tftp_bytes(void *state, enum alg_side from, struct alg_
 		return (struct alg_result){ ALG_PASS, bytes.len, 0 };
 	if (!is_allowed(t, &request))
 		return (struct alg_result){ ALG_DROP, bytes.len, 0 };
+	if (!request.is_whole)
+		return (struct alg_result){ ALG_PASS, bytes.len, 0 };
 	if (!open_hole(t)) {
 		refuse(t, UNDEFINED, "No more transfers at a time");
 		return (struct alg_result){ ALG_DROP, bytes.len, 0 };

@@ -92,7 +92,7 @@ static void play(struct fuzz *f, const char *data, size_t size)
 		out = flow_output(flow, ALG_CLIENT);
 		must(out.len > 4 && memcmp(out.ptr, "\0\5\0\2", 4) == 0 && out.ptr[out.len - 1] == '\0');
 	} else {
-		must(span_eq(out, (struct span){ data, size }) && f->n_reserved == f->n_questions && f->n_armed == f->n_reserved);
+		must(span_eq(out, (struct span){ data, size }) && f->n_reserved <= f->n_questions && f->n_armed == f->n_reserved);
 		must(flow_output(flow, ALG_CLIENT).ptr == NULL);
 	}
 	flow_event(flow, &ended);
