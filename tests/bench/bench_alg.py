@@ -1,9 +1,9 @@
 """What FTP and RTSP cost through Postern, beside plain forwarding, the kernel's FTP helper and ProFTPD's mod_proxy.
 
-One client, one gateway, one server. FTP: a gigabyte each way over one connection; round trips of NOOP and of EPSV, which
-opens a pinhole each time; sessions that log in, download a small file and quit, by several clients at once. RTSP: sessions
-that are set up, and what their streams cost while they flow. The gateways take turns, each started afresh in a network made
-afresh. The README says what the figures are made of.
+One client, one gateway, one server. FTP: a gigabyte each way over one connection; round trips of NOOP and of EPSV,
+which opens a pinhole each time; sessions that log in, download a small file and quit, by several clients at once. RTSP:
+sessions that are set up, and what their streams cost while they flow. The gateways take turns, each started afresh in a
+network made afresh. The README says what the figures are made of.
 
 Exit status: 0; 1 when a figure of Postern is missing; 2 when it could not be measured.
 """
@@ -47,6 +47,8 @@ class Figures:
         own, peers = [n for n in names if n not in gateways.PEERS], [n for n in names if n in gateways.PEERS]
         for name, unit in self.units.items():
             beside = [peer for peer in peers if (peer, name) in self.values]
+            if name.endswith("_busy"):
+                beside = beside[:1]
             for gateway in own:
                 if (gateway, name) not in self.values and gateway not in self.reasons:
                     continue
@@ -59,10 +61,11 @@ class Figures:
 
 def measure(kind, options, load_kind):
     """The figures of one gateway in one round."""
-    with tempfile.TemporaryDirectory(prefix="postern-bench-", dir=options.directory) as name, load_kind.network_kind() as network:
+    with tempfile.TemporaryDirectory(prefix="postern-bench-", dir=options.directory) as name, \
+            load_kind.network_kind() as network:
         folder = Path(name)
         folder.chmod(0o755)  # the gateway gives up root
-        gateway = kind(gateways.Place(network, options, folder))
+        gateway = kind(gateways.Place(network, options, folder, load_kind.paths))
         with gateway:
             figures = load_kind(network, options, gateway, folder).measure()
         fault = gateway.fault() if load_kind.is_recorded else None
@@ -110,7 +113,7 @@ def options_of():
     parser.add_argument("--build", type=Path, default=os.environ.get("POSTERN_BUILDDIR", TOP / "build"), metavar="DIR",
                         help="where the programs were built (default: %(default)s)")
     parser.add_argument("--peers", type=Path, default=os.environ.get("POSTERN_PEERS"), metavar="DIR",
-                        help="where Debian packages of peers were unpacked (default: $POSTERN_PEERS, or peers in the build)")
+                        help="where packages of peers were unpacked (default: $POSTERN_PEERS, or peers in the build)")
     parser.add_argument("--directory", type=Path, metavar="DIR",
                         help="where databases and logs go, on a real disk (default: the system's temporary folder)")
     parser.add_argument("--gateways", default=",".join(gateways.FTP), metavar="LIST",

@@ -31,7 +31,7 @@ int ftp_drain(int fd, uint64_t *ret_octets);
 int ftp_connect(const struct addr *server, int *ret_fd);
 int ftp_login(const struct addr *server, struct ftp_control *ret);
 int ftp_read_reply(struct ftp_control *control, unsigned *ret_code, struct span *ret_text);
-/* Sends a line and reads its reply, whose code must begin with that digit. ret_text: the reply's last line; may be NULL. */
+/* Sends a line and reads its reply, whose code must begin with that digit. ret_text: its last line; may be NULL. */
 int ftp_ask(struct ftp_control *control, const char *line, char expected, struct span *ret_text);
 /* EPSV, and a connection to that port. */
 int ftp_open_data(struct ftp_control *control, const struct addr *server, int *ret_fd);

@@ -1,4 +1,4 @@
-/* The server: a fixed number of threads, each with one connection at a time, so that no thread is made while it is measured. */
+/* The server: a fixed number of threads, each with one connection at a time: none is made while it is measured. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>

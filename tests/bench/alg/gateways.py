@@ -1,6 +1,8 @@
-"""The gateways that are measured. Each is a context manager: inside the block it stands between client and server; clients
-connect to `ftp` or `rtsp`; `processes` are what runs for it. After the block, fault() tells what was not as it claims."""
+"""The gateways that are measured. Each is a context manager: inside the block it stands between client and server;
+clients connect to `ftp` or `rtsp`; `processes` are what runs for it. After the block, fault() tells what was not as it
+claims."""
 import json
+import re
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -12,6 +14,7 @@ from media.net import PATH_CPU, pinned
 
 FTP_PORT, RTSP_PORT = 21, 554
 DATA_PORTS = "10000 59999"
+MEDIA_PACKETS = re.compile(r'^postern_media_packets_total\{path="(\w+)"\} (\d+)', re.M)
 RULES_OF_KERNEL_HELPER = f"""
 table ip bench {{
     ct helper ftp {{ type "ftp" protocol tcp; }}
@@ -62,10 +65,11 @@ class Unusable(Exception):
 
 
 class Place:
-    """Where a gateway is to run: in this network, with its files in this folder."""
+    """Where a gateway is to run: in this network, with its files in this folder, and these paths for media and data."""
 
-    def __init__(self, network, options, folder):
-        self.gateway, self.build, self.peers, self.folder = network.gateway, options.build, options.peers, folder
+    def __init__(self, network, options, folder, paths):
+        self.gateway, self.build, self.peers = network.gateway, options.build, options.peers
+        self.folder, self.paths = folder, paths
 
     def new_folder(self, name):
         path = self.folder / name
@@ -83,6 +87,10 @@ class Forwarding(gateways.System):
 
     def fault(self):
         return None
+
+    def media_packets(self):
+        """path -> packets so far; nothing when it does not know."""
+        return {}
 
 
 class KernelHelper(Forwarding):
@@ -107,7 +115,8 @@ class ModProxy(Forwarding):
         config = self.folder / "proftpd.conf"
         config.write_text(MOD_PROXY.replace("@FOLDER@", str(self.folder)).replace("@MODULES@", str(modules)), "utf-8")
         # The module takes it for granted that another one has loaded libssl.
-        process = self.spawn(*pinned(PATH_CPU, "env", "LD_PRELOAD=libssl.so.3", program, "--nodaemon", "--config", config))
+        process = self.spawn(*pinned(PATH_CPU, "env", "LD_PRELOAD=libssl.so.3", program, "--nodaemon", "--config",
+                                     config))
         self.wait_ready(process, (self.folder / "pid").exists)
 
     def find(self):
@@ -123,14 +132,13 @@ class Postern(gateways.Postern):
     """Mode nat, data in the kernel."""
     name = "postern_nat"
     mode, data_kind, data_path = "nat", "kernel", "nft"
-    paths = "nft, relay"
     ftp, rtsp = (SERVER, FTP_PORT), (SERVER, RTSP_PORT)
 
     def start(self):
         self.data = self.folder / "data"
         config = self.folder / "postern.yaml"
         text = (Path(__file__).parent / "postern.yaml").read_text("utf-8")
-        for name, value in (("DIRECTORY", self.data), ("STATE", self.folder / "state"), ("PATHS", self.paths),
+        for name, value in (("DIRECTORY", self.data), ("STATE", self.folder / "state"), ("PATHS", self.rig.paths),
                             ("ALGS", json.dumps(self.algs()))):
             text = text.replace(f"@{name}@", str(value))
         config.write_text(text, "utf-8")
@@ -145,6 +153,10 @@ class Postern(gateways.Postern):
         far = {"server": f"{SERVER}:{port_of_server}"} if explicit else {"servers": [f"{SERVER}/32"]}
         return {"protocol": protocol, "realm": "access", "to": "core", "mode": self.mode, "ports": [port], **far,
                 "data": self.data_kind, "max_sessions": 10000, "max_sessions_per_client": 10000}
+
+    def media_packets(self):
+        text = self.get("/metrics")[1].decode("ascii")
+        return {path: int(count) for path, count in MEDIA_PACKETS.findall(text)}
 
     def fault(self):
         """Whether all its transfers went the way that it is measured for, and ended well."""

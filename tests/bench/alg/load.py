@@ -12,12 +12,13 @@ from calls.rig import Failure
 from media.net import TRAFFIC_CPU, pinned
 
 FTP_THREADS = 64
+TIMEOUT_S = 600
 GB = 1e9
 RTP_PPS = 50
 SETTLE_S = 0.5       # what is left to do behind a session
 MOVE_S = 2.5         # until streams are in the kernel
 CLIENT_STREAMS = 100000  # added to a stream's number: its identity the other way
-LOSS_MAX = 0.001
+LOSS_MAX, RELAYED_MAX = 0.001, 0.02
 
 
 class Tool:
@@ -77,7 +78,7 @@ def wait_until_open(network, place, say=b""):
 class Ftp:
     """name -> (value, unit) of all that is measured through one gateway."""
     is_recorded = True
-    network_kind = Network
+    network_kind, paths = Network, "nft, relay"
 
     def __init__(self, network, options, gateway, _folder):
         self.network, self.options, self.gateway = network, options, gateway
@@ -102,8 +103,9 @@ class Ftp:
         host, port = self.gateway.ftp
         command = self.network.client.command(*pinned(TRAFFIC_CPU, self.tool, what, f"{host}:{port}", *numbers))
         cost = Cost(self.network, self.gateway)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        time.sleep(SETTLE_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        if what in ("get", "put", "sessions"):
+            time.sleep(SETTLE_S)
         cost.stop()
         if done.returncode != 0 or not done.stdout:
             raise Failure(f"{self.gateway.name}: ftp {what}: {done.stderr.strip()[-500:]}")
@@ -113,7 +115,10 @@ class Ftp:
         for what, name in (("get", "retr"), ("put", "stor")):
             found, cost = self.run(what, self.options.bytes)
             self.figures[f"{name}_mbps"] = round(found["octets"] * 8 / found["seconds"] / 1e6), "Mbit/s"
+            self.figures[f"{name}_busy"] = round(cost.all_s / found["seconds"], 3), "cores"
             self.figures[f"{name}_cpu_s_per_gb"] = round(cost.all_s / (found["octets"] / GB), 4), "s"
+            if self.gateway.processes:
+                self.figures[f"{name}_process_s_per_gb"] = round(cost.processes_s / (found["octets"] / GB), 4), "s"
 
     def round_trips(self):
         for name, count in (("noop", self.options.noops), ("epsv", self.options.epsvs)):
@@ -138,7 +143,7 @@ class Ftp:
 class Rtsp:
     """The same of RTSP: sessions that are set up one after the other, and their streams."""
     is_recorded = False
-    network_kind = MediaNetwork
+    network_kind, paths = MediaNetwork, "xdp, tc, nft, relay"
 
     def __init__(self, network, options, gateway, folder):
         self.network, self.options, self.gateway, self.folder = network, options, gateway, folder
@@ -166,7 +171,7 @@ class Rtsp:
             self.figures["rtsp_setup_process_us"] = round(cost.processes_s / n * 1e6, 1), "us"
 
     def flow(self, of_server, of_client):
-        """Each stream flows to the client, which sends some packets of its own first, as players do that sit behind NAT."""
+        """Each stream flows to the client, which sends some packets first, as players do that sit behind NAT."""
         n, seconds = len(of_client), self.options.seconds
         to_client = [f"{SERVER}:{port} {host}:{peer} {number + 1}" for number, port, host, peer in of_server]
         to_server = [f"{CLIENT}:{port} {host}:{peer} {CLIENT_STREAMS + number} {number + 1}"
@@ -176,9 +181,11 @@ class Rtsp:
             for tool in (receiver, sender):
                 tool.ready().tell("start")
             time.sleep(MOVE_S)
+            before = self.gateway.media_packets()
             cost = Cost(self.network, self.gateway)
             time.sleep(seconds)
             cost.stop()
+            self.check_paths(before, self.gateway.media_packets())
             sender.tell("stop")
             time.sleep(SETTLE_S)
             self.check(ask(sender), ask(receiver), n)
@@ -190,15 +197,21 @@ class Rtsp:
     def rtptool(self, space, streams, *more):
         path = self.folder / space.name
         path.write_text("".join(f"{line}\n" for line in streams), "ascii")
-        return Tool(space, self.options.build / "tests/tools/rtptool", "--streams", path, "--control", "--json", "--brief",
-                    "--rtcp", "--pps", RTP_PPS, *more)
+        return Tool(space, self.options.build / "tests/tools/rtptool", "--streams", path, "--control", "--json",
+                    "--brief", "--rtcp", "--pps", RTP_PPS, *more)
+
+    def check_paths(self, before, after):
+        """Media that goes through a process is another figure."""
+        packets = {path: after[path] - before.get(path, 0) for path in after}
+        if packets.get("relay", 0) > RELAYED_MAX * sum(packets.values()):
+            raise Failure(f"{self.gateway.name}: media is not in the kernel: {packets}")
 
     def check(self, sent, received, n):
         missing = sent["sent"] - received["received"]
         rig.note(f"{self.gateway.name}: {n} streams: {sent['sent']} packets sent, {missing} not received, "
                  f"{received['foreign']} foreign; RTCP {sent['rtcp_received']} and {received['rtcp_received']}")
         if received["foreign"] or missing > LOSS_MAX * sent["sent"]:
-            raise Failure(f"{self.gateway.name}: {missing} of {sent['sent']} packets lost, {received['foreign']} foreign")
+            raise Failure(f"{self.gateway.name}: {sent['sent']} packets, {missing} lost, {received['foreign']} foreign")
 
 
 def ask(tool):

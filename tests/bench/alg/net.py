@@ -2,10 +2,10 @@
 
     client 192.0.2.10 -- 192.0.2.1 gateway 198.51.100.1 -- 198.51.100.20 server
 
-As that of the media benchmarks, each processor with its role, but interfaces do not hold packets back, which round trips
-would show, and transmit through a queue, so that a burst of TCP waits instead of being lost in a ring of 256. Packets have
-the wire's size: a veth that takes super-packets would have them received on the sender's processor. Receivers put them
-together again (GRO), as with a network card.
+As that of the media benchmarks, each processor with its role, but interfaces do not hold packets back, which round
+trips would show, and transmit through a queue, so that a burst of TCP waits instead of being lost in a ring of 256.
+Packets have the wire's size: a veth that takes super-packets would have them received on the sender's processor.
+Receivers put them together again (GRO), as with a network card.
 """
 import os
 
@@ -54,8 +54,8 @@ class MediaNetwork(Network):
 
 
 class Cost:
-    """CPU time of a gateway from here to stop(): of its processes, and of all, which are those and the kernel's threads that
-    receive for it."""
+    """CPU time of a gateway from here to stop(): of its processes, and of all, which are those and the kernel's threads
+    that receive for it."""
 
     def __init__(self, network, gateway):
         self.network, self.gateway = network, gateway

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Both ends of RTSP for the benchmark: only the control connections. Media is rtptool's, at the ports that they agree on.
+"""Both ends of RTSP for the benchmark: only the control connections. Media is rtptool's, at the ports they agree on.
 
     rtsp_ends.py serve ADDRESS PORT
         "streams" on standard input: prints one JSON list, [number, own port, client's address, its port] per stream
@@ -98,7 +98,8 @@ class Session:
 
     async def ask(self, method, *lines):
         self.cseq += 1
-        head = [f"{method} {self.url} RTSP/1.0", f"CSeq: {self.cseq}", *lines, *([f"Session: {self.id}"] if self.id else [])]
+        head = [f"{method} {self.url} RTSP/1.0", f"CSeq: {self.cseq}", *lines]
+        head += [f"Session: {self.id}"] if self.id else []
         self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode("ascii"))
         line, headers, _ = await asyncio.wait_for(read_message(self.reader), 10)
         if " 200 " not in line:
