@@ -1,5 +1,6 @@
 /* Both ends of FTP for benchmarks, cheap enough that a gateway between them is what limits: octets come from a file
- * in memory (sendfile), and what arrives is thrown away without being copied. Any login is fine; a file's name is its size.
+ * in memory (sendfile), and what arrives is thrown away without being copied. Any login is fine; a file is named by its
+ * size.
  *
  * Runs inside the network namespace that it is started in. A client prints one JSON object. Exit code: 0 done,
  * 1 failed, 2 wrong usage. */
