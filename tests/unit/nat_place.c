@@ -211,7 +211,7 @@ int place_failed(struct place *place, const char *condition, int line)
 /* A child process ends without the sanitizer's last look, so it is asked here. */
 __attribute__((weak)) int __lsan_do_recoverable_leak_check(void);
 
-static int find_leaks(char *reason, size_t size)
+int place_find_leaks(char *reason, size_t size)
 {
 	if (!__lsan_do_recoverable_leak_check || __lsan_do_recoverable_leak_check() == 0)
 		return 0;
@@ -241,7 +241,7 @@ static int run_in_rig(struct rig *rig, void *arg, char *reason, size_t size)
 	if (err < 0)
 		return err;
 	place_close(&place);
-	return find_leaks(reason, size);
+	return place_find_leaks(reason, size);
 }
 
 void place_run(const struct place_test *test)

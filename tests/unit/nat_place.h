@@ -75,6 +75,7 @@ struct place_test {
 	bool is_closed;
 };
 void place_run(const struct place_test *test); /* asserts by CUnit, once per family */
+int place_find_leaks(char *reason, size_t size); /* 0, or -ENOMEM with a reason: for other tests in rigs */
 bool place_may_run(void); /* prints the TAP line that skips the program when not */
 
 #endif

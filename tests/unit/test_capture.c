@@ -526,7 +526,7 @@ static int run_in_rig(struct rig *rig, void *arg, char *reason, size_t size)
 	}
 	err = run->fn(&stage);
 	backend_capture.close(stage.backend);
-	return err;
+	return err < 0 ? err : place_find_leaks(reason, size);
 }
 
 static void run_test(stage_fn *fn)
