@@ -322,7 +322,9 @@ static void check_legs(struct session *s)
 	for (enum alg_side side = ALG_CLIENT; side <= ALG_SERVER; side++)
 		if (flow_is_finished(s->flow, side))
 			tcp_leg_shut(&s->legs[side]);
-	if (client->error != 0 || server->error != 0)
+	if (s->is_ending && (client->error != 0 || server->error != 0)) /* who has said goodbye may be rude */
+		session_step_event(s, SESSION_OVER, "normal");
+	else if (client->error != 0 || server->error != 0)
 		session_step_event(s, SESSION_LOST, client->error != 0 ? "connection to the client lost" : "connection to the server lost");
 	else if (client->is_shut && server->is_shut)
 		session_step_event(s, SESSION_OVER, s->is_ending ? "normal" : "closed");
