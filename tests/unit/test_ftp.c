@@ -182,6 +182,84 @@ static void many_set_ups(void)
 	run();
 }
 
+/* ---- without a runner: what is left when a session ends within a transfer -------------------------------------- */
+
+struct alg_session {
+	unsigned n_transfers;
+	struct alg_transfer transfer;
+};
+
+static int fake_reserve(struct alg_session *session, const struct alg_want *want, uint32_t *ret_hole)
+{
+	(void)session;
+	(void)want;
+	*ret_hole = 7;
+	return 0;
+}
+
+static int fake_public(struct alg_session *session, uint32_t hole, enum alg_side reader, struct alg_addr *ret,
+		       uint16_t *rtcp)
+{
+	(void)session;
+	(void)reader;
+	(void)rtcp;
+	*ret = (struct alg_addr){ .family = 4, .ip = { 10, 0, 0, 5 }, .port = 51210 };
+	return hole == 7 ? 0 : ALG_ERR_STATE;
+}
+
+static int fake_arm(struct alg_session *session, uint32_t hole)
+{
+	(void)session;
+	return hole == 7 ? 0 : ALG_ERR_STATE;
+}
+
+static void fake_policy(struct alg_session *session, const struct alg_question *question, struct alg_answer *ret)
+{
+	(void)session;
+	(void)question;
+	*ret = (struct alg_answer){ .is_allowed = true };
+}
+
+static void fake_transfer(struct alg_session *session, const struct alg_transfer *transfer)
+{
+	session->n_transfers++;
+	session->transfer = *transfer;
+}
+
+static void say(struct ftp_state *state, enum alg_side from, const char *line)
+{
+	struct alg_result result = ftp_module.bytes(state, from, (struct alg_bytes){ line, strlen(line) }, false);
+
+	CU_ASSERT_EQUAL(result.verdict, ALG_PASS);
+	CU_ASSERT_EQUAL(result.consumed, strlen(line));
+}
+
+static void a_transfer_without_an_end(void)
+{
+	static const struct alg_host host = {
+		.size = sizeof(host), .hole_reserve = fake_reserve, .hole_public = fake_public, .hole_arm = fake_arm,
+		.policy = fake_policy, .transfer = fake_transfer,
+	};
+	static const struct alg_about about = {
+		.client = { 4, { 192, 0, 2, 10 }, 40000 }, .server = { 4, { 10, 0, 0, 5 }, 21 },
+	};
+	static struct ftp_state state;
+	struct alg_session session = { 0 };
+
+	CU_ASSERT_EQUAL(ftp_module.state_size, sizeof(state));
+	ftp_module.open(&state, &about, &host, &session);
+	say(&state, ALG_SERVER, "220 ready\r\n");
+	say(&state, ALG_CLIENT, "PASV\r\n");
+	say(&state, ALG_SERVER, "227 (10,0,0,5,200,10)\r\n");
+	say(&state, ALG_CLIENT, "STOR x\r\n");
+	say(&state, ALG_SERVER, "150 go\r\n");
+	ftp_module.close(&state);
+	CU_ASSERT_EQUAL(session.n_transfers, 1);
+	CU_ASSERT_EQUAL(session.transfer.hole, 7);
+	CU_ASSERT_EQUAL(session.transfer.code, 0);
+	CU_ASSERT(!session.transfer.is_ok && session.transfer.direction == ALG_UP && session.transfer.path.len == 1);
+}
+
 static const struct unit_test tests[] = {
 	{ "commands of the longest length", commands_of_the_longest_length },
 	{ "longer commands", longer_commands },
@@ -191,6 +269,7 @@ static const struct unit_test tests[] = {
 	{ "paths", paths },
 	{ "ports for encrypted data", encrypted_ports },
 	{ "many set-ups", many_set_ups },
+	{ "a transfer without an end", a_transfer_without_an_end },
 };
 
 UNIT_MAIN("ftp", tests)
