@@ -132,9 +132,10 @@ def options_of():
     options.build = options.build.resolve()
     options.peers = (options.peers or options.build / "peers").resolve()
     options.noops, options.epsvs = 5000, 1000
+    options.settle = 0.5  # seconds for what is left to do behind a session
     if options.quick:
         options.rounds, options.bytes, options.seconds, options.streams = 1, min(options.bytes, 10 ** 8), 1, 20
-        options.noops, options.epsvs = 200, 50
+        options.noops, options.epsvs, options.settle = 100, 25, 0.2
     if min(options.rounds, options.bytes, options.seconds, options.clients, options.streams) < 1:
         parser.error("numbers are at least 1")
     if options.clients > load.FTP_THREADS:

@@ -15,7 +15,6 @@ FTP_THREADS = 64
 TIMEOUT_S = 600
 GB = 1e9
 RTP_PPS = 50
-SETTLE_S = 0.5       # what is left to do behind a session
 MOVE_S = 2.5         # until streams are in the kernel
 CLIENT_STREAMS = 100000  # added to a stream's number: its identity the other way
 LOSS_MAX, RELAYED_MAX = 0.001, 0.02
@@ -105,7 +104,7 @@ class Ftp:
         cost = Cost(self.network, self.gateway)
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if what in ("get", "put", "sessions"):
-            time.sleep(SETTLE_S)
+            time.sleep(self.options.settle)
         cost.stop()
         if done.returncode != 0 or not done.stdout:
             raise Failure(f"{self.gateway.name}: ftp {what}: {done.stderr.strip()[-500:]}")
@@ -117,6 +116,7 @@ class Ftp:
             self.figures[f"{name}_mbps"] = round(found["octets"] * 8 / found["seconds"] / 1e6), "Mbit/s"
             self.figures[f"{name}_busy"] = round(cost.all_s / found["seconds"], 3), "cores"
             self.figures[f"{name}_cpu_s_per_gb"] = round(cost.all_s / (found["octets"] / GB), 4), "s"
+            self.figures[f"{name}_mbps_per_core"] = round(found["octets"] * 8 / cost.all_s / 1e6), "Mbit/s"
             if self.gateway.processes:
                 self.figures[f"{name}_process_s_per_gb"] = round(cost.processes_s / (found["octets"] / GB), 4), "s"
 
@@ -157,7 +157,7 @@ class Rtsp:
             with Tool(self.network.client, "/usr/bin/python3", self.ends, "play", *self.gateway.rtsp,
                       self.options.streams) as client:
                 found = json.loads(client.line())
-                time.sleep(SETTLE_S)
+                time.sleep(self.options.settle)
                 self.set_up(found, cost.stop())
                 server.tell("streams")
                 self.flow(json.loads(server.line()), found["streams"])
@@ -187,7 +187,7 @@ class Rtsp:
             cost.stop()
             self.check_paths(before, self.gateway.media_packets())
             sender.tell("stop")
-            time.sleep(SETTLE_S)
+            time.sleep(self.options.settle)
             self.check(ask(sender), ask(receiver), n)
         self.figures[f"rtsp_cores@{n}"] = round(cost.all_s / seconds, 4), "cores"
         if self.gateway.processes:
