@@ -450,9 +450,7 @@ int hole_peer(struct hole *hole, enum alg_side side, const struct alg_addr *rtp,
 
 	if (hole->way != HOLE_MEDIA || !hole_is_live(hole) || (unsigned)side >= ALG_SIDES)
 		return ALG_ERR_STATE;
-	err = hole_end(&hole->session->far[side], rtp, &end);
-	if (err == 0 && hole_port_is_denied(rtcp_port != 0 ? rtcp_port : (uint16_t)(end.port + 1)))
-		err = ALG_ERR_DENIED;
+	err = hole_media_end(&hole->session->far[side], rtp, rtcp_port, &end);
 	if (err < 0)
 		return err;
 	hole->peers[side] = end;

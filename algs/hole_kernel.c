@@ -219,7 +219,7 @@ int hole_kernel_media(struct hole *hole)
 	for (enum alg_side side = ALG_CLIENT; side <= ALG_SERVER; side++) {
 		struct addr ends[2] = { hole->peers[side], rtcp_of(hole, side) };
 
-		for (unsigned i = 0; i < 2 && addr_is_set(&ends[0]); i++) {
+		for (unsigned i = 0; i < 2 && addr_is_set(&ends[0]) && ends[0].port != 0; i++) {
 			if (i == 1 && addr_eq(&ends[0], &ends[1]))
 				continue;
 			specs[n] = spec_of(hole, alg_other(side), IPPROTO_UDP, &ends[i]);

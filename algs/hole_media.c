@@ -57,7 +57,8 @@ int hole_media_open(struct hole *hole)
 
 void hole_media_peer(struct hole *hole, enum alg_side side)
 {
-	struct media_remote remote = { .rtp = hole->peers[side], .is_rtp = !hole->is_raw, .may_send = true };
+	struct media_remote remote = { .rtp = hole->peers[side], .is_rtp = !hole->is_raw, .may_send = true,
+				       .is_port_open = hole->peers[side].port == 0 };
 
 	if (hole->media == NULL || !addr_is_set(&remote.rtp))
 		return;

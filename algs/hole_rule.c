@@ -1,24 +1,40 @@
 /* Which ends of pinholes are acceptable: the speaker's own address only, and no port where a service may listen. */
 #include "algs/hole_rule.h"
 
-/* Ports at and above the floor at which services listen that must not be reached through a data connection: proxies, databases,
- * file systems, SIP, remote screens, caches. */
-static const struct port_range {
+struct port_range {
 	uint16_t min, max;
-} denied[] = {
-	{ 1080, 1080 }, { 1433, 1433 }, { 1521, 1521 }, { 2049, 2049 }, { 2375, 2376 }, { 3128, 3128 }, { 3306, 3306 },
-	{ 3389, 3389 }, { 5060, 5061 }, { 5432, 5432 }, { 5900, 5910 }, { 6000, 6063 }, { 6379, 6379 }, { 8080, 8080 },
-	{ 11211, 11211 }, { 27017, 27017 },
 };
 
-bool hole_port_is_denied(uint16_t port)
+/* Ports at and above the floor at which services listen that must not be reached through a data connection: proxies, databases,
+ * file systems, SIP, remote screens, caches. */
+static const struct port_range denied[] = {
+	{ 1080, 1080 }, { 1433, 1433 }, { 1521, 1521 }, { 2049, 2049 }, { 2375, 2376 }, { 3128, 3128 }, { 3306, 3306 },
+	{ 3389, 3389 }, { 5060, 5061 }, { 5432, 5432 }, { 5900, 5910 }, { 6000, 6063 }, { 6379, 6379 }, { 8080, 8080 },
+	{ 11211, 11211 }, { 27017, 27017 }, { 0 },
+};
+/* And by datagrams: discovery, file systems, IPsec, SIP, caches. Screens are none of them: 6000 is a usual port of media. */
+static const struct port_range denied_to_media[] = {
+	{ 1900, 1900 }, { 2049, 2049 }, { 4500, 4500 }, { 5060, 5061 }, { 5353, 5353 }, { 11211, 11211 }, { 0 },
+};
+
+static bool is_in(const struct port_range *ranges, uint16_t port)
 {
 	if (port < HOLE_PORT_FLOOR)
 		return true;
-	for (unsigned i = 0; i < sizeof(denied) / sizeof(denied[0]); i++)
-		if (port >= denied[i].min && port <= denied[i].max)
+	for (; ranges->max != 0; ranges++)
+		if (port >= ranges->min && port <= ranges->max)
 			return true;
 	return false;
+}
+
+bool hole_port_is_denied(uint16_t port)
+{
+	return is_in(denied, port);
+}
+
+bool hole_media_port_is_denied(uint16_t port)
+{
+	return is_in(denied_to_media, port);
 }
 
 struct addr hole_addr(const struct alg_addr *addr)
@@ -41,18 +57,31 @@ struct alg_addr hole_alg_addr(const struct addr *addr)
 	return out;
 }
 
-int hole_end(const struct addr *speaker, const struct alg_addr *named, struct addr *ret)
+static int end_of(const struct addr *speaker, const struct alg_addr *named, struct addr *ret)
 {
 	struct addr end = *speaker;
 
-	end.port = named->port;
-	if (named->family != 0) {
+	if (named->family != 0)
 		end = hole_addr(named);
-		if (!addr_eq_ip(&end, speaker))
-			return ALG_ERR_DENIED;
-	}
-	if (hole_port_is_denied(end.port))
+	end.port = named->port;
+	if (!addr_eq_ip(&end, speaker))
 		return ALG_ERR_DENIED;
 	*ret = end;
 	return 0;
+}
+
+int hole_end(const struct addr *speaker, const struct alg_addr *named, struct addr *ret)
+{
+	return hole_port_is_denied(named->port) ? ALG_ERR_DENIED : end_of(speaker, named, ret);
+}
+
+int hole_media_end(const struct addr *speaker, const struct alg_addr *named, uint16_t rtcp_port, struct addr *ret)
+{
+	if (named->port != 0 && hole_media_port_is_denied(named->port))
+		return ALG_ERR_DENIED;
+	if (rtcp_port == 0 && named->port != 0)
+		rtcp_port = (uint16_t)(named->port + 1); /* from 65535: 0, which is below the floor */
+	if ((rtcp_port != 0 || named->port != 0) && hole_media_port_is_denied(rtcp_port))
+		return ALG_ERR_DENIED;
+	return end_of(speaker, named, ret);
 }

@@ -476,7 +476,7 @@ void media_stream_local(const struct media *media, unsigned index, enum media_si
 /* RTCP's address as it is when signalling does not say (RFC 3605): the port above, or RTP's own with rtcp-mux. */
 static void fill_in_rtcp(struct media_remote *remote)
 {
-	if (addr_is_set(&remote->rtcp) || !addr_is_set(&remote->rtp))
+	if (addr_is_set(&remote->rtcp) || !addr_is_set(&remote->rtp) || remote->is_port_open)
 		return;
 	remote->rtcp = remote->rtp;
 	if (!remote->rtcp_mux)
@@ -492,6 +492,18 @@ static void log_refused(const struct pools_realm *realm, const struct addr *addr
 		  LF_TEXT("reason", target_text(target)), LF_TEXT("realm", realm->name));
 }
 
+static enum target check_rtp(const struct target_scope *scope, const struct media_remote *remote)
+{
+	struct addr any = remote->rtp;
+	enum target target;
+
+	if (!remote->is_port_open || !addr_is_set(&any))
+		return target_check(scope, &remote->rtp);
+	any.port = 1; /* no port of ours: what is asked about is the address */
+	target = target_check(scope, &any);
+	return target == TARGET_OK ? TARGET_LEARN : target;
+}
+
 static void set_remote(struct stream *stream, enum media_side side, const struct media_remote *remote, bool relatch)
 {
 	const struct side_policy *policy = &stream->media->sides[side];
@@ -501,7 +513,7 @@ static void set_remote(struct stream *stream, enum media_side side, const struct
 
 	fill_in_rtcp(&next);
 	stream->signalled[side] = next.rtp;
-	rtp = target_check(&stream->relay.sides[side].scope, &next.rtp);
+	rtp = check_rtp(&stream->relay.sides[side].scope, &next);
 	rtcp = target_check(&stream->relay.sides[side].scope, &next.rtcp);
 	stream->targets[side] = rtp;
 	if (target_is_refused(rtp) && addr_is_set(&next.rtp))
@@ -516,7 +528,7 @@ static void set_remote(struct stream *stream, enum media_side side, const struct
 	setup.may_send_to[RELAY_RTP] = rtp == TARGET_OK;
 	setup.may_send_to[RELAY_RTCP] = rtcp == TARGET_OK;
 	setup.rule = (struct latch_rule){
-		.reach = latch_reach_of(policy->nat, policy->trust), .is_unreachable = rtp == TARGET_LEARN,
+		.reach = next.is_port_open ? LATCH_SAME_IP : latch_reach_of(policy->nat, policy->trust), .is_unreachable = rtp == TARGET_LEARN,
 		.window_ms = policy->window_ms,
 	};
 	offload_signalled(&stream->offload, side, &setup);

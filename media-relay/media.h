@@ -66,6 +66,7 @@ struct media_remote {        /* what signalling said about the far end of one si
 	bool rtcp_mux;           /* negotiated: RTCP comes on the RTP port */
 	bool is_rtp;             /* false (udptl, unknown): forward datagrams without RTP checks */
 	uint64_t payloads[2];    /* bit n of the 128: payload type n is negotiated; all zero: any */
+	bool is_port_open;       /* rtp.port is 0: from whichever port of that address the first packet comes, whatever the realm's nat */
 	bool may_send;           /* the far end is expected to send (direction); false suspends the time-out */
 	uint32_t bandwidth_bps;  /* the most that the far end wants to receive; 0: not said */
 };

@@ -48,7 +48,7 @@ const char *target_text(enum target target)
 {
 	static const char *const texts[] = {
 		[TARGET_OK] = "may be sent to",
-		[TARGET_LEARN] = "private address: waiting for its first packet",
+		[TARGET_LEARN] = "waiting for the first packet from there",
 		[TARGET_UNSET] = "no address signalled yet",
 		[TARGET_FAMILY] = "signalled address is of the other IP family",
 		[TARGET_UNSPECIFIED] = "signalled address is unspecified",

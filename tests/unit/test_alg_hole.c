@@ -69,6 +69,38 @@ static void test_denied_ports(void)
 	CU_ASSERT_EQUAL(n, 1024 + 12 + 2 + 2 + 11 + 64); /* the floor, single ports, pairs, screens */
 }
 
+static void test_ends_of_media(void)
+{
+	static const struct {
+		const char *named;
+		uint16_t port, rtcp;
+		int result;
+	} rows[] = {
+		{ "192.0.2.10:5000", 0, 0, 0 },
+		{ "192.0.2.11:5000", 0, 0, ALG_ERR_DENIED },
+		{ NULL, 6000, 0, 0 }, /* media, not a screen */
+		{ NULL, 0, 0, 0 },    /* not known yet */
+		{ NULL, 0, 22, ALG_ERR_DENIED },
+		{ NULL, 22, 0, ALG_ERR_DENIED },
+		{ NULL, 5059, 0, ALG_ERR_DENIED }, /* its RTCP */
+		{ NULL, 5058, 5059, 0 },
+		{ NULL, 65535, 0, ALG_ERR_DENIED }, /* there is no next port */
+		{ NULL, 65535, 65535, 0 },
+	};
+	struct addr speaker = addr_of("192.0.2.10:40000");
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct addr named = rows[i].named != NULL ? addr_of(rows[i].named) : (struct addr){ 0 }, end = { 0 };
+		struct alg_addr want = hole_alg_addr(&named);
+
+		if (rows[i].named == NULL)
+			want.port = rows[i].port;
+		CU_ASSERT_EQUAL(hole_media_end(&speaker, &want, rows[i].rtcp, &end), rows[i].result);
+		if (rows[i].result == 0)
+			CU_ASSERT(addr_eq_ip(&end, &speaker) && end.port == want.port);
+	}
+}
+
 static void test_addresses(void)
 {
 	struct addr four = addr_of("192.0.2.1:21"), six = addr_of("[2001:db8::1]:554"), none = { 0 }, back;
@@ -187,6 +219,7 @@ static void test_journal_long_texts(void)
 static const struct unit_test tests[] = {
 	{ "ends: the speaker's own address, no forbidden port", test_ends },
 	{ "which ports are denied", test_denied_ports },
+	{ "ends of media", test_ends_of_media },
 	{ "addresses there and back", test_addresses },
 	{ "credentials are masked", test_mask },
 	{ "long texts are cut", test_mask_is_cut },

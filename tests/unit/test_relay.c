@@ -52,6 +52,32 @@ static bool crosses(int from, const struct addr *gate, int to, uint16_t sequence
 	return rig_is_rtp(to, sequence, NULL);
 }
 
+/* A far end that did not say its port, in a realm that learns nothing otherwise: its address is enough, once. */
+static void test_open_port(void)
+{
+	struct addr stranger_at, later_at;
+	struct media_remote remote;
+	int stranger, later;
+
+	begin(false);
+	stranger = rig_socket("127.0.0.33", &stranger_at);
+	later = rig_socket("127.0.0.32", &later_at);
+	remote = rig_remote(&trunk_at);
+	remote.rtp.port = 0;
+	remote.is_port_open = true;
+	rig_remotes(&rig, &phone_at, NULL);
+	media_stream_remote(rig.media, 0, MEDIA_B, &remote, false);
+	rig_send(stranger, &gate_b, rig_rtp(0, 1));
+	CU_ASSERT(crosses(trunk, &gate_b, phone, 2)); /* and nothing before it */
+	rig_send(later, &gate_b, rig_rtp(0, 3));
+	CU_ASSERT(crosses(trunk, &gate_b, phone, 4));
+	CU_ASSERT(crosses(phone, &gate_a, trunk, 5));
+	CU_ASSERT_EQUAL(rig_stats(&rig, MEDIA_B).dropped_source, 2);
+	close(stranger);
+	close(later);
+	end();
+}
+
 static void check_both_ways(void)
 {
 	struct addr source;
@@ -459,6 +485,7 @@ static void test_bandwidth_is_limited(void)
 }
 
 static const struct unit_test tests[] = {
+	{ "a port that was not said", test_open_port },
 	{ "both ways", test_both_ways },
 	{ "IPv4 to IPv6", test_ipv4_to_ipv6 },
 	{ "loss and reordering are counted", test_loss_is_counted },
