@@ -50,7 +50,8 @@ struct alg_host_engine {
 	struct engine_pool *pools;
 	unsigned n_pools;
 	struct list live, history;  /* sessions, oldest first */
-	unsigned n_live, n_history, n_holes;
+	struct list resumed;        /* resume.c: data of sessions of a process before this one */
+	unsigned n_live, n_history, n_holes, n_resumed;
 	struct hash_table *by_id;
 	struct loop_timer sweep;
 	bool can_kernel[CONFIG_REALMS_MAX]; /* TCP pinholes, as of the last change */
@@ -72,5 +73,6 @@ void engine_dismiss(struct engine_client *client);
 /* A session has ended: into the history, and what waits for the last one. */
 struct session;
 void engine_retire(struct alg_host_engine *engine, struct session *session);
+void engine_say_drained(struct alg_host_engine *engine); /* to who waits for that, when nothing is left */
 
 #endif

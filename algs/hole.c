@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "algs/hole_rule.h"
+#include "algs/resume.h"
 #include "algs/session.h"
 #include "core/err.h"
 #include "core/policy.h"
@@ -110,6 +111,8 @@ void hole_opened(struct hole *hole, const struct addr *dialler)
 	hole->deadline_ms = 0;
 	if (hole->state == HOLE_ARMED || hole->state == HOLE_ARMING)
 		hole->state = HOLE_BOUND;
+	if (hole->way == HOLE_KERNEL)
+		resume_put(hole);
 	hole_tell(hole, ALG_EV_OPENED);
 }
 
@@ -215,7 +218,7 @@ static struct data_limits limits_of(const struct hole *hole)
 
 	return (struct data_limits){
 		.max_bytes = v->max_bytes, .bytes_per_s = v->bytes_per_s, .has_sender = v->direction != ALG_NO_DATA,
-		.sender = sender == hole->listener ? DATA_TARGET : DATA_DIALLER, .wants_first = v->texts != NULL,
+		.sender = sender == hole->listener ? DATA_TARGET : DATA_DIALLER, .wants_first = v->wants_magic,
 	};
 }
 
@@ -604,6 +607,7 @@ void hole_close(struct hole *hole)
 	session_remember_hole(s, hole);
 	hole->state = HOLE_CLOSED;
 	hole_kernel_close(hole);
+	resume_forget(hole);
 	drop_data(hole);
 	if (hole->way == HOLE_MEDIA)
 		hole_media_close(hole);

@@ -23,13 +23,13 @@ struct hole_port { /* an own TCP port that it has, fd bound to it */
 
 /* What the profile said to the command whose data goes through the hole. */
 struct hole_verdict {
-	bool is_set;
+	bool is_set, wants_magic; /* the profile looks at data */
 	enum alg_direction direction;
 	int64_t at_ms; /* wall clock */
 	const char *rule;
 	uint64_t max_bytes;
 	uint32_t bytes_per_s;
-	char *texts;  /* copy of the question's, to ask again with the first octets; NULL when that is never needed */
+	char *texts;  /* copy of the question's: to ask again with the first octets, and for what is stored */
 	struct span verb, target, user, transport, mime;
 	bool has_size;
 	uint64_t size;
@@ -83,6 +83,7 @@ struct hole {
 	struct addr dialler;      /* with port, once known */
 	struct hole_verdict verdict;
 	struct hole_record record;
+	char record_id[ID_TEXT_MAX]; /* of the transfer to be recorded, while a row of it is stored (resume.h); else "" */
 };
 
 /* As in alg.h. */
@@ -132,6 +133,7 @@ int hole_kernel_open(struct hole *hole);
 int hole_kernel_to_self(struct hole *hole);
 int hole_kernel_media(struct hole *hole); /* transparent: both ends' datagrams as they are */
 void hole_kernel_count(struct hole *hole);
+void hole_kernel_payload(struct slot_stats *stats); /* of TCP: takes off what is counted with its payload */
 void hole_kernel_close(struct hole *hole);
 
 /* hole_media.c */

@@ -47,7 +47,7 @@ enum { STAMPS = 12, SYN_EXTRA = 8 }; /* octets of TCP options: time stamps in ev
 
 /* Connection tracking counts TCP options as payload. Both sides send time stamps or none does, and of a data connection one side sends
  * hardly anything else: so it shows. */
-static void take_off_options(struct slot_stats *stats)
+void hole_kernel_payload(struct slot_stats *stats)
 {
 	uint64_t forth = stats->packets * STAMPS + SYN_EXTRA, back = stats->packets_back * STAMPS + SYN_EXTRA;
 
@@ -65,7 +65,7 @@ static uint64_t count_one(struct hole *hole, unsigned index, uint64_t octets[ALG
 
 	pinhole_stats(hole->pinholes[index], &stats);
 	if (hole->class->kind == ALG_HOLE_TCP)
-		take_off_options(&stats);
+		hole_kernel_payload(&stats);
 	octets[sender] += stats.bytes;
 	octets[alg_other(sender)] += stats.bytes_back;
 	sum = stats.bytes + stats.bytes_back;

@@ -9,6 +9,7 @@
 #include "algs/engine.h"
 #include "algs/host_metrics.h"
 #include "algs/listener.h"
+#include "algs/resume.h"
 #include "algs/session.h"
 #include "core/conf.h"
 #include "core/err.h"
@@ -117,11 +118,11 @@ void engine_dismiss(struct engine_client *c)
 	free(c);
 }
 
-static void say_drained(struct alg_host_engine *h)
+void engine_say_drained(struct alg_host_engine *h)
 {
 	void (*drained)(void *arg) = h->drained;
 
-	if (h->n_live > 0 || drained == NULL)
+	if (h->n_live + h->n_resumed > 0 || drained == NULL)
 		return;
 	h->drained = NULL; /* said once */
 	drained(h->drained_arg);
@@ -140,7 +141,7 @@ void engine_retire(struct alg_host_engine *h, struct session *s)
 		h->n_history++;
 	else
 		session_free(LIST_ENTRY(h->history.next, struct session, node));
-	say_drained(h);
+	engine_say_drained(h);
 }
 
 /* ---- once a second ----------------------------------------------------------------------------------------------------------- */
@@ -153,6 +154,7 @@ static void on_sweep(struct loop_timer *timer, void *arg)
 	loop_timer_start(timer, ENGINE_SWEEP_MS);
 	LIST_EACH(&h->live, node)
 		session_sweep(LIST_ENTRY(node, struct session, node), now_ms);
+	resume_sweep(h, now_ms);
 	h->stats.sessions = h->n_live;
 	h->stats.holes = h->n_holes;
 	host_metrics_sweep(h);
@@ -228,6 +230,7 @@ int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t erro
 	h->config = config_ref(deps->config);
 	list_init(&h->live);
 	list_init(&h->history);
+	list_init(&h->resumed);
 	loop_timer_init(&h->sweep, h->loop, on_sweep, h);
 	h->by_id = hash_table_new(ENGINE_SESSIONS_MAX + ENGINE_HISTORY_MAX);
 	err = h->by_id != NULL ? make_algs(h, error_text, error_size) : -ENOMEM;
@@ -263,6 +266,7 @@ void alg_host_free(struct alg_host_engine *h)
 		listener_close(&h->listeners[i]);
 	LIST_EACH(&h->live, node)
 		session_step_event(LIST_ENTRY(node, struct session, node), SESSION_STOP, "the gateway ends");
+	resume_end(h);
 	LIST_EACH(&h->history, node)
 		session_free(LIST_ENTRY(node, struct session, node));
 	for (unsigned i = 0; i < h->n_listeners; i++)
@@ -293,10 +297,5 @@ void alg_host_drain(struct alg_host_engine *h, void (*done)(void *arg), void *ar
 	}
 	h->drained = done;
 	h->drained_arg = arg;
-	say_drained(h);
-}
-
-void alg_host_resume(struct alg_host_engine *h)
-{
-	(void)h;
+	engine_say_drained(h);
 }

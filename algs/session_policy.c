@@ -63,7 +63,7 @@ static struct span copy_into(char **at, struct span text)
 	return copy;
 }
 
-/* Keeps the question, to ask it again when the first octets of its data are known. */
+/* Keeps the question, to ask it again when the first octets of its data are known, and for what is stored meanwhile. */
 static bool keep_texts(struct hole_verdict *verdict, const struct policy_question *q)
 {
 	size_t size = q->verb.len + q->target.len + q->user.len + q->transport.len + q->mime.len;
@@ -88,8 +88,9 @@ static bool apply(struct session *s, const struct policy_question *q, enum alg_d
 					.bytes_per_s = said->bytes_per_s };
 	struct hole *hole = hole_for_verdict(s);
 
-	if (policy_needs_data(s->conf->policy) && !keep_texts(&verdict, q))
+	if (!keep_texts(&verdict, q))
 		return false;
+	verdict.wants_magic = policy_needs_data(s->conf->policy);
 	if (hole != NULL) {
 		hole_allow(hole, &verdict);
 		return true;

@@ -58,7 +58,7 @@ static struct span data_text(const struct hole *hole, char *out, size_t size)
 	return span_of(out);
 }
 
-static void store(struct session *s, const struct hole *hole, const struct record *record)
+static void store(struct session *s, struct hole *hole, const struct record *record)
 {
 	char id[ID_TEXT_MAX], client[ADDR_TEXT_MAX], server[ADDR_TEXT_MAX], data[2 * ADDR_TEXT_MAX];
 	SCRATCH char path[PATH_MAX_SHOWN];
@@ -79,12 +79,14 @@ static void store(struct session *s, const struct hole *hole, const struct recor
 
 	mask_text(record->path, &masked);
 	out.path = buf_span(&masked);
-	out.id = span_of(id_uuid(0, now_ms, id));
+	out.id = span_of(hole != NULL && hole->record_id[0] != '\0' ? hole->record_id : id_uuid(0, now_ms, id));
 	s->n_transfers++;
 	s->engine->stats.transfers_total++;
 	host_metrics_transfer(out.bytes, hole != NULL ? hole->path : "control", record->is_ok);
 	if (s->engine->deps.store != NULL)
 		store_transfer(s->engine->deps.store, &out);
+	if (hole != NULL)
+		hole->record_id[0] = '\0'; /* its row has gone with it */
 }
 
 static struct span copy_into(char **at, struct span text)

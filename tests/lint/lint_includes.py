@@ -11,7 +11,7 @@ LIBRARIES = {
     "uv.h": ["core/loop.c"],
     "uv/*": ["core/loop.c"],
     "yaml.h": ["core/yaml.c"],
-    "jansson.h": ["core/conf*.[ch]", "core/yaml*.[ch]", "api/*", "sbc/call_row.c"],
+    "jansson.h": ["core/conf*.[ch]", "core/yaml*.[ch]", "api/*", "sbc/call_row.c", "algs/data_row.c"],
     "sqlite3.h": ["db/*"],
     "microhttpd.h": ["api/*"],
     "osip*": ["sbc/sip_osip.c"],
