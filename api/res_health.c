@@ -9,6 +9,7 @@
 #include "core/config.h"
 #include "core/err.h"
 #include "db/store.h"
+#include "pinhole/admission.h"
 #include "pinhole/pinhole.h"
 #include "sbc/b2bua.h"
 
@@ -42,6 +43,8 @@ struct ready_ask {
 	struct alg_listener_view *listeners; /* of ALGs */
 	unsigned n_listeners, n_open;        /* n_open: of these */
 	struct alg_host_stats algs;
+	const struct route_conf *refused; /* route whose calls are refused, because their media cannot get into the kernel; or NULL */
+	const char *why_refused;
 };
 
 static void ready_on_loop(void *arg)
@@ -58,6 +61,7 @@ static void ready_on_loop(void *arg)
 	}
 	for (unsigned i = 0; i < ask->n_listeners; i++)
 		ask->n_open += ask->listeners[i].is_open;
+	ask->refused = admission_refused_route(ask->config, deps->pinholes, &ask->why_refused);
 	if (deps->pinholes == NULL)
 		return;
 	pinholes_summary(deps->pinholes, &summary);
@@ -119,10 +123,11 @@ static unsigned count_abilities(const struct ready_ask *ask, bool is_usable)
 	return n;
 }
 
-/* A kernel that can do nothing for media is no reason to refuse calls: the relay carries them. */
+/* A kernel that can do nothing for media is no reason to refuse calls, unless media may not stay in the relay. */
 static void check_kernel_media(const struct ready_ask *ask, json_t *checks, bool *is_ready)
 {
 	unsigned n_usable = count_abilities(ask, true), n_not = count_abilities(ask, false);
+	char fault[256];
 	json_t *detail;
 
 	if (n_usable + n_not == 0)
@@ -131,7 +136,9 @@ static void check_kernel_media(const struct ready_ask *ask, json_t *checks, bool
 	else
 		detail = json_sprintf("%u of %u wanted mechanisms are usable, see media_paths", n_usable,
 				      n_usable + n_not);
-	add_check(checks, is_ready, "kernel_media", NULL, detail);
+	if (ask->refused != NULL)
+		snprintf(fault, sizeof(fault), "calls of route %s are refused: %s", ask->refused->name, ask->why_refused);
+	add_check(checks, is_ready, "kernel_media", ask->refused != NULL ? fault : NULL, detail);
 }
 
 static void add_media_paths(const struct ready_ask *ask, json_t *body)

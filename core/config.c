@@ -254,6 +254,8 @@ static void build_media(struct config_build *b, const json_t *media)
 		else
 			b->has_bad_path = true; /* reported by the schema */
 	}
+	config->media.needs_kernel = config->media.n_paths > 0 &&
+				     config->media.paths[config->media.n_paths - 1] != CONFIG_PATH_RELAY;
 	config->media.is_firewall_closed = config_is_text(media, "firewall", "closed");
 	config->media.state_dir = config_string(b, media, "state_dir");
 	config->media.lifetime_s = config_ms(media, "lifetime") / 1000;

@@ -125,8 +125,9 @@ struct config {
 		uint32_t connections, timeout_s;
 	} api;
 	struct {
-		enum config_path paths[CONFIG_PATHS]; /* preferred first; the last is CONFIG_PATH_RELAY */
+		enum config_path paths[CONFIG_PATHS]; /* preferred first; CONFIG_PATH_RELAY can only be the last */
 		unsigned n_paths;
+		bool needs_kernel;         /* no CONFIG_PATH_RELAY among them: no new call whose media could not get into the kernel */
 		bool is_firewall_closed;   /* only pinholes pass from one realm to another */
 		const char *state_dir;     /* folder for what the kernel keeps beyond the process */
 		uint32_t lifetime_s;       /* of a stream in the kernel that nobody renews */

@@ -140,9 +140,6 @@ static void check_media(struct config_build *b)
 		else if (config->media.paths[i] == CONFIG_PATH_RELAY && i + 1 < n)
 			config_report(b, "put it last", "relay takes all media, so no path after it is used");
 	}
-	config_at(b, "/media/paths");
-	if (n > 0 && !has_path(config, CONFIG_PATH_RELAY, n))
-		config_report(b, "put relay last", "relay is missing: every call begins there");
 	config_at(b, "/media/firewall");
 	if (config->media.is_firewall_closed && !has_path(config, CONFIG_PATH_CONNTRACK, n) &&
 	    !has_path(config, CONFIG_PATH_NFT, n))

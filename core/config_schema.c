@@ -332,7 +332,8 @@ static const struct conf_item path_element = { .name = "*", .type = CONF_ENUM, .
 static const struct conf_item media_schema[] = {
 	{ .name = "paths", .type = CONF_LIST, .min = 1, .max = CONFIG_PATHS, .element = &path_element,
 	  .default_json = "[\"xdp\", \"tc\", \"conntrack\", \"relay\"]",
-	  .help = "The ways that media of an answered call may take, preferred first; relay, the last, is the process itself." },
+	  .help = "The ways that media of an answered call may take, preferred first; relay, the last, is the process itself. "
+		  "Without relay, new calls are refused with 503 while the kernel has no room or no way for their media." },
 	{ .name = "firewall", .type = CONF_ENUM, .choices = firewall_choices, .default_json = "\"open\"",
 	  .help = "closed: this host forwards between the realms' interfaces only what belongs to a call." },
 	{ .name = "state_dir", .type = CONF_STRING, .min = 2, .max = 200, .check = check_path,

@@ -301,7 +301,12 @@ void helper_start(const struct config *config, const char *program, struct helpe
 {
 	*ret = (struct helper){ .channel = -1 };
 	ret->reason = start(config, program, ret);
-	if (ret->reason != NULL)
+	if (ret->reason == NULL)
+		return;
+	if (config->media.needs_kernel)
+		log_error("posternd", "no kernel media, and media.paths has no relay: all calls are refused",
+			  LF_TEXT("reason", ret->reason));
+	else
 		log_info("posternd", "no kernel media: all media goes through the relay", LF_TEXT("reason", ret->reason));
 }
 

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "db/store.h"
+#include "pinhole/admission.h"
 #include "pinhole/pinhole.h"
 
 #define CALLS "postern_calls_total"
@@ -131,8 +132,9 @@ int observers_attach(struct bus *bus, const struct config *config)
 
 static struct {
 	struct bus *bus;
+	const struct config *config;
 	struct pinholes *pinholes;
-	bool has_helper, is_lost, is_full;
+	bool has_helper, is_lost, is_full, is_refusing;
 } watched;
 
 static void tell(bool is_raised, const char *name, const char *text)
@@ -144,27 +146,32 @@ static void tell(bool is_raised, const char *name, const char *text)
 static void on_pinholes_change(void *arg)
 {
 	struct pinholes_summary summary;
-	bool is_lost;
+	const char *why = "new calls are welcome again";
+	bool is_lost, is_refusing;
 
 	(void)arg;
 	pinholes_summary(watched.pinholes, &summary);
 	watched.has_helper = watched.has_helper || summary.has_helper; /* what was never there is not lost */
 	is_lost = watched.has_helper && !summary.has_helper;
 	if (is_lost != watched.is_lost)
-		tell(is_lost, "pinhole-helper", is_lost ? "the privileged helper is lost or silent: new media stays with the relay" :
-							  "media goes through the kernel again");
+		tell(is_lost, "pinhole-helper", is_lost ? "the privileged helper is lost or silent" : "it serves again");
 	if (summary.is_full != watched.is_full)
-		tell(summary.is_full, "pinholes-full", summary.is_full ? "no room for more pinholes: new media stays with the relay" :
-									 "there is room for pinholes again");
+		tell(summary.is_full, "pinholes-full", summary.is_full ? "no room for more pinholes" : "there is room for pinholes again");
+	is_refusing = admission_refused_route(watched.config, watched.pinholes, &why) != NULL;
+	if (is_refusing != watched.is_refusing)
+		tell(is_refusing, "no-pinholes", why);
 	watched.is_lost = is_lost;
 	watched.is_full = summary.is_full;
+	watched.is_refusing = is_refusing;
 }
 
-void observers_watch_pinholes(struct bus *bus, struct pinholes *pinholes)
+void observers_watch_pinholes(struct bus *bus, const struct config *config, struct pinholes *pinholes)
 {
 	watched.bus = bus;
+	watched.config = config;
 	watched.pinholes = pinholes;
 	pinholes_on_change(pinholes, on_pinholes_change, NULL);
+	on_pinholes_change(NULL);
 }
 
 /* ---- database -------------------------------------------------------------------------------------------------- */

@@ -12,7 +12,8 @@ struct store;
 int observers_attach(struct bus *bus, const struct config *config);
 /* Once. /metrics must not be asked for any more when the store is closed. */
 void observers_watch_store(struct store *store);
-/* Raises an alarm when the helper that was there is lost, and clears it when it is back. Once. */
-void observers_watch_pinholes(struct bus *bus, struct pinholes *pinholes);
+/* Raises alarms when the helper that was there is lost, when there is no room for pinholes, and when calls are refused because
+ * their media cannot get into the kernel; clears them when that is over. Once; config is kept. */
+void observers_watch_pinholes(struct bus *bus, const struct config *config, struct pinholes *pinholes);
 
 #endif

@@ -177,14 +177,14 @@ static int start(struct gateway *g, char *text, size_t size)
 		err = helper_engine(&g->helper, g->loop, g->config, &g->pinholes);
 	}
 	if (err == 0) {
-		observers_watch_pinholes(g->bus, g->pinholes);
+		observers_watch_pinholes(g->bus, g->config, g->pinholes);
 		err = open_media(g);
 	}
 	sip.loop = algs.loop = api.loop = g->loop;
 	sip.bus = algs.bus = g->bus;
 	sip.media = algs.media = api.media = g->media;
 	sip.store = algs.store = api.store = g->store;
-	algs.pinholes = api.pinholes = g->pinholes;
+	sip.pinholes = algs.pinholes = api.pinholes = g->pinholes;
 	if (err == 0)
 		err = b2bua_new(&sip, text, size, &g->b2bua);
 	if (err == 0)

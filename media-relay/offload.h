@@ -32,8 +32,9 @@ enum {
 	OFFLOAD_GRACE_MS = 2000,
 	OFFLOAD_CLOCK_MS = 2000,            /* wait at most so long for the relay to learn the RTP clock */
 	OFFLOAD_RETRY_MS = 1000,            /* after a failure; doubles up to */
-	OFFLOAD_RETRY_MAX_MS = 60000,
+	OFFLOAD_RETRY_MAX_MS = 20000,
 };
+_Static_assert((int)OFFLOAD_RETRY_MAX_MS < (int)PINHOLE_FULL_MS, "who waits for room asks before it is believed in");
 
 enum offload_state { OFFLOAD_RELAY, OFFLOAD_ASKED, OFFLOAD_KERNEL, OFFLOAD_LEAVING };
 

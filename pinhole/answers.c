@@ -25,7 +25,7 @@ static int take_opened(struct pinhole *pinhole, const struct wire_opened *record
 	engine_plan_renewal(pinhole);
 	if (pinhole->state == PINHOLE_RESERVED) {
 		state_observe_setup(pinhole);
-		engine->counts.is_full = false;
+		engine_note_room(engine, true);
 	}
 	return state_step(pinhole, INPUT_OPENED);
 }
@@ -133,7 +133,6 @@ static bool on_closed(struct pinholes *engine, const struct engine_request *requ
 {
 	bool is_well_formed = true;
 
-	(void)engine;
 	for (unsigned i = 0; i < request->n; i++) {
 		struct pinhole *pinhole = request->pinholes[i];
 
@@ -141,6 +140,8 @@ static bool on_closed(struct pinholes *engine, const struct engine_request *requ
 		if (pinhole == NULL)
 			continue;
 		if (is_well_formed) {
+			if (pinhole->path != PINHOLE_NONE)
+				engine_note_room(engine, true);
 			counters_finish(&pinhole->counters, &records[i].last);
 			state_input(pinhole, INPUT_CLOSED);
 		}
@@ -203,6 +204,7 @@ void answers_gone(struct pinholes *engine, const struct wire_gone *records, unsi
 			pinhole = engine_find_any(engine, records[i].id);
 		if (pinhole == NULL || pinhole->state == PINHOLE_RESERVED)
 			continue;
+		engine_note_room(engine, true);
 		counters_finish(&pinhole->counters, &records[i].last);
 		if (records[i].why == WIRE_LOST)
 			pinhole->reason = "the kernel has it no longer";

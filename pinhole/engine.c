@@ -14,7 +14,8 @@
 #include "core/rnd.h"
 #include "pinhole/engine.h"
 
-enum { TICK_MS = 1000, STALL_MS = 5000, LATE_MS = 15000, AUDIT_MS = 30000, RENEWALS = 3 /* in a lifetime */ };
+enum { TICK_MS = 1000, STALL_MS = 5000, LATE_MS = 15000, AUDIT_MS = 30000, RENEWALS = 3 /* in a lifetime */,
+       PER_STREAM = 2 /* pinholes: one each way */ };
 
 static const char not_said[] = "the helper has not said yet whether it can take control channels over";
 
@@ -79,6 +80,17 @@ void engine_tell_listeners(struct pinholes *engine)
 {
 	for (unsigned i = 0; i < engine->n_listeners; i++)
 		engine->listeners[i].fn(engine->listeners[i].arg);
+}
+
+void engine_note_room(struct pinholes *engine, bool is_there)
+{
+	engine->full_until_ms = is_there ? 0 : loop_now_ms(engine->loop) + PINHOLE_FULL_MS;
+}
+
+/* The refusals of a kernel whose table others fill as well must not be believed for ever: with no call up nobody would ask again. */
+bool engine_is_full(const struct pinholes *engine)
+{
+	return hash_table_count(engine->by_id) + PER_STREAM > engine->conf.max || loop_now_ms(engine->loop) < engine->full_until_ms;
 }
 
 static void on_flush(void *arg)
@@ -326,6 +338,19 @@ static void look_for_stall(struct pinholes *engine, uint64_t now_ms)
 	engine_tell_listeners(engine);
 }
 
+/* What nobody said, but time or the number of pinholes brought about. */
+static void look_for_news(struct pinholes *engine, uint64_t now_ms)
+{
+	bool is_full = engine_is_full(engine);
+	bool is_late = engine->n_abilities == 0 && now_ms >= engine->late_ms;
+
+	if (is_full == engine->was_full && is_late == engine->was_late)
+		return;
+	engine->was_full = is_full;
+	engine->was_late = is_late;
+	engine_tell_listeners(engine);
+}
+
 static void on_tick(struct loop_timer *timer, void *arg)
 {
 	struct pinholes *engine = arg;
@@ -333,10 +358,7 @@ static void on_tick(struct loop_timer *timer, void *arg)
 
 	look_for_packets(engine);
 	look_for_stall(engine, now_ms);
-	if (engine->counts.is_full != engine->was_full) {
-		engine->was_full = engine->counts.is_full;
-		engine_tell_listeners(engine);
-	}
+	look_for_news(engine, now_ms);
 	if (engine->has_hello && now_ms >= engine->audit_due_ms) {
 		engine->wants_list = true;
 		engine->audit_due_ms = now_ms + AUDIT_MS;

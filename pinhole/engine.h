@@ -106,8 +106,9 @@ struct pinholes {
 	} listeners[ENGINE_LISTENERS_MAX];
 	unsigned n_listeners;
 	struct loop_timer tick, kick;
-	struct pinholes_summary counts; /* but for `open` and has_helper */
-	bool was_full;                  /* as the listeners know */
+	struct pinholes_summary counts; /* but for `open`, has_helper and is_full */
+	uint64_t full_until_ms;         /* one that was asked for found no room; 0: nothing is known of that */
+	bool was_full, was_late;        /* as the listeners know */
 };
 
 /* engine.c */
@@ -119,6 +120,8 @@ struct pinhole *engine_find_live(const struct pinholes *engine, uint64_t id); /*
 struct pinhole *engine_find_any(const struct pinholes *engine, uint64_t id);
 const char *engine_reason(struct pinholes *engine, const char *text); /* the same text, for as long as the engine lives */
 void engine_tell_listeners(struct pinholes *engine);
+void engine_note_room(struct pinholes *engine, bool is_there); /* what the kernel said of it, or something ended there */
+bool engine_is_full(const struct pinholes *engine);
 
 /* requests.c */
 void requests_want(struct pinhole *pinhole, enum pinhole_want want); /* queues it; an earlier wish is dropped */

@@ -117,7 +117,6 @@ static int make(struct pinholes *engine, const struct pinhole_spec *spec, struct
 	engine_init_pinhole(pinhole);
 	if (hash_table_add(engine->by_id, &pinhole->node, id) < 0) {
 		free(pinhole);
-		engine->counts.is_full = true;
 		return ERR_LIMIT;
 	}
 	list_append(&engine->all, &pinhole->all);
@@ -244,6 +243,23 @@ bool pinholes_is_usable(const struct pinholes *engine, unsigned realm_in, unsign
 	return can(engine, realm_in, PINHOLE_CONNTRACK) && can(engine, realm_out, PINHOLE_CONNTRACK);
 }
 
+/* The helper is still finding out what it can. */
+static bool is_unknown(const struct pinholes *engine)
+{
+	return engine->n_abilities == 0 && engine->no_helper == NULL && loop_now_ms(engine->loop) < engine->late_ms;
+}
+
+const char *pinholes_refusal(const struct pinholes *engine, unsigned realm_in, unsigned realm_out)
+{
+	if (engine->no_helper != NULL)
+		return engine->no_helper;
+	if (engine_is_full(engine))
+		return "no room for more pinholes";
+	if (is_unknown(engine) || pinholes_is_usable(engine, realm_in, realm_out))
+		return NULL;
+	return "no kernel path is usable between these realms";
+}
+
 void pinholes_reconciled(struct pinholes *engine)
 {
 	engine->is_reconciled = true;
@@ -282,7 +298,7 @@ unsigned pinholes_abilities(const struct pinholes *engine, struct pinhole_abilit
 	unsigned n = 0;
 
 	_Static_assert(sizeof(out->reason) == WIRE_REASON_MAX && sizeof(out->interface) == WIRE_INTERFACE_MAX, "texts fit");
-	if (engine->n_abilities == 0 && engine->no_helper == NULL && loop_now_ms(engine->loop) < engine->late_ms)
+	if (is_unknown(engine))
 		return 0;
 	if (engine->n_abilities == 0)
 		return say_no_helper(engine, out, max);
@@ -329,4 +345,5 @@ void pinholes_summary(const struct pinholes *engine, struct pinholes_summary *re
 			ret->open[pinhole->path]++;
 	}
 	ret->has_helper = engine_has_helper(engine) && engine->has_hello && !engine->is_stalled;
+	ret->is_full = engine_is_full(engine);
 }

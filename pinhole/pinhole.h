@@ -23,7 +23,11 @@ struct pinhole;
 enum pinhole_path { PINHOLE_NONE, PINHOLE_XDP, PINHOLE_TC, PINHOLE_CONNTRACK, PINHOLE_NFT, PINHOLE_PATHS };
 const char *pinhole_path_text(enum pinhole_path path); /* "xdp", "tc", "conntrack", "nft"; "none" */
 
-enum { PINHOLE_BATCH_MAX = 64 };
+enum {
+	PINHOLE_BATCH_MAX = 64,
+	/* For so long a refusal for want of room is believed, unless something frees some. Who asks again does it sooner. */
+	PINHOLE_FULL_MS = 30000,
+};
 
 struct pinhole_spec {
 	char owner[ID_TEXT_MAX];      /* id of the group that it belongs to */
@@ -118,9 +122,13 @@ int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pin
 void pinholes_free(struct pinholes *pinholes); /* leaves the kernel as it is. NULL is fine */
 /* Whether any mechanism could hold a UDP pinhole with an exact source and these realms now. */
 bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
+/* NULL, or why a stream that begins now would not get its pinholes between these realms: no helper, no room, no mechanism.
+ * While that is not known yet (see pinholes_abilities()) there is no such reason. Lives as long as the engine. */
+const char *pinholes_refusal(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
 /* Everything that was alive before this process has been opened again: what the kernel still has besides is removed. */
 void pinholes_reconciled(struct pinholes *pinholes);
-/* Called whenever a mechanism came or went, and within a second when there is no room any more, or again; up to 4 listeners. */
+/* Called whenever a mechanism came or went, and within a second when there is no room any more, or again, or the helper is late;
+ * up to 4 listeners. */
 void pinholes_on_change(struct pinholes *pinholes, void (*fn)(void *arg), void *arg);
 
 struct pinhole_ability { /* one mechanism on one realm */
@@ -154,7 +162,7 @@ struct pinholes_summary {
 	uint64_t missing, orphans;    /* audits so far: ours but not in the kernel (healed), in the kernel but nobody's (removed) */
 	uint64_t refused, lost;
 	bool has_helper;
-	bool is_full;                 /* the last one asked for found no room: here, in a map, or in connection tracking */
+	bool is_full;                 /* no room for another stream: here, or as the last one found in a map or connection tracking */
 	uint64_t helper_starts;       /* 1: it never had to be started again */
 };
 void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret);

@@ -135,7 +135,7 @@ void state_count_refusal(struct pinholes *engine, int err)
 	metric_add(&metrics[metric], 1);
 	engine->counts.refused++;
 	if (metric == R_LIMIT)
-		engine->counts.is_full = true;
+		engine_note_room(engine, false);
 }
 
 void state_count_start(struct pinholes *engine, bool is_up)

@@ -373,6 +373,7 @@ int b2bua_new(const struct b2bua_deps *deps, char *error_text, size_t error_size
 	if (b == NULL)
 		return -ENOMEM;
 	call_record_init();
+	call_setup_init();
 	b->deps = *deps;
 	b->config = config_ref(deps->config);
 	list_init(&b->live);

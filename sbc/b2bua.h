@@ -11,12 +11,14 @@ struct b2bua;
 struct bus;
 struct loop;
 struct media_engine;
+struct pinholes;
 struct store;
 
 struct b2bua_deps {
 	struct loop *loop;
 	struct bus *bus;
 	struct media_engine *media;
+	const struct pinholes *pinholes; /* asked before calls whose media must get into the kernel; NULL: none of those */
 	struct store *store; /* NULL: calls are not recorded (tests) */
 	const struct config *config;
 };

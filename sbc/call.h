@@ -192,6 +192,7 @@ void call_step(struct call *call, const char *rule, const char *format, ...) __a
 void call_step_at(struct call *call, int64_t at_ms, struct span rule, struct span text);
 
 /* ---- call_setup.c ---- */
+void call_setup_init(void); /* once per process, later calls do nothing */
 void call_incoming(struct b2bua *b2bua, struct server_txn *txn, const struct sip_msg *invite);
 /* Sends the INVITE to the next target that can be reached. 0, or a status when none is left. */
 int call_try_next(struct call *call);

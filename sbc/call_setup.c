@@ -9,9 +9,23 @@
 #include "core/crash.h"
 #include "core/err.h"
 #include "core/limit.h"
+#include "core/metrics.h"
+#include "pinhole/admission.h"
 #include "sbc/route.h"
 #include "sbc/topology.h"
 #include "sbc/transport.h"
+
+static struct metric no_pinholes = { "postern_calls_without_pinholes_total", NULL,
+				     "Calls refused because media.paths has no relay and the kernel no room or no way.", METRIC_COUNTER, 0, 0 };
+
+void call_setup_init(void)
+{
+	static bool is_done;
+
+	if (!is_done)
+		metrics_register(&no_pinholes, 1);
+	is_done = true;
+}
 
 struct refusal {
 	int status;
@@ -107,6 +121,19 @@ static struct refusal choose_route(struct call *call, const struct sip_msg *invi
 	call->leg[MEDIA_B].realm = route->to->realm;
 	call_step(call, route->name, "takes peer %s in realm %s", route->to->name, route->to->realm->name);
 	return user.is_full ? refusal(414, "uri-too-long") : accepted;
+}
+
+/* Where media has to get into the kernel, a call for which there is no way is not begun: those that are up keep theirs. */
+static struct refusal check_kernel(struct call *call)
+{
+	const char *why = admission_refusal(call->config, call->b2bua->deps.pinholes, call->leg[MEDIA_A].realm->index,
+					    call->leg[MEDIA_B].realm->index);
+
+	if (why == NULL)
+		return accepted;
+	metric_add(&no_pinholes, 1);
+	call_step(call, "media.paths", "without relay, and media cannot get into the kernel: %s", why);
+	return overload("no-pinholes");
 }
 
 static void note_request(struct call *call, const struct sip_msg *invite)
@@ -323,6 +350,8 @@ static struct refusal set_up(struct call *call, const struct sip_msg *invite, st
 		r = check_request(call, invite, unsupported);
 	if (r.status == 0)
 		r = choose_route(call, invite);
+	if (r.status == 0)
+		r = check_kernel(call);
 	if (r.status == 0)
 		r = prepare_leg_b(call, invite);
 	if (r.status == 0)

@@ -164,9 +164,10 @@ class Gateway:
         }
         self.config = merge(merge(usual, network.config), changes or {})
 
-    def start(self, **environment):
+    def start(self, probe="/readyz", **environment):
+        """Returns when that probe says yes."""
         self.spawn(**environment)
-        self.wait_ready()
+        self.wait_ready(probe)
         return self
 
     def spawn(self, **environment):
@@ -178,9 +179,9 @@ class Gateway:
                 stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1", **environment})
 
-    def wait_ready(self):
+    def wait_ready(self, probe="/readyz"):
         try:
-            eventually(self._is_ready, 10, "/readyz")
+            eventually(lambda: self._is_ready(probe), 10, probe)
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -188,10 +189,10 @@ class Gateway:
         status, self.spec = self.raw("GET", "/v1/openapi.json")
         assert status == 200
 
-    def _is_ready(self):
+    def _is_ready(self, probe):
         assert self.process.poll() is None, "posternd has ended"
         try:
-            return self.raw("GET", "/readyz")[0] == 200
+            return self.raw("GET", probe)[0] == 200
         except OSError:
             return False
 

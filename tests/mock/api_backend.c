@@ -330,6 +330,7 @@ int transfer_list(struct store_reader *reader, const struct transfer_filter *fil
 static const struct config *get_config(void *arg)
 {
 	(void)arg;
+	((struct config *)config)->media.needs_kernel = backend.needs_kernel;
 	return config_ref(config);
 }
 

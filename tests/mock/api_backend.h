@@ -17,6 +17,7 @@ struct backend {
 	int loop_error;      /* what loop_call() says instead of running */
 	bool is_draining;
 	bool is_store_failing;
+	bool needs_kernel;   /* as without relay in media.paths */
 	unsigned n_hangups;  /* of BACKEND_CALL; after the first it is unknown */
 	struct pinholes *pinholes; /* two of BACKEND_CALL, one of BACKEND_ENDED */
 };

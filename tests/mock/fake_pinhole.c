@@ -271,6 +271,13 @@ bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsi
 	return pinholes->is_usable;
 }
 
+const char *pinholes_refusal(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out)
+{
+	if (pinholes->is_full)
+		return "no room";
+	return pinholes_is_usable(pinholes, realm_in, realm_out) ? NULL : "no path";
+}
+
 void pinholes_reconciled(struct pinholes *pinholes)
 {
 	pinholes->is_reconciled = true;

@@ -11,6 +11,7 @@
 #include "sbc/call_live.h"
 #include "sbc/call_row.h"
 #include "tests/mock/fake_media.h"
+#include "tests/mock/fake_pinhole.h"
 #include "tests/mock/fake_store.h"
 #include "tests/scenario/scenario.h"
 
@@ -18,6 +19,7 @@ struct state {
 	struct scenario *scenario;
 	struct bus *bus;
 	struct media_engine *media;
+	struct pinholes *pinholes;
 	struct store *store;
 	struct b2bua *b2bua;
 	struct b2bua_deps deps;
@@ -52,8 +54,10 @@ static int start(struct scenario *s, struct loop *loop, const struct config *con
 	state->scenario = s;
 	state->bus = deps.bus = bus_new();
 	state->media = deps.media = fake_media_new(on_media, state);
+	state->pinholes = fake_pinholes_new();
+	deps.pinholes = state->pinholes;
 	state->store = deps.store = fake_store_new(on_store, state);
-	if (deps.bus == NULL || deps.media == NULL || deps.store == NULL)
+	if (deps.bus == NULL || deps.media == NULL || deps.pinholes == NULL || deps.store == NULL)
 		return ERR_LIMIT;
 	state->deps = deps;
 	if (b2bua_new(&deps, error, sizeof(error), &state->b2bua) != 0)
@@ -161,6 +165,7 @@ static void stop(void *arg)
 		fake_store_release(state->store, ERR_CLOSED);
 	b2bua_free(state->b2bua);
 	fake_media_free(state->media);
+	pinholes_free(state->pinholes);
 	fake_store_free(state->store);
 	bus_free(state->bus);
 	free(state);
@@ -206,6 +211,19 @@ static int hook_media(struct scenario *s, void *arg, struct span args, struct sp
 	if (!span_eq(what, SPAN_LIT("timeout")))
 		return scenario_fail(s, "media refuse|timeout|path");
 	fake_media_raise(media, MEDIA_TIMEOUT, 0, MEDIA_A);
+	return 0;
+}
+
+static int hook_pinholes(struct scenario *s, void *arg, struct span args, struct span body)
+{
+	struct state *state = arg;
+	struct span what = scenario_word(&args);
+
+	(void)body;
+	if (!span_eq(what, SPAN_LIT("full")) && !span_eq(what, SPAN_LIT("unusable")) && !span_eq(what, SPAN_LIT("usable")))
+		return scenario_fail(s, "pinholes full|unusable|usable");
+	fake_pinholes_set_full(state->pinholes, span_eq(what, SPAN_LIT("full")));
+	fake_pinholes_set_usable(state->pinholes, !span_eq(what, SPAN_LIT("unusable")));
 	return 0;
 }
 
@@ -353,6 +371,7 @@ static int hook_above(struct scenario *s, void *arg, struct span args, struct sp
 static const struct scenario_hook hooks[] = {
 	{ "quiet", "quiet: media and live rows make no events", hook_quiet },
 	{ "media", "media refuse|timeout|path a|b PATH", hook_media },
+	{ "pinholes", "pinholes full|unusable|usable: no room in the kernel, no way, or both are there (as at first)", hook_pinholes },
 	{ "store", "store hold|release|fail: answers to call records", hook_store },
 	{ "call", "call STATE: the newest call is in this state; sets {id} and {atag}", hook_call },
 	{ "step", "step TEXT: the newest live call has this step", hook_step },

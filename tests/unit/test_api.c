@@ -243,6 +243,13 @@ static void probes(void)
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.name"), "kernel_media");
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.status"), "ok");
 	CU_ASSERT_STRING_EQUAL(rig_text("node"), "edge-1");
+	backend.needs_kernel = true;
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.status"), "failing");
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.detail"), "calls of route route-1 are refused: no path");
+	fake_pinholes_set_usable(backend.pinholes, true);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz"), 200);
+	backend.needs_kernel = false;
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.name"), "algs");
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.detail"), "2 ALGs, 2 listeners, 2 sessions");
 	CU_ASSERT_EQUAL(json_integer_value(rig_at("alg_sessions_active")), 2);

@@ -65,6 +65,7 @@ static void defaults_work(void)
 	CU_ASSERT_EQUAL(config->media.paths[1], CONFIG_PATH_TC);
 	CU_ASSERT_EQUAL(config->media.paths[2], CONFIG_PATH_CONNTRACK);
 	CU_ASSERT_EQUAL(config->media.paths[3], CONFIG_PATH_RELAY);
+	CU_ASSERT_FALSE(config->media.needs_kernel);
 	CU_ASSERT_FALSE(config->media.is_firewall_closed);
 	CU_ASSERT_STRING_EQUAL(config->media.state_dir, POSTERN_RUNDIR);
 	CU_ASSERT_EQUAL(config->media.lifetime_s, 3600);
@@ -332,8 +333,6 @@ static void bad_rest(void)
 static void media_paths(void)
 {
 	static const struct config_case cases[] = {
-		{ REALMS "media: { paths: [xdp] }\n",
-		  "t:4:10: /media/paths: relay is missing: every call begins there (put relay last)\n" },
 		{ REALMS "media: { paths: [relay, tc] }\n",
 		  "t:4:18: /media/paths/0: relay takes all media, so no path after it is used (put it last)\n" },
 		{ REALMS "media: { paths: [tc, tc, relay] }\n",
@@ -360,7 +359,13 @@ static void media_paths(void)
 	CU_ASSERT_STRING_EQUAL(config->media.state_dir, "/x");
 	CU_ASSERT_EQUAL(config->media.lifetime_s, 90);
 	config_unref(config);
-	config_unref(config_good(REALMS "media: { paths: [relay] }\n"));
+	config = config_good(REALMS "media: { paths: [relay] }\n");
+	CU_ASSERT_FALSE(config->media.needs_kernel);
+	config_unref(config);
+	config = config_good(REALMS "media: { paths: [xdp, conntrack] }\n");
+	CU_ASSERT_EQUAL(config->media.n_paths, 2);
+	CU_ASSERT_TRUE(config->media.needs_kernel);
+	config_unref(config);
 }
 
 static void faults_of_schema_and_sense_come_together(void)

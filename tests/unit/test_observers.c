@@ -38,10 +38,10 @@ static void publish(enum bus_type type, unsigned realm, int code, uint32_t durat
 	bus_publish(bus, &(struct bus_event){ .type = type, .realm = realm, .code = code, .duration_ms = duration_ms });
 }
 
+static struct config config = { .revision = 7, .n_realms = 2, .realms = { { .name = "outer" }, { .name = "core" } } };
+
 static void attaches(void)
 {
-	static struct config config = { .revision = 7, .n_realms = 2, .realms = { { .name = "outer" }, { .name = "core" } } };
-
 	bus = bus_new();
 	CU_ASSERT_PTR_NOT_NULL_FATAL(bus);
 	CU_ASSERT_EQUAL_FATAL(observers_attach(bus, &config), 0);
@@ -72,12 +72,14 @@ static void active_calls_by_realm(void)
 }
 
 static unsigned alarms, clears;
-static const char *alarm_wanted = "pinhole-helper";
+static const char *alarm_wanted = "pinhole-helper"; /* NULL: any */
+static char last_alarm[128];
 
 static void on_alarm(void *arg, const struct bus_event *event)
 {
 	(void)arg;
-	CU_ASSERT(span_eq(event->id, span_of(alarm_wanted)));
+	CU_ASSERT(alarm_wanted == NULL || span_eq(event->id, span_of(alarm_wanted)));
+	snprintf(last_alarm, sizeof(last_alarm), "%.*s: %.*s", SPAN_ARG(event->id), SPAN_ARG(event->text));
 	if (event->type == BUS_ALARM)
 		alarms++;
 	else
@@ -86,12 +88,14 @@ static void on_alarm(void *arg, const struct bus_event *event)
 
 static void a_lost_helper_is_an_alarm(void)
 {
+	static struct peer_conf peer = { .realm = &config.realms[1] };
+	static struct route_conf route = { .name = "in", .from = &config.realms[0], .to = &peer };
 	struct pinholes *pinholes = fake_pinholes_new();
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(pinholes);
 	CU_ASSERT_EQUAL(bus_subscribe(bus, BUS_ALARM, on_alarm, NULL), 0);
 	CU_ASSERT_EQUAL(bus_subscribe(bus, BUS_ALARM_CLEARED, on_alarm, NULL), 0);
-	observers_watch_pinholes(bus, pinholes);
+	observers_watch_pinholes(bus, &config, pinholes);
 	fake_pinholes_set_usable(pinholes, true); /* the first time: nothing was lost */
 	CU_ASSERT_EQUAL(alarms + clears, 0);
 	fake_pinholes_set_usable(pinholes, false);
@@ -105,6 +109,16 @@ static void a_lost_helper_is_an_alarm(void)
 	CU_ASSERT_EQUAL(alarms, 2);
 	fake_pinholes_set_full(pinholes, false);
 	CU_ASSERT_EQUAL(clears, 2);
+	/* Where media must get into the kernel, the consequence has an alarm of its own. */
+	config.routes = &route;
+	config.n_routes = 1;
+	config.media.needs_kernel = true;
+	alarm_wanted = NULL;
+	fake_pinholes_set_full(pinholes, true);
+	CU_ASSERT_EQUAL(alarms, 4);
+	CU_ASSERT_STRING_EQUAL(last_alarm, "no-pinholes: no room");
+	fake_pinholes_set_full(pinholes, false);
+	CU_ASSERT_EQUAL(clears, 4);
 	pinholes_free(pinholes);
 }
 

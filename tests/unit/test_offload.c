@@ -521,7 +521,7 @@ static void test_refusal_and_retry(void)
 			waited_ms += 500;
 		}
 		CU_ASSERT_PTR_NOT_NULL_FATAL(hole(MEDIA_A));
-		CU_ASSERT(waited_ms >= (attempt < 6 ? 1000u << (attempt - 1) : 32000u));
+		CU_ASSERT(waited_ms >= (attempt < 5 ? 1000u << (attempt - 1) : 16000u));
 		fake_pinhole_set_path(hole(MEDIA_A), PINHOLE_NONE, "the map is full");
 		fake_pinhole_fire(hole(MEDIA_A), PINHOLE_EV_REFUSED);
 	}

@@ -276,6 +276,13 @@ static void bad_specifications(void)
 	rig_end(&rig);
 }
 
+static const char *refusal(void)
+{
+	const char *why = pinholes_refusal(rig.pinholes, 0, 1);
+
+	return why != NULL ? why : "";
+}
+
 static void table_ends_at_its_limit(void)
 {
 	static struct pinhole *p[RIG_MAX];
@@ -286,19 +293,97 @@ static void table_ends_at_its_limit(void)
 		CU_ASSERT_EQUAL_FATAL(rig_open(&rig, i, 50, p + i), 0);
 	fake_helper_run(&rig.helper);
 	CU_ASSERT_EQUAL(rig.owner.n[PINHOLE_EV_ARMED], RIG_MAX);
-	CU_ASSERT(!rig_summary(&rig).is_full);
-	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 1, more), ERR_LIMIT);
 	CU_ASSERT(rig_summary(&rig).is_full);
+	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 1, more), ERR_LIMIT);
+	CU_ASSERT_STRING_EQUAL(refusal(), "no room for more pinholes");
 	pinhole_close(p[7]);
 	fake_helper_run(&rig.helper);
+	CU_ASSERT(rig_summary(&rig).is_full); /* one is free, and a stream takes two */
 	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 2, more), ERR_LIMIT); /* all or nothing */
 	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX, 1, more), 0);
 	fake_helper_run(&rig.helper);
+	pinhole_close(p[8]);
+	pinhole_close(p[9]);
+	fake_helper_run(&rig.helper);
 	CU_ASSERT(!rig_summary(&rig).is_full);
+	CU_ASSERT_STRING_EQUAL(refusal(), "");
+	CU_ASSERT_EQUAL(rig_open(&rig, RIG_MAX + 1, 2, more), 0);
 	rig_end(&rig);
 }
 
 /* The socket takes far less than this; the helper reads nothing for a while. */
+/* The kernel has no room although the table has. */
+static void the_kernel_is_full(void)
+{
+	struct pinhole *p[2], *more;
+
+	rig_begin(&rig);
+	CU_ASSERT_EQUAL_FATAL(rig_open(&rig, 0, 2, p), 0);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_STRING_EQUAL(refusal(), "");
+	rig.helper.space = 2;
+	rig.changes = 0;
+	CU_ASSERT_EQUAL(rig_open(&rig, 2, 1, &more), 0);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_EQUAL(rig.owner.n[PINHOLE_EV_REFUSED], 1);
+	CU_ASSERT_STRING_EQUAL(refusal(), "no room for more pinholes");
+	fake_loop_advance(rig.loop, 1000);
+	CU_ASSERT_EQUAL(rig.changes, 1);
+	/* Whoever closes one leaves room. */
+	pinhole_close(p[0]);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_STRING_EQUAL(refusal(), "");
+	fake_loop_advance(rig.loop, 1000);
+	CU_ASSERT_EQUAL(rig.changes, 2);
+	/* Others took it, and gave it back: who asks again finds out. */
+	rig.helper.space = 1;
+	CU_ASSERT_EQUAL(rig_open(&rig, 3, 1, &more), 0);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT(rig_summary(&rig).is_full);
+	rig.helper.space = 2;
+	CU_ASSERT_EQUAL(rig_open(&rig, 3, 1, &more), 0);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT(!rig_summary(&rig).is_full);
+	/* A renewal that finds no room is the end of that pinhole, and no sign of room. */
+	rig.helper.refusal = ERR_LIMIT;
+	rig.helper.refused[0] = rig_id(&rig, p[1]);
+	rig.helper.refused[1] = rig_id(&rig, more);
+	fake_helper_hello(&rig.helper);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_EQUAL(rig.owner.n[PINHOLE_EV_LOST], 2);
+	CU_ASSERT(rig_summary(&rig).is_full);
+	/* And when nobody asks, the next one may try. */
+	fake_loop_advance(rig.loop, PINHOLE_FULL_MS - 2);
+	CU_ASSERT(rig_summary(&rig).is_full);
+	fake_loop_advance(rig.loop, 2);
+	CU_ASSERT(!rig_summary(&rig).is_full);
+	rig_end(&rig);
+}
+
+static void reasons_to_refuse(void)
+{
+	rig_begin_silent(&rig);
+	CU_ASSERT_STRING_EQUAL(refusal(), ""); /* not known yet */
+	fake_loop_advance(rig.loop, 14000);
+	CU_ASSERT_STRING_EQUAL(refusal(), "");
+	rig.changes = 0;
+	fake_loop_advance(rig.loop, 2000);
+	CU_ASSERT_STRING_EQUAL(refusal(), "no kernel path is usable between these realms");
+	CU_ASSERT_EQUAL(rig.changes, 1);
+	fake_helper_hello(&rig.helper);
+	fake_helper_able(&rig.helper, 0, PINHOLE_TC, true, "proved");
+	fake_helper_able(&rig.helper, 1, PINHOLE_TC, false, "no such luck");
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_STRING_EQUAL(refusal(), "no kernel path is usable between these realms");
+	fake_helper_able(&rig.helper, 1, PINHOLE_TC, true, "proved");
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_STRING_EQUAL(refusal(), "");
+	fake_helper_hang_up(&rig.helper);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT_STRING_NOT_EQUAL(refusal(), "");
+	rig_end(&rig);
+}
+
 static void a_full_socket_loses_nothing(void)
 {
 	static struct pinhole *p[RIG_MAX];
@@ -688,6 +773,7 @@ static void there_never_was_a_helper(void)
 	CU_ASSERT_EQUAL_FATAL(pinholes_new(rig.loop, &conf, &rig.pinholes), 0);
 	CU_ASSERT_EQUAL(rig_open(&rig, 0, 1, &p), ERR_UNSUPPORTED);
 	CU_ASSERT_FALSE(pinholes_is_usable(rig.pinholes, 0, 1));
+	CU_ASSERT_STRING_EQUAL(refusal(), "not root");
 	CU_ASSERT_EQUAL(pinholes_abilities(rig.pinholes, abilities, 8), 4);
 	CU_ASSERT_STRING_EQUAL(abilities[3].reason, "not root");
 	CU_ASSERT_EQUAL(abilities[3].path, PINHOLE_TC);
@@ -890,6 +976,8 @@ static const struct unit_test tests[] = {
 	{ "the same again", the_same_again },
 	{ "bad specifications", bad_specifications },
 	{ "the table ends at its limit", table_ends_at_its_limit },
+	{ "the kernel is full", the_kernel_is_full },
+	{ "reasons to refuse", reasons_to_refuse },
 	{ "a full socket loses nothing", a_full_socket_loses_nothing },
 	{ "the first packet is noticed", first_packet_is_noticed },
 	{ "counters survive the helper", counters_survive_the_helper },
