@@ -15,7 +15,7 @@
 #include "core/hash.h"
 #include "core/rnd.h"
 
-enum { TAKE_TRIES = 64, TICK_AT_TAKE = 4, SHED_LOOKS = 64 };
+enum { TAKE_TRIES = 64, TICK_AT_TAKE = 4, SHED_LOOKS = 64, DRAIN_MAX = 64 };
 
 struct pair {
 	int fds[2];
@@ -209,6 +209,17 @@ static bool may_open(struct ports *p)
 	return budget == NULL || budget->open + 2 <= budget->max || shed(p);
 }
 
+/* A socket that rested gets its buffer back and loses what it swallowed. Now, while nobody knows yet that the port is in use
+ * again: whatever comes once somebody was told belongs to the new stream, however late the relay thread gets to it. */
+static void refresh(int fd, int buffer)
+{
+	char byte;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
+	for (int i = 0; i < DRAIN_MAX && recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0; i++)
+		;
+}
+
 static struct ports_pair take_warm(struct ports *p, uint32_t at)
 {
 	uint16_t index = take_at(p->warm, &p->n_warm, at);
@@ -217,6 +228,8 @@ static struct ports_pair take_warm(struct ports *p, uint32_t at)
 
 	pair->fds[0] = pair->fds[1] = -1;
 	p->n_idle_open--;
+	refresh(out.fds[0], PORTS_RTP_BUFFER);
+	refresh(out.fds[1], PORTS_RTCP_BUFFER);
 	return out;
 }
 

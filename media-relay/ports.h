@@ -28,7 +28,7 @@ struct ports_conf {
 struct ports_pair {
 	uint16_t rtp_port; /* RTCP is rtp_port + 1 */
 	int fds[2];        /* RTP, RTCP; -1: not open */
-	bool is_recycled;  /* the sockets may hold packets from before */
+	bool is_recycled;  /* the sockets were another call's; they are empty */
 };
 
 /* SO_RCVBUF; the kernel doubles it. RTP: some 80 audio packets. RTCP: some 8 reports, and little enough that sockets at rest

@@ -26,8 +26,7 @@
 #include "core/ring.h"
 #include "media-relay/ports.h"
 
-enum { EVENTS_MAX = 512, COALESCE_NS = 1000000, COALESCE_PPS = 3000, RATE_SAMPLE_MS = 100, PARKED_RECEIVE_BUFFER = 1,
-       DRAIN_MAX = 64 };
+enum { EVENTS_MAX = 512, COALESCE_NS = 1000000, COALESCE_PPS = 3000, RATE_SAMPLE_MS = 100, PARKED_RECEIVE_BUFFER = 1 };
 
 struct relay_thread {
 	struct relay *relay;
@@ -171,6 +170,8 @@ void relay_open(struct relay *relay, struct relay_stream *stream, const struct r
 			s->side = (uint8_t)side;
 			s->port = (uint8_t)port;
 			s->burst = 1;
+			if (s->is_recycled && port == RELAY_RTP)
+				s->drops_before = relay_queue_drops(s->fd);
 		}
 	}
 	relay_update(stream, setup);
@@ -200,20 +201,6 @@ void relay_publish(struct relay_stream *stream, uint32_t event)
 	loop_wake_send(thread->relay->wake);
 }
 
-/* Gives a recycled socket its buffer back and throws away what it swallowed while nobody owned it. */
-static void refresh_socket(struct relay_socket *s)
-{
-	const int size = PORTS_RTP_BUFFER;
-	char byte;
-
-	for (int i = 0; i < DRAIN_MAX && recv(s->fd, &byte, sizeof(byte), MSG_DONTWAIT) >= 0; i++)
-		;
-	if (s->port != RELAY_RTP)
-		return;
-	setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	s->drops_before = relay_queue_drops(s->fd);
-}
-
 static void add_stream(struct relay_thread *thread, struct relay_stream *stream)
 {
 	stream->is_added = true;
@@ -221,8 +208,6 @@ static void add_stream(struct relay_thread *thread, struct relay_stream *stream)
 		struct relay_socket *s = &stream->sides[i / RELAY_PORTS].sockets[i % RELAY_PORTS];
 		struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
 
-		if (s->is_recycled)
-			refresh_socket(s);
 		/* Fails only for want of memory; that stream is then silent and times out. */
 		epoll_ctl(thread->epoll, EPOLL_CTL_ADD, s->fd, &event);
 	}

@@ -91,7 +91,7 @@ struct relay_socket {
 	uint8_t burst;          /* how many packets to ask for */
 	uint32_t last_turn;
 	uint32_t drops_before;  /* by the kernel, on behalf of earlier owners */
-	bool is_recycled;       /* drain it first */
+	bool is_recycled;       /* was another stream's */
 };
 
 struct relay_side { /* relay only, but for the counts */

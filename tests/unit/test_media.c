@@ -282,14 +282,10 @@ static void test_recycled_sockets_are_clean(void)
 		other_gate = rig_local(&rig, MEDIA_A);
 		was_reused = addr_eq(&gate, &other_gate);
 		rig_remotes(&rig, &phone_at, &trunk_at);
-		/* What comes before the relay thread has taken the sockets over is thrown away with the rest. */
-		for (int i = 0; i < 2000 && rig_stats(&rig, MEDIA_A).packets == 0; i++) {
-			rig_send(phone, &other_gate, rig_rtp(0, 7));
-			rig_pause_ms(1);
-		}
+		/* However late the relay thread gets to the sockets, this belongs to the new stream. */
+		rig_send(phone, &other_gate, rig_rtp(0, 7));
 		CU_ASSERT(rig_is_rtp(trunk, 7, NULL));
-		while (!rig_is_quiet(trunk))
-			CU_ASSERT(rig_is_rtp(trunk, 7, NULL));
+		CU_ASSERT(rig_is_quiet(trunk));
 	}
 	CU_ASSERT(was_reused);
 	close(phone);

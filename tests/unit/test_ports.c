@@ -139,6 +139,42 @@ static void test_sockets_are_reused(void)
 	ports_free(ports); /* closes what is idle; the leak test of test_media would see it */
 }
 
+/* What a port swallowed at rest is gone when it is taken, and what comes from then on is not. */
+static void test_reused_sockets_are_empty(void)
+{
+	struct ports *ports = pool_of(21000, 21001, 1);
+	struct addr to[2] = { own_ip(), own_ip() };
+	struct sockaddr_storage sa;
+	struct ports_pair pair;
+	const int tiny = 1;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), size;
+	socklen_t len;
+	char bytes[8];
+
+	CU_ASSERT_EQUAL_FATAL(ports_take(ports, NOW, &pair), 0);
+	setsockopt(pair.fds[0], SOL_SOCKET, SO_RCVBUF, &tiny, sizeof(tiny));
+	ports_give(ports, &pair, NOW);
+	for (int i = 0; i < 2; i++) {
+		to[i].port = (uint16_t)(21000 + i);
+		len = addr_to_sockaddr(&to[i], &sa);
+		CU_ASSERT_EQUAL(sendto(fd, "late", 4, 0, (struct sockaddr *)&sa, len), 4);
+	}
+	CU_ASSERT_EQUAL_FATAL(ports_take(ports, NOW + QUARANTINE, &pair), 0);
+	CU_ASSERT(pair.is_recycled);
+	len = sizeof(size);
+	CU_ASSERT_EQUAL(getsockopt(pair.fds[0], SOL_SOCKET, SO_RCVBUF, &size, &len), 0);
+	CU_ASSERT_EQUAL(size, 2 * PORTS_RTP_BUFFER);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(recv(pair.fds[i], bytes, sizeof(bytes), MSG_DONTWAIT), -1);
+		len = addr_to_sockaddr(&to[i], &sa);
+		CU_ASSERT_EQUAL(sendto(fd, "new", 3, 0, (struct sockaddr *)&sa, len), 3);
+		CU_ASSERT_EQUAL(recv(pair.fds[i], bytes, sizeof(bytes), MSG_DONTWAIT), 3);
+	}
+	ports_give(ports, &pair, NOW + QUARANTINE);
+	ports_free(ports);
+	close(fd);
+}
+
 static int occupy(uint16_t port)
 {
 	struct addr addr = own_ip();
@@ -347,6 +383,7 @@ static const struct unit_test tests[] = {
 	{ "every pair is handed out once", test_all_pairs_once },
 	{ "released pairs rest in quarantine", test_quarantine },
 	{ "sockets are reused, up to a limit", test_sockets_are_reused },
+	{ "reused sockets are empty", test_reused_sockets_are_empty },
 	{ "a port that is taken is skipped and tried later", test_foreign_socket_is_skipped },
 	{ "pools that cannot be", test_bad_pools },
 	{ "the last pair there is", test_top_of_range },
