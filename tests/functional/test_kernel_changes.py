@@ -19,8 +19,10 @@ def test_addresses_change(gateway, network, alice, bob, rtp):
     settle(alice)
     reinvite(b, a, sdp(bob.host, "audio 6400 RTP/AVP 0 101", version=2), answer_of(alice, 4400, version=2))
     settle(alice)
-    one = rtp("caller", network.CALLER, 4400, 1, expect=2, pps=100).to(for_a[0]).start()
-    two = rtp("callee", network.CALLEE, 6400, 2, expect=1, pps=100).to(for_b[0]).start()
+    one = rtp("caller", network.CALLER, 4400, 1, expect=2, pps=100).to(for_a[0])
+    two = rtp("callee", network.CALLEE, 6400, 2, expect=1, pps=100).to(for_b[0])
+    for endpoint in (one, two):  # both are bound by now
+        endpoint.start()
     eventually(lambda: min(len(endpoint.sources()) for endpoint in (one, two)), what="media both ways")
     wait_path(gateway, network.path)
     before = [endpoint.report()["received"] for endpoint in old]

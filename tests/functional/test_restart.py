@@ -81,8 +81,10 @@ def test_media_goes_on(start_gateway, alice, bob, rtp, network):
     """Through the same ports, to the learnt address, with the counters of before; and nobody else gets in."""
     gateway = start_gateway({"realms": {"outer": {"nat": "latch"}}})
     a, b, for_a, for_b = establish(alice, bob)
-    one = rtp("caller", network.CALLER, 4777, 1, expect=2, pps=100).to(for_a[0]).start()
-    two = rtp("callee", network.CALLEE, B_PORT, 2, expect=1, pps=100).to(for_b[0]).start()
+    one = rtp("caller", network.CALLER, 4777, 1, expect=2, pps=100).to(for_a[0])
+    two = rtp("callee", network.CALLEE, B_PORT, 2, expect=1, pps=100).to(for_b[0])
+    for endpoint in (one, two):
+        endpoint.start()
     learnt = hostport(network.CALLER, 4777)
     eventually(lambda: any(f'"{learnt}"' in state for _, state in gateway.database("SELECT id, state FROM live")),
                what="the learnt address in the row")

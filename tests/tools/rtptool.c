@@ -31,7 +31,7 @@ struct stream {
 
 struct options {
 	uint32_t count, pps, size, payload_type, ssrc, seconds, linger_ms;
-	bool is_echo, has_rtcp, has_mux, is_control, is_json, is_brief;
+	bool is_echo, has_rtcp, has_mux, is_control, is_json, is_kernel_time, is_brief;
 };
 
 struct tool {
@@ -67,14 +67,20 @@ static const char usage[] =
 	"  --control      say \"ready\" once bound, then take commands from standard input:\n"
 	"                 to ADDR:PORT, rtcp-to ADDR:PORT, start, stop, report, quit\n"
 	"  --json         print one JSON object at the end instead of text\n"
+	"  --kernel-time  packets arrived when the kernel says so, not when they were read\n"
 	"  --brief        totals only\n";
+
+static uint64_t ns_of(const struct timespec *ts)
+{
+	return (uint64_t)ts->tv_sec * SECOND + (uint64_t)ts->tv_nsec;
+}
 
 static uint64_t now_ns(void)
 {
 	struct timespec ts;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+	return ns_of(&ts);
 }
 
 /* ---- options ---- */
@@ -125,7 +131,7 @@ static bool read_streams(struct tool *tool, const char *path)
 }
 
 enum { OPT_BIND = 256, OPT_TO, OPT_STREAMS, OPT_COUNT, OPT_PPS, OPT_SIZE, OPT_PT, OPT_SSRC, OPT_ID, OPT_EXPECT, OPT_SECONDS,
-       OPT_LINGER, OPT_ECHO, OPT_RTCP, OPT_RTCP_MUX, OPT_CONTROL, OPT_JSON, OPT_BRIEF, OPT_HELP };
+       OPT_LINGER, OPT_ECHO, OPT_RTCP, OPT_RTCP_MUX, OPT_CONTROL, OPT_JSON, OPT_KERNEL_TIME, OPT_BRIEF, OPT_HELP };
 
 static const struct option long_options[] = {
 	{ "bind", required_argument, NULL, OPT_BIND },
@@ -145,6 +151,7 @@ static const struct option long_options[] = {
 	{ "rtcp-mux", no_argument, NULL, OPT_RTCP_MUX },
 	{ "control", no_argument, NULL, OPT_CONTROL },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "kernel-time", no_argument, NULL, OPT_KERNEL_TIME },
 	{ "brief", no_argument, NULL, OPT_BRIEF },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -157,6 +164,7 @@ static bool take_flag(struct options *options, int option)
 	options->has_mux |= option == OPT_RTCP_MUX;
 	options->is_control |= option == OPT_CONTROL;
 	options->is_json |= option == OPT_JSON;
+	options->is_kernel_time |= option == OPT_KERNEL_TIME;
 	options->is_brief |= option == OPT_BRIEF;
 	return option >= OPT_ECHO && option <= OPT_BRIEF;
 }
@@ -256,6 +264,8 @@ static bool watch(struct tool *tool, int fd, unsigned index, bool is_rtcp)
 
 static bool open_streams(struct tool *tool)
 {
+	const int on = 1;
+
 	tool->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	for (unsigned i = 0; i < tool->n_streams; i++) {
 		struct stream *stream = &tool->streams[i];
@@ -264,6 +274,8 @@ static bool open_streams(struct tool *tool)
 		stream->rtcp_fd = -1;
 		stream->rtp_fd = open_socket(&stream->bind);
 		if (!watch(tool, stream->rtp_fd, i, false))
+			return false;
+		if (tool->options.is_kernel_time && setsockopt(stream->rtp_fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on)) < 0)
 			return false;
 		if (!tool->options.has_rtcp)
 			continue;
@@ -287,14 +299,32 @@ static bool send_to(int fd, const struct addr *to, const uint8_t *data, size_t l
 
 /* ---- receiving ---- */
 
-static void take_datagram(struct tool *tool, struct stream *stream, const struct addr *from, const uint8_t *data, size_t len)
+/* On the clock of now_ns(). */
+static uint64_t arrival_ns(const struct msghdr *message)
 {
+	struct timespec stamp, now;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
+			continue;
+		memcpy(&stamp, CMSG_DATA(c), sizeof(stamp));
+		(void)clock_gettime(CLOCK_REALTIME, &now);
+		return now_ns() - (ns_of(&now) - ns_of(&stamp));
+	}
+	return now_ns();
+}
+
+static void take_datagram(struct tool *tool, struct stream *stream, const struct addr *from, const struct mmsghdr *message)
+{
+	const uint8_t *data = message->msg_hdr.msg_iov->iov_base;
+	size_t len = message->msg_len;
+
 	/* RFC 5761: packet types 192 to 223 are RTCP. */
 	if (len >= 2 && data[1] >= 192 && data[1] <= 223) {
 		stream->rtcp_received++;
 		return;
 	}
-	rtpstat_receive(&stream->stat, from, data, len, now_ns());
+	rtpstat_receive(&stream->stat, from, data, len, arrival_ns(&message->msg_hdr));
 	if (tool->options.is_echo && send_to(stream->rtp_fd, from, data, len))
 		stream->echoed++;
 }
@@ -305,19 +335,24 @@ static void receive(struct tool *tool, struct stream *stream, int fd)
 	struct sockaddr_storage from[RECEIVE_BATCH];
 	struct iovec vectors[RECEIVE_BATCH];
 	struct mmsghdr messages[RECEIVE_BATCH];
+	union {
+		struct cmsghdr aligned;
+		char bytes[CMSG_SPACE(sizeof(struct timespec))];
+	} controls[RECEIVE_BATCH];
 	int n;
 
 	memset(messages, 0, sizeof(messages));
 	for (int i = 0; i < RECEIVE_BATCH; i++) {
 		vectors[i] = (struct iovec){ data[i], PACKET_MAX };
 		messages[i].msg_hdr = (struct msghdr){ .msg_name = &from[i], .msg_namelen = sizeof(from[i]),
-						       .msg_iov = &vectors[i], .msg_iovlen = 1 };
+						       .msg_iov = &vectors[i], .msg_iovlen = 1,
+						       .msg_control = &controls[i], .msg_controllen = sizeof(controls[i]) };
 	}
 	n = recvmmsg(fd, messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < n; i++) {
 		struct addr addr = addr_from_sockaddr((struct sockaddr *)&from[i]);
 
-		take_datagram(tool, stream, &addr, data[i], messages[i].msg_len);
+		take_datagram(tool, stream, &addr, &messages[i]);
 	}
 }
 
