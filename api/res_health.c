@@ -39,7 +39,7 @@ struct ready_ask {
 	const struct config *config; /* referenced */
 	struct pinhole_ability *abilities;
 	unsigned n_abilities;
-	bool has_helper;
+	bool has_helper, is_unwatched;
 	struct alg_listener_view *listeners; /* of ALGs */
 	unsigned n_listeners, n_open;        /* n_open: of these */
 	struct alg_host_stats algs;
@@ -66,6 +66,7 @@ static void ready_on_loop(void *arg)
 		return;
 	pinholes_summary(deps->pinholes, &summary);
 	ask->has_helper = summary.has_helper;
+	ask->is_unwatched = summary.is_unwatched;
 	ask->n_abilities = pinholes_abilities(deps->pinholes, ask->abilities, ABILITIES_MAX);
 }
 
@@ -134,8 +135,9 @@ static void check_kernel_media(const struct ready_ask *ask, json_t *checks, bool
 		detail = json_string(ask->has_helper ? "not wanted: media stays in the relay" :
 				     "no helper: media stays in the relay");
 	else
-		detail = json_sprintf("%u of %u wanted mechanisms are usable, see media_paths", n_usable,
-				      n_usable + n_not);
+		detail = json_sprintf("%u of %u wanted mechanisms are usable, see media_paths%s", n_usable, n_usable + n_not,
+				      ask->is_unwatched ? "; should the helper end, nobody starts it again before the gateway is restarted" :
+							  "");
 	if (ask->refused != NULL)
 		snprintf(fault, sizeof(fault), "calls of route %s are refused: %s", ask->refused->name, ask->why_refused);
 	add_check(checks, is_ready, "kernel_media", ask->refused != NULL ? fault : NULL, detail);

@@ -328,8 +328,12 @@ static void reap(struct helper *helper)
 
 static void on_child(void *arg, int signum)
 {
+	struct helper *helper = arg;
+
 	(void)signum;
-	reap(arg);
+	reap(helper);
+	if (helper->pid == 0 && helper->pinholes != NULL)
+		pinholes_unwatched(helper->pinholes);
 }
 
 int helper_engine(struct helper *helper, struct loop *loop, const struct config *config, struct pinholes **ret)
@@ -341,12 +345,16 @@ int helper_engine(struct helper *helper, struct loop *loop, const struct config 
 
 	if (err < 0)
 		return err;
-	reap(helper); /* in case it ended before anyone listened */
 	helper_seal(config, &seal);
 	conf.max = seal.pinholes_max;
 	helper_order(config, conf.order);
 	helper->channel = -1; /* the engine's from here */
-	return pinholes_new(loop, &conf, ret);
+	err = pinholes_new(loop, &conf, ret);
+	if (err < 0)
+		return err;
+	helper->pinholes = *ret;
+	on_child(helper, SIGCHLD); /* in case it ended before anyone listened */
+	return 0;
 }
 
 void helper_wait(struct helper *helper)

@@ -15,6 +15,7 @@ struct helper {
 	pid_t pid;          /* 0: none, or ended */
 	int channel;        /* for pinholes_new(); -1: none */
 	const char *reason; /* static; why there is none */
+	struct pinholes *pinholes; /* the engine that is told of its end, or NULL */
 };
 
 /* Starts `program`, or with NULL the postern-pinholed that lies beside this program or was installed with it; "none" starts

@@ -134,7 +134,7 @@ static struct {
 	struct bus *bus;
 	const struct config *config;
 	struct pinholes *pinholes;
-	bool has_helper, is_lost, is_full, is_refusing;
+	bool has_helper, is_lost, is_unwatched, is_full, is_refusing;
 } watched;
 
 static void tell(bool is_raised, const char *name, const char *text)
@@ -155,12 +155,17 @@ static void on_pinholes_change(void *arg)
 	is_lost = watched.has_helper && !summary.has_helper;
 	if (is_lost != watched.is_lost)
 		tell(is_lost, "pinhole-helper", is_lost ? "the privileged helper is lost or silent" : "it serves again");
+	if (summary.is_unwatched != watched.is_unwatched)
+		tell(summary.is_unwatched, "pinhole-supervisor",
+		     summary.is_unwatched ? "the privileged helper serves, and will not be started again should it end" :
+					    "the privileged helper has ended");
 	if (summary.is_full != watched.is_full)
 		tell(summary.is_full, "pinholes-full", summary.is_full ? "no room for more pinholes" : "there is room for pinholes again");
 	is_refusing = admission_refused_route(watched.config, watched.pinholes, &why) != NULL;
 	if (is_refusing != watched.is_refusing)
 		tell(is_refusing, "no-pinholes", why);
 	watched.is_lost = is_lost;
+	watched.is_unwatched = summary.is_unwatched;
 	watched.is_full = summary.is_full;
 	watched.is_refusing = is_refusing;
 }

@@ -343,11 +343,13 @@ static void look_for_news(struct pinholes *engine, uint64_t now_ms)
 {
 	bool is_full = engine_is_full(engine);
 	bool is_late = engine->n_abilities == 0 && now_ms >= engine->late_ms;
+	bool is_unwatched = engine->is_unwatched && engine_has_helper(engine);
 
-	if (is_full == engine->was_full && is_late == engine->was_late)
+	if (is_full == engine->was_full && is_late == engine->was_late && is_unwatched == engine->was_unwatched)
 		return;
 	engine->was_full = is_full;
 	engine->was_late = is_late;
+	engine->was_unwatched = is_unwatched;
 	engine_tell_listeners(engine);
 }
 

@@ -106,9 +106,10 @@ struct pinholes {
 	} listeners[ENGINE_LISTENERS_MAX];
 	unsigned n_listeners;
 	struct loop_timer tick, kick;
-	struct pinholes_summary counts; /* but for `open`, has_helper and is_full */
+	struct pinholes_summary counts; /* but for `open` and what is or is not */
 	uint64_t full_until_ms;         /* one that was asked for found no room; 0: nothing is known of that */
-	bool was_full, was_late;        /* as the listeners know */
+	bool is_unwatched;
+	bool was_full, was_late, was_unwatched; /* as the listeners know */
 };
 
 /* engine.c */

@@ -267,6 +267,11 @@ void pinholes_reconciled(struct pinholes *engine)
 	engine_kick(engine);
 }
 
+void pinholes_unwatched(struct pinholes *engine)
+{
+	engine->is_unwatched = true;
+}
+
 void pinholes_on_change(struct pinholes *engine, void (*fn)(void *arg), void *arg)
 {
 	if (engine->n_listeners == ENGINE_LISTENERS_MAX) {
@@ -346,4 +351,5 @@ void pinholes_summary(const struct pinholes *engine, struct pinholes_summary *re
 	}
 	ret->has_helper = engine_has_helper(engine) && engine->has_hello && !engine->is_stalled;
 	ret->is_full = engine_is_full(engine);
+	ret->is_unwatched = engine->is_unwatched && engine_has_helper(engine);
 }

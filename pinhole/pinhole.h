@@ -127,8 +127,10 @@ bool pinholes_is_usable(const struct pinholes *pinholes, unsigned realm_in, unsi
 const char *pinholes_refusal(const struct pinholes *pinholes, unsigned realm_in, unsigned realm_out);
 /* Everything that was alive before this process has been opened again: what the kernel still has besides is removed. */
 void pinholes_reconciled(struct pinholes *pinholes);
-/* Called whenever a mechanism came or went, and within a second when there is no room any more, or again, or the helper is late;
- * up to 4 listeners. */
+/* The process that starts the helper again has ended. What it started may serve on. */
+void pinholes_unwatched(struct pinholes *pinholes);
+/* Called whenever a mechanism came or went, and within a second when there is no room any more, or again, or the helper is late or
+ * unwatched; up to 4 listeners. */
 void pinholes_on_change(struct pinholes *pinholes, void (*fn)(void *arg), void *arg);
 
 struct pinhole_ability { /* one mechanism on one realm */
@@ -164,6 +166,7 @@ struct pinholes_summary {
 	bool has_helper;
 	bool is_full;                 /* no room for another stream: here, or as the last one found in a map or connection tracking */
 	uint64_t helper_starts;       /* 1: it never had to be started again */
+	bool is_unwatched;            /* the helper serves, and nobody would start it again */
 };
 void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret);
 

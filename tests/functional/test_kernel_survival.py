@@ -2,6 +2,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 from flows import assert_all_came, establish_many, lines_of
 from harness import eventually
@@ -69,7 +70,7 @@ def test_everything_dies(lane, network, alice, bob, rtp_streams):
             assert [s["packets"] for s in record["streams"]] == [PPS * 6] * 2
 
 
-def test_supervisor_dies(lane, network, alice, bob, rtp_streams):
+def test_all_of_the_helper_dies(lane, network, alice, bob, rtp_streams):
     """Nobody starts the helper again; media flows all the same."""
     gateway = lane()
     made = establish_many(alice, bob, CALLS)
@@ -84,3 +85,26 @@ def test_supervisor_dies(lane, network, alice, bob, rtp_streams):
         b.answer_bye()
         a.wait_status(200, "BYE")
     gateway.wait_no_calls()
+
+
+def test_supervisor_dies(lane, network, alice, bob, rtp_streams):
+    """Its worker serves on: new media gets into the kernel, and an alarm says that the worker is the last one."""
+    gateway = lane()
+    supervisor, worker = gateway.helpers()
+    os.kill(supervisor, signal.SIGKILL)
+    eventually(lambda: "pinhole-supervisor" in gateway.log.read_text(), what="the alarm")
+    assert summary(gateway)["has_helper"]
+    made = establish_many(alice, bob, CALLS)
+    both = start_media(alice, bob, rtp_streams, made, 3)
+    wait_path(gateway, network.path, 2 * CALLS)
+    assert_nothing_was_lost(both, 3)
+    hang_up_all(gateway, made)
+    gateway.finish()
+    eventually(lambda: not is_running(worker), what="the end of the worker")
+
+
+def is_running(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False

@@ -14,7 +14,7 @@ struct pinholes {
 	struct list all, sockets;
 	uint64_t last_id;
 	int socket_failure; /* 0: none */
-	bool is_usable, is_full, is_reconciled;
+	bool is_usable, is_full, is_reconciled, is_unwatched;
 	unsigned opened, failures;
 	int failure;
 	struct {
@@ -283,6 +283,12 @@ void pinholes_reconciled(struct pinholes *pinholes)
 	pinholes->is_reconciled = true;
 }
 
+void pinholes_unwatched(struct pinholes *pinholes)
+{
+	pinholes->is_unwatched = true;
+	fake_pinholes_set_usable(pinholes, pinholes->is_usable); /* tells */
+}
+
 void pinholes_on_change(struct pinholes *pinholes, void (*fn)(void *arg), void *arg)
 {
 	if (pinholes->n_listeners == LISTENERS_MAX)
@@ -319,7 +325,8 @@ void pinholes_each(const struct pinholes *pinholes, pinhole_view_fn *fn, void *a
 
 void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret)
 {
-	*ret = (struct pinholes_summary){ .has_helper = pinholes->is_usable, .is_full = pinholes->is_full, .helper_starts = 1 };
+	*ret = (struct pinholes_summary){ .has_helper = pinholes->is_usable, .is_full = pinholes->is_full, .helper_starts = 1,
+					   .is_unwatched = pinholes->is_unwatched && pinholes->is_usable };
 	LIST_EACH(&pinholes->all, node)
 		ret->open[LIST_ENTRY(node, struct pinhole, node)->path]++;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -398,20 +399,28 @@ static void parent_gone(void)
 	pinholed_rig_stop(&rig);
 }
 
-/* The supervisor is killed: its worker does not stay behind. */
+/* The supervisor is killed: its worker serves on, and ends with the channel as always. */
 static void supervisor_gone(void)
 {
+	int status = -1;
 	pid_t worker;
 
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	start_sealed();
 	CU_ASSERT_EQUAL(open_id(1), 0);
 	worker = pinholed_rig_worker(&rig);
+	CU_ASSERT_FATAL(worker > 0);
 	kill(rig.pid, SIGKILL);
 	CU_ASSERT(WIFSIGNALED(pinholed_rig_wait(&rig)));
-	CU_ASSERT(!pinholed_rig_skip_to(&rig, WIRE_HELLO)); /* the channel is closed */
-	CU_ASSERT(worker > 0);
-	CU_ASSERT_EQUAL(fake_kernel_count(rig.fake), 1);
+	CU_ASSERT_EQUAL(open_id(2), 0);
+	CU_ASSERT_EQUAL(fake_kernel_count(rig.fake), 2);
+	close(rig.channel);
+	rig.channel = -1;
+	CU_ASSERT_EQUAL(waitpid(worker, &status, 0), worker);
+	CU_ASSERT_EQUAL(status, 0);
+	CU_ASSERT_EQUAL(fake_kernel_count(rig.fake), 2);
 	pinholed_rig_stop(&rig);
+	prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 }
 
 static void ends_by_themselves(void)

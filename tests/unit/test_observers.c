@@ -109,13 +109,16 @@ static void a_lost_helper_is_an_alarm(void)
 	CU_ASSERT_EQUAL(alarms, 2);
 	fake_pinholes_set_full(pinholes, false);
 	CU_ASSERT_EQUAL(clears, 2);
+	alarm_wanted = "pinhole-supervisor";
+	pinholes_unwatched(pinholes);
+	CU_ASSERT_EQUAL(alarms, 3);
 	/* Where media must get into the kernel, the consequence has an alarm of its own. */
 	config.routes = &route;
 	config.n_routes = 1;
 	config.media.needs_kernel = true;
 	alarm_wanted = NULL;
 	fake_pinholes_set_full(pinholes, true);
-	CU_ASSERT_EQUAL(alarms, 4);
+	CU_ASSERT_EQUAL(alarms, 5);
 	CU_ASSERT_STRING_EQUAL(last_alarm, "no-pinholes: no room");
 	fake_pinholes_set_full(pinholes, false);
 	CU_ASSERT_EQUAL(clears, 4);

@@ -384,6 +384,26 @@ static void reasons_to_refuse(void)
 	rig_end(&rig);
 }
 
+static void nobody_would_start_it_again(void)
+{
+	rig_begin(&rig);
+	fake_loop_advance(rig.loop, 1000);
+	rig.changes = 0;
+	CU_ASSERT(!rig_summary(&rig).is_unwatched);
+	pinholes_unwatched(rig.pinholes);
+	fake_loop_advance(rig.loop, 2000);
+	CU_ASSERT(rig_summary(&rig).is_unwatched && rig_summary(&rig).has_helper);
+	CU_ASSERT_EQUAL(rig.changes, 1);
+	CU_ASSERT_STRING_EQUAL(refusal(), "");
+	(void)rig_open_one(&rig, 0);
+	CU_ASSERT_EQUAL(rig.owner.n[PINHOLE_EV_ARMED], 1);
+	fake_helper_hang_up(&rig.helper);
+	fake_helper_run(&rig.helper);
+	CU_ASSERT(!rig_summary(&rig).is_unwatched);
+	CU_ASSERT_EQUAL(rig.changes, 2);
+	rig_end(&rig);
+}
+
 static void a_full_socket_loses_nothing(void)
 {
 	static struct pinhole *p[RIG_MAX];
@@ -978,6 +998,7 @@ static const struct unit_test tests[] = {
 	{ "the table ends at its limit", table_ends_at_its_limit },
 	{ "the kernel is full", the_kernel_is_full },
 	{ "reasons to refuse", reasons_to_refuse },
+	{ "nobody would start it again", nobody_would_start_it_again },
 	{ "a full socket loses nothing", a_full_socket_loses_nothing },
 	{ "the first packet is noticed", first_packet_is_noticed },
 	{ "counters survive the helper", counters_survive_the_helper },
