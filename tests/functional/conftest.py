@@ -20,7 +20,27 @@ def pytest_addoption(parser):
     parser.addoption("--cases", type=int, default=3000, help="broken messages that test_mutations.py sends")
 
 
+LANES = ("relay", "conntrack", "tc", "xdp")
+LONG = ("test_restart_kernel", "test_quickstart", "test_mutations")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Several processes share the tests: a module goes to one of them as a whole, or as many as it has lanes. So what is made
+    for a module, or for one of its lanes, is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            module, _, test = nodeid.partition("::")
+            lanes = [word for word in test.partition("[")[2].rstrip("]").split("-") if word in LANES]
+            return f"{module} {lanes[0] if lanes else ''}"
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONG)  # where several processes work, none should be left with these
     reason = None
     if os.geteuid() != 0:
         reason = "needs root: network namespaces"
