@@ -21,18 +21,20 @@ def pytest_addoption(parser):
 
 
 LANES = ("relay", "conntrack", "tc", "xdp")
-LONG = ("test_restart_kernel", "test_quickstart", "test_mutations")
+LONG = ("test_alg_ftp", "test_alg_attacks", "test_restart_kernel", "test_quickstart", "test_mutations")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Several processes share the tests: a module goes to one of them as a whole, or as many as it has lanes. So what is made
-    for a module, or for one of its lanes, is made once."""
+    for a module, or for one of its lanes, is made once. Those of ALGs take long and make little: they go by test."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             module, _, test = nodeid.partition("::")
+            if "/test_alg_" in module:
+                return f"{module} {test.partition('[')[0]}"
             lanes = [word for word in test.partition("[")[2].rstrip("]").split("-") if word in LANES]
             return f"{module} {lanes[0] if lanes else ''}"
 

@@ -1,4 +1,5 @@
 """Real FTP clients and servers that know nothing of the gateway, with a closed firewall and NAT between them."""
+import os
 import re
 import subprocess
 
@@ -73,6 +74,8 @@ GIGABYTE = 1 << 30
     ("transparent", "relay", GIGABYTE // 16), ("explicit", "kernel", GIGABYTE // 16), ("explicit", "relay", GIGABYTE // 16)])
 def test_large(network, start_gateway, server, folder, mode, data, size):
     """A gigabyte (and less, where nothing else is different), down and up, over either data path."""
+    if os.environ.get("POSTERN_LANES"):  # a second run over the same paths
+        size = min(size, GIGABYTE // 16)
     digest = make_file(server.root / "large", size)
     gateway = start_gateway(ftp(mode, data=data))
     where = url(*place(mode), "large", USER)
