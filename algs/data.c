@@ -30,10 +30,11 @@ enum {
 	BURST_PER_S = 4,        /* what may be saved up: a quarter of a second's */
 	SETTLE_MS = 5, SETTLE_MAX_MS = 50, /* between looks whether all was acknowledged */
 	QUIET_MS = 100,         /* of the other way, when nobody said who sends */
+	REFUSE_MS = 3000, REFUSE_MAX = 64 << 20, /* of what is thrown away */
 	LINGER_MS = 60000,      /* after the end of one way, without octets */
 };
 
-enum data_state { DATA_BOUND, DATA_LISTENING, DATA_WAITING /* for data_arm() */, DATA_CONNECTING, DATA_HELD, DATA_FLOWING, DATA_OVER };
+enum data_state { DATA_BOUND, DATA_LISTENING, DATA_WAITING /* for data_arm() */, DATA_CONNECTING, DATA_HELD, DATA_FLOWING, DATA_REFUSED, DATA_OVER };
 
 struct way {
 	int pipe[2];
@@ -55,6 +56,10 @@ struct data {
 	struct way ways[2]; /* by who sends */
 	struct loop_timer timer, pause;
 	struct data_limits limits;
+	struct list node; /* among the leavers */
+	int sender;       /* whose data is refused */
+	uint64_t refused;
+	bool is_freed;
 	bool is_held, is_early, is_first_due, is_settling, is_told;
 	unsigned first_steps;
 	uint32_t settle_ms;
@@ -120,6 +125,57 @@ static void break_off(struct data *data, const char *reason)
 	data->stats.reason = reason;
 	close_all(data, true);
 	tell(data, DATA_ENDED);
+}
+
+/* Nobody is left who would know of it. */
+static void leave(struct data *data)
+{
+	list_remove(&data->node);
+	free(data);
+}
+
+static void throw_away(struct data *data)
+{
+	int fd = data->fds[data->sender];
+	ssize_t n = 1;
+
+	for (int i = 0; i < TURN_MAX / PIPE_MAX && n > 0; i++) {
+		n = recv(fd, NULL, PIPE_MAX, MSG_TRUNC | MSG_DONTWAIT);
+		data->refused += n > 0 ? (uint64_t)n : 0;
+	}
+	if (n > 0 && data->refused < REFUSE_MAX)
+		return;
+	if (n < 0 && (errno == EAGAIN || errno == EINTR) && data->refused < REFUSE_MAX)
+		return;
+	close_all(data, n != 0); /* its end is one that it may believe in */
+	if (data->is_freed)
+		leave(data);
+}
+
+void data_refuse(struct data *data)
+{
+	int receiver;
+
+	data->is_told = true;
+	if (data->state != DATA_FLOWING && data->state != DATA_HELD) {
+		data_cut(data);
+		return;
+	}
+	data->stats.is_broken = true;
+	data->stats.reason = "refused by the profile";
+	if (data->limits.has_sender)
+		data->sender = (int)data->limits.sender;
+	receiver = !data->sender;
+	stop_listening(data);
+	loop_timer_stop(&data->pause);
+	loop_fd_close(data->watches[receiver]);
+	data->watches[receiver] = NULL;
+	tcp_leg_reset_on_close(data->fds[receiver]);
+	close(data->fds[receiver]);
+	data->fds[receiver] = -1;
+	data->state = DATA_REFUSED;
+	(void)loop_fd_want(data->watches[data->sender], LOOP_READ);
+	loop_timer_start(&data->timer, REFUSE_MS);
 }
 
 void data_cut(struct data *data)
@@ -346,10 +402,10 @@ static void flow(struct data *data)
 		int err = move(data, side);
 
 		if (err == ERR_LIMIT) {
-			data->stats.is_broken = true;
-			data->stats.reason = "larger than the profile allows";
-			close_all(data, true);
+			data->sender = side;
 			tell(data, DATA_LIMIT);
+			data_refuse(data);
+			data->stats.reason = "larger than the profile allows";
 			return;
 		}
 		if (err < 0) {
@@ -445,6 +501,12 @@ static void on_timer(struct loop_timer *timer, void *arg)
 	struct data *data = arg;
 
 	(void)timer;
+	if (data->state == DATA_REFUSED) {
+		close_all(data, true);
+		if (data->is_freed)
+			leave(data);
+		return;
+	}
 	if (data->state == DATA_CONNECTING)
 		break_off(data, "the far end did not answer");
 	else
@@ -472,7 +534,9 @@ static void on_fd(void *arg, int fd, int events)
 	struct data *data = arg;
 
 	(void)events;
-	if (data->state == DATA_CONNECTING && fd == data->fds[DATA_TARGET])
+	if (data->state == DATA_REFUSED)
+		throw_away(data);
+	else if (data->state == DATA_CONNECTING && fd == data->fds[DATA_TARGET])
 		on_connected(data);
 	else
 		flow(data);
@@ -624,6 +688,8 @@ int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn
 	data->listen_fd = listen_fd_take;
 	data->is_held = conf->is_held;
 	data->is_early = conf->is_early;
+	data->sender = DATA_DIALLER;
+	list_init(&data->node);
 	for (int i = 0; i < 2; i++)
 		data->fds[i] = data->ways[i].pipe[0] = data->ways[i].pipe[1] = -1;
 	loop_timer_init(&data->timer, conf->loop, on_timer, data);
@@ -636,15 +702,30 @@ void data_free(struct data *data)
 {
 	if (data == NULL)
 		return;
-	close_all(data, data->state == DATA_WAITING); /* nobody wanted it */
+	data->is_told = data->is_freed = true;
+	if (data->state == DATA_REFUSED && data->conf.leavers != NULL) {
+		list_append(data->conf.leavers, &data->node);
+		return;
+	}
+	close_all(data, data->state == DATA_WAITING || data->state == DATA_REFUSED); /* nobody wanted it */
 	free(data);
+}
+
+void data_leavers_free(struct list *leavers)
+{
+	LIST_EACH(leavers, node) {
+		struct data *data = LIST_ENTRY(node, struct data, node);
+
+		close_all(data, true);
+		leave(data);
+	}
 }
 
 bool data_has_connection(struct data *data)
 {
 	if (data->state == DATA_LISTENING)
 		look_for_connections(data);
-	return data->state > DATA_LISTENING && data->state < DATA_OVER;
+	return data->state > DATA_LISTENING && data->state < DATA_REFUSED;
 }
 
 bool data_is_busy(struct data *data)

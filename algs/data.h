@@ -5,6 +5,7 @@
 #define ALGS_DATA_H
 
 #include "core/addr.h"
+#include "core/list.h"
 
 struct data;
 struct loop;
@@ -20,13 +21,14 @@ struct data_conf {
 	unsigned realm;           /* of the target: index */
 	bool is_as_dialler;       /* towards the target with the dialler's own address; `from` where that cannot be had */
 	bool is_held;             /* octets wait for data_allow() */
+	struct list *leavers;     /* data that was cut and freed, while its sender is still to hear why: data_leavers_free() frees it */
 	bool is_early;            /* whoever connects waits for data_arm(), without anything being said or done about it */
 };
 
 enum data_event {
 	DATA_OPENED, /* the one that may has connected */
 	DATA_FIRST,  /* asked for with wants_first: data_first() are there, and wait for data_go() or data_cut() */
-	DATA_LIMIT,  /* max_bytes is reached and more came: cut. Nothing follows */
+	DATA_LIMIT,  /* max_bytes is reached and more came: cut as by data_refuse(). Nothing follows */
 	DATA_ENDED,  /* all octets were passed on and taken, or it broke off; nothing follows, counts are final */
 };
 /* Must not free the data. */
@@ -43,6 +45,10 @@ void data_arm(struct data *data);
 bool data_has_connection(struct data *data); /* looks at the socket, too */
 /* Breaks off: both ends get a reset. No event comes from it or after it. */
 void data_cut(struct data *data);
+/* The same when it is the sender's doing and the control channel tells it why: the receiver gets a reset; what the sender still sends is
+ * thrown away for a moment, else it would fail before it has read that. Goes on by itself when the data is freed. */
+void data_refuse(struct data *data);
+void data_leavers_free(struct list *leavers); /* at the end of the process */
 
 enum { DATA_FIRST_MAX = 16 };
 struct data_limits {

@@ -51,6 +51,7 @@ struct alg_host_engine {
 	unsigned n_pools;
 	struct list live, history;  /* sessions, oldest first */
 	struct list resumed;        /* resume.c: data of sessions of a process before this one */
+	struct list leavers;        /* data.h */
 	unsigned n_live, n_history, n_holes, n_resumed;
 	struct hash_table *by_id;
 	struct loop_timer sweep;

@@ -112,7 +112,7 @@ void hole_opened(struct hole *hole, const struct addr *dialler)
 	if (hole->state == HOLE_ARMED || hole->state == HOLE_ARMING)
 		hole->state = HOLE_BOUND;
 	if (hole->way == HOLE_KERNEL)
-		resume_put(hole);
+		resume_put(hole); /* with when it began */
 	hole_tell(hole, ALG_EV_OPENED);
 }
 
@@ -181,7 +181,7 @@ static void on_first(struct hole *hole)
 		data_go(hole->data);
 		return;
 	}
-	data_cut(hole->data);
+	data_refuse(hole->data);
 	count_data(hole);
 	hole_cut(hole, hole->limit_text);
 }
@@ -201,7 +201,7 @@ static void on_data(void *arg, enum data_event event)
 		on_first(hole);
 		break;
 	case DATA_LIMIT:
-		hole_cut(hole, stats.reason);
+		hole_cut(hole, "larger than the profile allows");
 		break;
 	case DATA_ENDED:
 		if (stats.is_broken)
@@ -243,6 +243,7 @@ static int make_data(struct hole *hole)
 		.loop = s->engine->loop, .allowed = s->far[dialler], .target = hole->target,
 		.pinholes = s->engine->deps.pinholes, .realm = realm_of(s, hole->listener)->index,
 		.is_as_dialler = s->conf->mode == CONFIG_ALG_TRANSPARENT || (s->conf->mode == CONFIG_ALG_NAT && dialler == ALG_SERVER),
+		.leavers = &s->engine->leavers,
 		.is_held = policy_needs_data(s->conf->policy) && !hole->verdict.is_set, .is_early = hole->state == HOLE_RESERVED,
 	};
 	int fd = hole->own[0].fd, err;
@@ -271,6 +272,8 @@ void hole_allow(struct hole *hole, struct hole_verdict *verdict)
 	limits = limits_of(hole);
 	if (hole->data != NULL)
 		data_allow(hole->data, &limits);
+	if (hole->way == HOLE_KERNEL)
+		resume_put(hole);
 }
 
 /* ---- reserve ----------------------------------------------------------------------------------------------------------------- */
@@ -533,8 +536,10 @@ void hole_committed(struct hole *hole, int result)
 			hole_kernel_close(hole);
 			(void)arm_relay(hole);
 		}
-		if (hole->way == HOLE_KERNEL)
+		if (hole->way == HOLE_KERNEL) {
 			drop_data(hole);
+			resume_put(hole);
+		}
 	}
 	if (result == 0 && hole->state == HOLE_ARMING) {
 		hole->state = HOLE_ARMED;

@@ -231,6 +231,7 @@ int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t erro
 	list_init(&h->live);
 	list_init(&h->history);
 	list_init(&h->resumed);
+	list_init(&h->leavers);
 	loop_timer_init(&h->sweep, h->loop, on_sweep, h);
 	h->by_id = hash_table_new(ENGINE_SESSIONS_MAX + ENGINE_HISTORY_MAX);
 	err = h->by_id != NULL ? make_algs(h, error_text, error_size) : -ENOMEM;
@@ -267,6 +268,7 @@ void alg_host_free(struct alg_host_engine *h)
 	LIST_EACH(&h->live, node)
 		session_step_event(LIST_ENTRY(node, struct session, node), SESSION_STOP, "the gateway ends");
 	resume_end(h);
+	data_leavers_free(&h->leavers);
 	LIST_EACH(&h->history, node)
 		session_free(LIST_ENTRY(node, struct session, node));
 	for (unsigned i = 0; i < h->n_listeners; i++)

@@ -1,4 +1,5 @@
-/* Kernel data over a restart. What is opened again has the owner and the addresses of before, so it is found in the kernel as it was,
+/* Kernel data over a restart. A row is there from when the kernel has the door (the first octets are noticed up to a second late), and
+ * is written again when it is known what they are. What is opened again has the owner and the addresses of before, so it is found in the kernel as it was,
  * with its counts. Data that ended meanwhile is not there any more, and a door that would wait for another connection is closed as
  * soon as that shows. */
 #include "algs/resume.h"
@@ -51,7 +52,7 @@ void resume_put(struct hole *hole)
 	struct buf out = buf_of(text, sizeof(text));
 	SCRATCH struct data_row row;
 
-	if (s->engine->deps.store == NULL || hole->pinholes[0] == NULL || hole->record_id[0] != '\0')
+	if (s->engine->deps.store == NULL || hole->pinholes[0] == NULL || hole->is_committing)
 		return;
 	spec = pinhole_spec(hole->pinholes[0]);
 	memset(&row, 0, sizeof(row));
@@ -61,7 +62,7 @@ void resume_put(struct hole *hole)
 	row.from = spec->from;
 	row.source = spec->source;
 	row.target = spec->target;
-	row.started_ms = hole->opened_wall_ms;
+	row.started_ms = hole->opened_wall_ms != 0 ? hole->opened_wall_ms : loop_wall_ms(s->engine->loop);
 	row.is_from_server = hole_dialler(hole) == ALG_SERVER;
 	row.is_through = spec->is_through;
 	row.is_as_source = spec->is_as_source;
@@ -75,7 +76,8 @@ void resume_put(struct hole *hole)
 	data_row_write(&row, &out);
 	if (out.is_full)
 		return;
-	id_uuid(0, row.started_ms, hole->record_id);
+	if (hole->record_id[0] == '\0')
+		id_uuid(0, row.started_ms, hole->record_id);
 	store_data_put(s->engine->deps.store, span_of(hole->record_id), buf_span(&out));
 }
 

@@ -383,6 +383,70 @@ static void test_limit(void)
 	tear_down();
 }
 
+static bool is_target_reset(void)
+{
+	char bytes[65536];
+	ssize_t n = recv(rig.target, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	return n < 0 && errno == ECONNRESET;
+}
+
+static bool is_closed_to_dialler(void)
+{
+	char octet;
+
+	return recv(rig.dialler, &octet, 1, MSG_DONTWAIT) == 0;
+}
+
+static bool is_gone_for_dialler(void)
+{
+	char octet;
+
+	return recv(rig.dialler, &octet, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+}
+
+static bool is_dialler_through(void)
+{
+	write_some();
+	return pumping.left == 0 && is_closed_to_dialler();
+}
+
+/* Who sends too much gets rid of it, so that it comes to read why; the receiver is told at once. */
+static void test_refused_sender(void)
+{
+	struct data_limits limits = { .max_bytes = 1000, .has_sender = true, .sender = DATA_DIALLER };
+	struct list leavers;
+
+	list_init(&leavers);
+	set_up(&(struct data_conf){ .leavers = &leavers });
+	connect_both();
+	data_allow(rig.data, &limits);
+	pumping = (struct pumping){ .from = rig.dialler, .to = rig.target, .left = 3000000, .seed_out = 7, .seed_in = 7 };
+	run_until(is_cut);
+	CU_ASSERT_EQUAL(rig.events[DATA_LIMIT], 1);
+	run_until(is_target_reset);
+	CU_ASSERT_FALSE(data_is_busy(rig.data));
+	data_free(rig.data); /* goes on by itself */
+	rig.data = NULL;
+	CU_ASSERT_FALSE(list_is_empty(&leavers));
+	run_until(is_dialler_through);
+	CU_ASSERT_TRUE(list_is_empty(&leavers));
+	CU_ASSERT_EQUAL(rig.events[DATA_ENDED], 0);
+	tear_down();
+
+	set_up(&(struct data_conf){ .leavers = &leavers }); /* the process ends meanwhile */
+	connect_both();
+	data_allow(rig.data, &limits);
+	pumping = (struct pumping){ .from = rig.dialler, .to = rig.target, .left = 2000, .seed_out = 7, .seed_in = 7 };
+	run_until(is_cut);
+	data_free(rig.data);
+	rig.data = NULL;
+	data_leavers_free(&leavers);
+	CU_ASSERT_TRUE(list_is_empty(&leavers));
+	run_until(is_gone_for_dialler);
+	tear_down();
+}
+
 static void test_held(void)
 {
 	struct data_limits limits = { 0 };
@@ -521,6 +585,7 @@ static const struct unit_test tests[] = {
 	{ "the end waits for the receiver", test_end_waits_for_receiver },
 	{ "third hosts are refused", test_third_hosts },
 	{ "no more octets than the limit", test_limit },
+	{ "who sends more than the limit comes to read why", test_refused_sender },
 	{ "held until it is allowed", test_held },
 	{ "the first octets are looked at", test_first_octets },
 	{ "at a rate", test_rate },
