@@ -10,6 +10,7 @@
 
 #include "algs/data_row.h"
 #include "algs/host_metrics.h"
+#include "algs/mask.h"
 #include "algs/session.h"
 #include "core/err.h"
 #include "core/log.h"
@@ -49,7 +50,8 @@ void resume_put(struct hole *hole)
 	const struct pinhole_spec *spec;
 	const struct hole_verdict *v = &hole->verdict;
 	SCRATCH char text[DATA_ROW_BYTES_MAX];
-	struct buf out = buf_of(text, sizeof(text));
+	SCRATCH char path_text[DATA_ROW_PATH_MAX];
+	struct buf out = buf_of(text, sizeof(text)), path = buf_of(path_text, sizeof(path_text));
 	SCRATCH struct data_row row;
 
 	if (s->engine->deps.store == NULL || hole->pinholes[0] == NULL || hole->is_committing)
@@ -71,7 +73,8 @@ void resume_put(struct hole *hole)
 	copy_text(row.alg, sizeof(row.alg), span_of(s->conf->name));
 	copy_text(row.user, sizeof(row.user), v->user);
 	copy_text(row.verb, sizeof(row.verb), v->verb);
-	copy_text(row.path, sizeof(row.path), v->target);
+	mask_text(v->target, &path);
+	copy_text(row.path, sizeof(row.path), buf_span(&path));
 	copy_text(row.rule, sizeof(row.rule), span_of(v->rule));
 	data_row_write(&row, &out);
 	if (out.is_full)

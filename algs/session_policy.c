@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "algs/mask.h"
 #include "core/log.h"
 #include "core/policy.h"
 
-enum { MINUTE_MS = 60000 };
+enum { MINUTE_MS = 60000, LOGGED_TARGET_MAX = 512 };
 
 static struct span span_from(struct alg_bytes bytes)
 {
@@ -108,8 +109,12 @@ static void note_user(struct session *s, struct span user)
 
 static void log_verdict(const struct session *s, const struct policy_question *q, const struct policy_verdict *said)
 {
+	char text[LOGGED_TARGET_MAX];
+	struct buf target = buf_of(text, sizeof(text));
+
+	mask_text(q->target, &target);
 	LOG_GATED(20, LOG_INFO, "alg", said->is_allowed ? "command allowed" : "command denied", LF_TEXT("session", s->group.id),
-		  LF_TEXT("rule", said->rule), LF_SPAN("verb", q->verb), LF_SPAN("target", q->target), LF_SPAN("user", q->user));
+		  LF_TEXT("rule", said->rule), LF_SPAN("verb", q->verb), LF_SPAN("target", buf_span(&target)), LF_SPAN("user", q->user));
 }
 
 static void show(struct session *s, const struct policy_question *q, const struct policy_verdict *said)
