@@ -407,7 +407,7 @@ int hole_reserve(struct session *s, const struct alg_want *want, uint32_t *ret_h
 	struct hole *hole;
 	int err;
 
-	if (want->class >= s->module->n_classes || (unsigned)want->listener >= ALG_SIDES || s->state == SESSION_DRAINING)
+	if (want->class >= s->module->n_classes || (unsigned)want->listener >= ALG_SIDES || s->state >= SESSION_DRAINING)
 		return ALG_ERR_STATE;
 	trim(s);
 	if (s->is_ending || live_of_class(s, &s->module->classes[want->class]) >= s->module->classes[want->class].max ||

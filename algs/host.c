@@ -197,7 +197,16 @@ static int make_algs(struct alg_host_engine *h, char *text, size_t size)
 	return 0;
 }
 
-static int make_listeners(struct alg_host_engine *h)
+/* A session with itself would have another one with itself, and so on. */
+static bool is_own_listener(const struct alg_host_engine *h, const struct alg_conf *conf)
+{
+	for (unsigned i = 0; i < h->n_listeners; i++)
+		if (addr_eq(&h->listeners[i].at, &conf->server))
+			return true;
+	return false;
+}
+
+static int make_listeners(struct alg_host_engine *h, char *text, size_t size)
 {
 	unsigned n = 0;
 
@@ -208,6 +217,15 @@ static int make_listeners(struct alg_host_engine *h)
 		return -ENOMEM;
 	for (unsigned i = 0; i < h->config->n_algs; i++)
 		h->n_listeners += listener_plan(h, &h->algs[i], &h->listeners[h->n_listeners]);
+	for (unsigned i = 0; i < h->config->n_algs; i++) {
+		const struct alg_conf *conf = &h->config->algs[i];
+
+		if (conf->mode != CONFIG_ALG_EXPLICIT || !is_own_listener(h, conf))
+			continue;
+		snprintf(text, size, "algs/%s: its server is the gateway itself", conf->name);
+		h->n_listeners = 0;
+		return ERR_CONFIG;
+	}
 	for (unsigned i = 0; i < h->n_listeners; i++) {
 		struct listener *l = &h->listeners[i];
 
@@ -243,7 +261,7 @@ int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t erro
 	}
 	if (err == 0) {
 		host_metrics_register(h);
-		err = make_listeners(h);
+		err = make_listeners(h, error_text, error_size);
 	}
 	if (err < 0) {
 		if (error_text[0] == '\0')

@@ -11,11 +11,16 @@
 #include "core/err.h"
 #include "core/metrics.h"
 
-enum { REFUSED_DENIED, REFUSED_LIMIT, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES, TRANSFERS_OK, TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY,
+enum { REFUSED_DENIED, REFUSED_LIMIT, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES_KERNEL, HOLES_RELAY, HOLES_MEDIA, HOLES_DATAGRAMS,
+       NO_HOLE_DENIED, NO_HOLE_LIMIT, NO_HOLE_OTHER, TRANSFERS_OK, TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY,
        BYTES_CONTROL, METRICS };
+_Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)HOLES_DATAGRAMS - (int)HOLES_KERNEL == (int)HOLE_DATAGRAMS,
+	       "in the order of enum hole_way");
 
 #define REFUSED_HELP "Sessions that were not begun, by reason."
 #define LISTENERS_HELP "Sockets of ALGs for control channels, by state."
+#define HOLES_HELP "Pinholes of ALG sessions that are reserved or open, by how they are made."
+#define NO_HOLE_HELP "Pinholes that protocols wanted and did not get, by reason."
 #define TRANSFERS_HELP "Data transfers of ALG sessions that ended, by result."
 #define BYTES_HELP "Octets of recorded data transfers, by path."
 static struct metric metrics[METRICS] = {
@@ -23,7 +28,13 @@ static struct metric metrics[METRICS] = {
 	[REFUSED_LIMIT] = { "postern_alg_sessions_refused_total", "reason=\"limit\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
 	[LISTENERS_OPEN] = { "postern_alg_listeners", "state=\"open\"", LISTENERS_HELP, METRIC_GAUGE, 0, 0 },
 	[LISTENERS_CLOSED] = { "postern_alg_listeners", "state=\"closed\"", LISTENERS_HELP, METRIC_GAUGE, 0, 0 },
-	[HOLES] = { "postern_alg_holes", NULL, "Pinholes of ALG sessions that are reserved or open.", METRIC_GAUGE, 0, 0 },
+	[HOLES_KERNEL] = { "postern_alg_holes", "way=\"kernel\"", HOLES_HELP, METRIC_GAUGE, 0, 0 },
+	[HOLES_RELAY] = { "postern_alg_holes", "way=\"relay\"", HOLES_HELP, METRIC_GAUGE, 0, 0 },
+	[HOLES_MEDIA] = { "postern_alg_holes", "way=\"media\"", HOLES_HELP, METRIC_GAUGE, 0, 0 },
+	[HOLES_DATAGRAMS] = { "postern_alg_holes", "way=\"datagrams\"", HOLES_HELP, METRIC_GAUGE, 0, 0 },
+	[NO_HOLE_DENIED] = { "postern_alg_holes_refused_total", "reason=\"denied\"", NO_HOLE_HELP, METRIC_COUNTER, 0, 0 },
+	[NO_HOLE_LIMIT] = { "postern_alg_holes_refused_total", "reason=\"limit\"", NO_HOLE_HELP, METRIC_COUNTER, 0, 0 },
+	[NO_HOLE_OTHER] = { "postern_alg_holes_refused_total", "reason=\"other\"", NO_HOLE_HELP, METRIC_COUNTER, 0, 0 },
 	[TRANSFERS_OK] = { "postern_alg_transfers_total", "result=\"ok\"", TRANSFERS_HELP, METRIC_COUNTER, 0, 0 },
 	[TRANSFERS_FAILED] = { "postern_alg_transfers_total", "result=\"failed\"", TRANSFERS_HELP, METRIC_COUNTER, 0, 0 },
 	[BYTES_KERNEL] = { "postern_alg_transfer_bytes_total", "path=\"kernel\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
@@ -99,8 +110,31 @@ void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok)
 	metric_add(&metrics[by_path], (int64_t)bytes);
 }
 
+void host_metrics_hole_refused(int err)
+{
+	metric_add(&metrics[err == ALG_ERR_DENIED ? NO_HOLE_DENIED : err == ALG_ERR_LIMIT ? NO_HOLE_LIMIT : NO_HOLE_OTHER], 1);
+}
+
+static void count_holes(const struct alg_host_engine *engine, int64_t by_way[])
+{
+	LIST_EACH(&engine->live, node) {
+		const struct session *s = LIST_ENTRY(node, struct session, node);
+
+		LIST_EACH(&s->holes, hole_node) {
+			const struct hole *hole = LIST_ENTRY(hole_node, struct hole, node);
+
+			if (hole_is_live(hole))
+				by_way[hole->way]++;
+		}
+	}
+}
+
 void host_metrics_sweep(const struct alg_host_engine *engine)
 {
-	metric_set(&metrics[HOLES], engine->n_holes);
+	int64_t by_way[HOLE_DATAGRAMS + 1] = { 0 };
+
+	count_holes(engine, by_way);
+	for (int way = HOLE_KERNEL; way <= HOLE_DATAGRAMS; way++)
+		metric_set(&metrics[(int)HOLES_KERNEL + way], by_way[way]);
 	host_metrics_listeners(engine);
 }

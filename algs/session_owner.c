@@ -2,6 +2,7 @@
  * follows from them is done in the next session_pump(). */
 #include "algs/session.h"
 
+#include "algs/host_metrics.h"
 #include "core/err.h"
 
 static uint64_t now_ms(void *arg)
@@ -16,6 +17,8 @@ static int reserve(void *arg, const struct alg_want *want, uint32_t *ret_hole)
 	struct session *s = arg;
 	int err = hole_reserve(s, want, ret_hole);
 
+	if (err < 0)
+		host_metrics_hole_refused(err);
 	if (err < 0)
 		session_step(s, NULL, "pinhole refused: %s", err == ALG_ERR_DENIED ? "not the speaker's address, or a forbidden port" :
 			     err == ALG_ERR_LIMIT ? "too many, or no port is free" :

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "algs/tcp_leg.h"
+#include "algs/tftp/tftp.h"
 #include "core/conf.h"
 #include "core/err.h"
 #include "core/log.h"
@@ -156,6 +157,8 @@ static const struct alg_module toy_module = {
 
 const struct alg_module *alg_registry_find(struct span protocol)
 {
+	if (span_eq(protocol, SPAN_LIT("tftp")))
+		return &tftp_module;
 	return span_eq(protocol, span_of(toy_module.name)) ? &toy_module : NULL;
 }
 
@@ -206,9 +209,10 @@ static const struct config *configure(const struct alg_rig *rig, const char *alg
 	snprintf(text, sizeof(text),
 		 "database: /nowhere/p.db\napi: { socket: /nowhere/api.sock }\n"
 		 "realms:\n  a: { addresses: [127.0.0.1], media_ports: 22000-22999 }\n  b: { addresses: [127.0.0.3], media_ports: 22000-22999 }\n"
-		 "algs:\n  toy: { protocol: ftp, realm: a, to: b, mode: explicit, ports: [%u], server: \"%s\"%s%s%s }\n%s%s",
-		 rig->port, addr_text(&rig->server, server), profile != NULL ? ", profile: p" : "", alg[0] != '\0' ? ", " : "", alg,
-		 profile != NULL ? "profiles:\n  p:\n    protocol: ftp\n    default: allow\n    rules:\n" : "", profile != NULL ? profile : "");
+		 "algs:\n  toy: { protocol: %s, realm: a, to: b, mode: explicit, ports: [%u], server: \"%s\"%s%s%s }\n%s%s%s%s",
+		 rig->protocol, rig->port, addr_text(&rig->server, server), profile != NULL ? ", profile: p" : "", alg[0] != '\0' ? ", " : "", alg,
+		 profile != NULL ? "profiles:\n  p:\n    default: allow\n    protocol: " : "", profile != NULL ? rig->protocol : "",
+		 profile != NULL ? "\n    rules:\n" : "", profile != NULL ? profile : "");
 	CU_ASSERT_EQUAL(config_parse(span_of(text), "rig", &errors, &config), 0);
 	if (config == NULL)
 		conf_errors_print(&errors, stdout);
@@ -216,8 +220,20 @@ static const struct config *configure(const struct alg_rig *rig, const char *alg
 	return config;
 }
 
-void alg_rig_open(struct alg_rig *rig, const char *alg, const char *profile)
+static int datagram_socket(unsigned host)
 {
+	struct addr at = loopback(host, 0);
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(&at, &sa);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&sa, len), 0);
+	return fd;
+}
+
+static void open_as(struct alg_rig *rig, const char *protocol, const char *alg, const char *profile)
+{
+	bool is_datagram = strcmp(protocol, "tftp") == 0;
 	struct alg_host_deps deps;
 	char text[200] = "";
 
@@ -226,13 +242,24 @@ void alg_rig_open(struct alg_rig *rig, const char *alg, const char *profile)
 	CU_ASSERT_EQUAL_FATAL(loop_new(&rig->loop), 0);
 	rig->pinholes = fake_pinholes_new();
 	rig->store = fake_store_new(on_report, rig);
-	rig->listener = alg_rig_socket(2, 0, true);
+	rig->protocol = protocol;
+	rig->listener = is_datagram ? datagram_socket(2) : alg_rig_socket(2, 0, true);
 	rig->server = tcp_leg_local(rig->listener);
 	rig->port = free_port();
 	rig->config = configure(rig, alg, profile);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(rig->config);
 	deps = (struct alg_host_deps){ .loop = rig->loop, .pinholes = rig->pinholes, .store = rig->store, .config = rig->config };
 	CU_ASSERT_EQUAL_FATAL(alg_host_new(&deps, text, sizeof(text), &rig->host), 0);
+}
+
+void alg_rig_open(struct alg_rig *rig, const char *alg, const char *profile)
+{
+	open_as(rig, "ftp", alg, profile);
+}
+
+void alg_rig_open_tftp(struct alg_rig *rig, const char *alg, const char *profile)
+{
+	open_as(rig, "tftp", alg, profile);
 }
 
 void alg_rig_close(struct alg_rig *rig)

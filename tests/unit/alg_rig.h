@@ -23,6 +23,7 @@ struct alg_rig {
 	struct store *store;
 	const struct config *config;
 	struct alg_host_engine *host;
+	const char *protocol;
 	int listener;               /* the server's */
 	struct addr server;
 	uint16_t port;              /* of the gateway */
@@ -37,6 +38,7 @@ struct alg_pair { /* one control channel */
 
 /* `alg` are further members of the ALG, `profile` rules of a profile "p" or NULL. */
 void alg_rig_open(struct alg_rig *rig, const char *alg, const char *profile);
+void alg_rig_open_tftp(struct alg_rig *rig, const char *alg, const char *profile); /* the module of that name; datagrams */
 void alg_rig_close(struct alg_rig *rig);
 void alg_rig_turn(struct alg_rig *rig);                  /* until nothing moves any more; some milliseconds pass */
 void alg_rig_pass(struct alg_rig *rig, uint64_t ms);     /* time, with turns */
