@@ -11,8 +11,6 @@
 
 #include "algs/listener.h"
 #include "algs/session.h"
-#include "core/err.h"
-#include "core/log.h"
 
 enum {
 	RECEIVES_PER_TURN = 32,

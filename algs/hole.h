@@ -127,6 +127,18 @@ static inline enum alg_side hole_dialler(const struct hole *hole)
 	return alg_other(hole->listener);
 }
 
+/* hole_reserve.c */
+bool hole_is_own(const struct hole *hole); /* the other side has to be told an address of the gateway */
+
+/* hole_data.c */
+const struct realm_conf *hole_realm(const struct hole *hole, enum alg_side side);
+int hole_data_make(struct hole *hole);   /* the relay, listening: 0 or ALG_ERR_* */
+void hole_data_count(struct hole *hole); /* harmless without one */
+void hole_data_drop(struct hole *hole);
+int hole_port_take(struct hole *hole, struct hole_port *own, enum alg_side side, uint16_t wanted); /* wanted 0: any. 0 or ALG_ERR_* */
+void hole_port_give(struct hole_port *own, uint64_t now_ms); /* harmless without one */
+struct addr hole_port_addr(const struct hole_port *own);
+
 /* hole_kernel.c */
 bool hole_kernel_is_possible(const struct hole *hole);
 int hole_kernel_open(struct hole *hole);

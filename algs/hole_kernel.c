@@ -4,25 +4,12 @@
 #include "algs/session.h"
 #include "core/err.h"
 
-static const struct realm_conf *realm_of(const struct hole *hole, enum alg_side side)
-{
-	return side == ALG_CLIENT ? hole->session->conf->realm : hole->session->conf->to;
-}
-
 bool hole_kernel_is_possible(const struct hole *hole)
 {
 	const struct alg_host_engine *engine = hole->session->engine;
 
-	return engine->deps.pinholes != NULL && engine->can_kernel[realm_of(hole, ALG_CLIENT)->index] &&
-	       engine->can_kernel[realm_of(hole, ALG_SERVER)->index];
-}
-
-static struct addr port_addr(const struct hole_port *own)
-{
-	struct addr addr = *tcp_ports_address(own->ports);
-
-	addr.port = own->port;
-	return addr;
+	return engine->deps.pinholes != NULL && engine->can_kernel[hole_realm(hole, ALG_CLIENT)->index] &&
+	       engine->can_kernel[hole_realm(hole, ALG_SERVER)->index];
 }
 
 /* What all have in common, for what `sender` sends to `to`. */
@@ -30,7 +17,7 @@ static struct pinhole_spec spec_of(const struct hole *hole, enum alg_side sender
 {
 	const struct session *s = hole->session;
 	struct pinhole_spec spec = {
-		.proto = proto, .realm_in = realm_of(hole, sender)->index, .realm_out = realm_of(hole, alg_other(sender))->index,
+		.proto = proto, .realm_in = hole_realm(hole, sender)->index, .realm_out = hole_realm(hole, alg_other(sender))->index,
 		.listen = *to, .target = *to, .source = s->far[sender], .is_one_shot = proto == IPPROTO_TCP,
 		.packets_per_s = UINT32_MAX, .bytes_per_s = UINT32_MAX, .lifetime_s = s->engine->config->media.lifetime_s,
 	};
@@ -186,7 +173,7 @@ int hole_kernel_open(struct hole *hole)
 	spec.is_through = addr_eq(&spec.listen, &spec.target);
 	spec.is_as_source = mode == CONFIG_ALG_TRANSPARENT || (mode == CONFIG_ALG_NAT && dialler == ALG_SERVER);
 	if (!spec.is_as_source)
-		spec.from = port_addr(&hole->own[1]);
+		spec.from = hole_port_addr(&hole->own[1]);
 	return open_all(hole, &spec, 1);
 }
 
@@ -199,7 +186,7 @@ int hole_kernel_to_self(struct hole *hole)
 		return ERR_UNSUPPORTED;
 	hole->senders[0] = dialler;
 	hole->is_to_self = spec.is_to_self = true;
-	spec.target = port_addr(&hole->own[0]);
+	spec.target = hole_port_addr(&hole->own[0]);
 	return open_all(hole, &spec, 1);
 }
 

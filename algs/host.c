@@ -11,7 +11,6 @@
 #include "algs/listener.h"
 #include "algs/resume.h"
 #include "algs/session.h"
-#include "core/conf.h"
 #include "core/err.h"
 #include "core/log.h"
 

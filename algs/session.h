@@ -95,6 +95,11 @@ void session_step(struct session *session, const char *rule, const char *format,
 void session_change(struct session *session, enum alg_side from, const char *verdict, struct span before, struct span after);
 void session_remember_hole(struct session *session, struct hole *hole);
 
+/* session_pump.c, for session.c */
+void session_tell_events(struct session *session);
+tcp_leg_fn session_on_leg;
+loop_timer_fn session_on_kick;
+
 /* session_owner.c */
 extern const struct flow_owner session_owner;
 /* session_policy.c */

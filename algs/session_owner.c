@@ -3,7 +3,6 @@
 #include "algs/session.h"
 
 #include "algs/host_metrics.h"
-#include "core/err.h"
 
 static uint64_t now_ms(void *arg)
 {
