@@ -78,11 +78,15 @@ def start_gateway(start_gateway):
 
 
 def wait_listening(gateway):
+    """Until channels are taken, and pinholes can be had: without these the process carries data itself."""
     def listeners():
         return [one for alg in gateway.api("/v1/algs")["items"] for one in alg["listeners"]]
 
+    def has_helper():
+        return gateway.api("/v1/pinholes")["summary"]["has_helper"]
+
     try:
-        eventually(lambda: listeners() and all(one["is_open"] for one in listeners()), 15)
+        eventually(lambda: listeners() and all(one["is_open"] for one in listeners()) and has_helper(), 15)
     except AssertionError:
         raise AssertionError(f"{listeners()}\n{gateway.log.read_text('utf-8', 'replace')[-4000:]}") from None
 
