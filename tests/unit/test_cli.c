@@ -57,7 +57,7 @@ static int run(const char *line)
 
 static int ask(const char *verb)
 {
-	char line[256];
+	char line[512];
 
 	snprintf(line, sizeof(line), "%s --socket %s", verb, socket_path);
 	return run(line);
