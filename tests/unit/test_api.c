@@ -248,7 +248,7 @@ static void probes(void)
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.status"), "failing");
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.3.detail"), "calls of route route-1 are refused: no path");
 	fake_pinholes_set_usable(backend.pinholes, true);
-	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz"), 200);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 200);
 	backend.needs_kernel = false;
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.name"), "algs");
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.detail"), "2 ALGs, 2 listeners, 2 sessions");
