@@ -91,6 +91,7 @@ static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole
 	if (!door)
 		return -ENOMEM;
 	door->kernel = wanted_door(pinhole);
+	door->is_to_self = pinhole->flags & WIRE_TO_SELF;
 	nft_flows_cut_before(backend, &door->kernel);
 	err = conntrack_slots_take(&door->slot);
 	if (err < 0) {

@@ -196,7 +196,8 @@ int nft_flows_read(struct backend *backend)
 	return err;
 }
 
-/* The one connection that is known. Counted to its last packet, then cut. */
+/* The one connection that is known. Counted to its last packet, then cut; one that ends at a socket of ours only when it is over: the
+ * process may still have to say something there, a reset above all. */
 static void cut_known(struct backend *backend, struct door *door)
 {
 	const struct conntrack_entry *known = &door->flow;
@@ -208,7 +209,8 @@ static void cut_known(struct backend *backend, struct door *door)
 	begin_flows(&door->node, backend);
 	read_flow(backend, &flow);
 	end_flows(&door->node, backend);
-	conntrack_kernel_delete(backend->frame.kernel, &flow);
+	if (!door->is_to_self || nft_flows_is_over(&flow))
+		conntrack_kernel_delete(backend->frame.kernel, &flow);
 }
 
 /* A door that stood open may have connections that were never seen: that takes a look at all of them, now or, when many doors
@@ -222,6 +224,8 @@ void nft_flows_cut(struct backend *backend, struct door *door)
 		cut_known(backend, door);
 		return;
 	}
+	if (door->is_to_self)
+		return;
 	if (backend->n_looks >= LOOKS_MAX)
 		leaving = calloc(1, sizeof(*leaving));
 	if (leaving) {

@@ -20,6 +20,7 @@ struct door {
 	uint64_t expires_ms;   /* 0: timeout_s from the next tick on */
 	uint32_t slot;
 	bool is_shut, is_gone, is_in_kernel; /* shut: has had its connection, no element any more */
+	bool is_to_self;       /* its connections end at sockets of posternd, which closes them itself */
 	uint64_t seen;         /* serial of the last dump with a connection through it */
 	struct conntrack_entry flow; /* the connection seen last */
 	struct nft_moved now[NFT_WAYS];  /* by the connections in the dump being read */
@@ -69,7 +70,7 @@ int nft_flows_read(struct backend *backend);
 bool nft_flows_is_over(const struct conntrack_entry *flow); /* it is only remembered */
 /* Whether a connection that an earlier process let in through this door for one is still there: the door stays shut. */
 bool nft_flows_is_used_up(struct backend *backend, struct door *door);
-/* Of a door that is being closed: counts its connections for the last time and cuts them. */
+/* Of a door that is being closed: counts its connections for the last time and cuts them, but for those of our own sockets. */
 void nft_flows_cut(struct backend *backend, struct door *door);
 void nft_flows_cut_unknown(struct backend *backend, const struct nft_door *door); /* of a door that is only in the kernel */
 /* Before the same door is opened again: connections through the new one must not be taken for those of the old one. */

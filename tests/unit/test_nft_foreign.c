@@ -268,6 +268,7 @@ static int a_restart(struct place *place)
 		if (err < 0)
 			return err;
 		close_pair(&pair);
+		place_tick(place, 1);
 		PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, &last) == 0);
 		/* And what nobody claims is taken out by its addresses. */
 		PLACE_CHECK(place, place_apply(place, &pinhole, &entry) == 0);
@@ -320,6 +321,27 @@ static int nobody_comes(struct place *place)
 	PLACE_CHECK(place, place->n_gone == 0);
 	place_tick(place, 10);
 	PLACE_CHECK(place, place->n_gone == 1 && place->gone[0].why == WIRE_EXPIRED);
+	return 0;
+}
+
+/* A socket of ours closes its connections itself, and until then they go on. */
+static int closing_to_self_cuts_nothing(struct place *place)
+{
+	const struct wire_pinhole pinhole = pinhole_of(place, WIRE_TO_SELF);
+	struct backend_entry entry;
+	struct slot last;
+	struct pair pair;
+	int err;
+
+	PLACE_CHECK(place, place_apply(place, &pinhole, &entry) == 0);
+	err = open_pair(place, &pinhole, &pair);
+	if (err < 0)
+		return err;
+	PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, &last) == 0);
+	place_tick(place, 1);
+	PLACE_CHECK(place, passes(pair.left, pair.right, 100) && passes(pair.right, pair.left, 100));
+	PLACE_CHECK(place, connect_to(place, &pinhole.listen, SHORT_MS) < 0);
+	close_pair(&pair);
 	return 0;
 }
 
@@ -400,6 +422,7 @@ TEST(closed, only_through_pinholes, true)
 TEST(restart, a_restart, true)
 TEST(ends, how_it_ends, false)
 TEST(expiry, nobody_comes, false)
+TEST(closing, closing_to_self_cuts_nothing, true)
 TEST(test_others, others, true)
 TEST(flush, a_flush_is_healed, false)
 TEST(test_datagrams, datagrams, true)
@@ -414,6 +437,7 @@ static const struct unit_test tests[] = {
 	{ "a restart changes nothing", restart },
 	{ "what counts as an end", ends },
 	{ "nobody comes", expiry },
+	{ "closing cuts no socket of ours", closing },
 	{ "only one host, and one door", test_others },
 	{ "a flush is healed", flush },
 	{ "datagrams", test_datagrams },
