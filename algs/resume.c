@@ -68,7 +68,7 @@ void resume_put(struct hole *hole)
 	row.is_from_server = hole_dialler(hole) == ALG_SERVER;
 	row.is_through = spec->is_through;
 	row.is_as_source = spec->is_as_source;
-	row.direction = v->direction == ALG_UP ? 'u' : v->direction == ALG_DOWN ? 'd' : '-';
+	row.direction = transfer_direction(v->direction);
 	copy_text(row.session, sizeof(row.session), span_of(s->group.id));
 	copy_text(row.alg, sizeof(row.alg), span_of(s->conf->name));
 	copy_text(row.user, sizeof(row.user), v->user);

@@ -107,6 +107,7 @@ void session_policy(struct session *session, const struct alg_question *question
 /* The first octets of its data are there: false when the profile forbids them; the reason is then in hole->limit_text. */
 bool session_judge_data(struct session *session, struct hole *hole, struct span magic);
 /* transfer.c */
+char transfer_direction(enum alg_direction direction); /* as records have it: 'u', 'd', '-' */
 void transfer_note(struct session *session, const struct alg_transfer *transfer);
 void transfer_finish(struct session *session, struct hole *hole); /* its counts are final */
 

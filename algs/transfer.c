@@ -24,7 +24,7 @@ static struct span span_from(struct alg_bytes bytes)
 	return (struct span){ bytes.ptr, bytes.len };
 }
 
-static char direction_char(enum alg_direction direction)
+char transfer_direction(enum alg_direction direction)
 {
 	return direction == ALG_UP ? 'u' : direction == ALG_DOWN ? 'd' : '-';
 }
@@ -68,7 +68,7 @@ static void store(struct session *s, struct hole *hole, const struct record *rec
 		.session = span_of(s->group.id), .node = span_of(s->engine->config->node), .alg = span_of(s->conf->name),
 		.protocol = span_of(s->conf->protocol), .client = span_of(addr_text(&s->far[ALG_CLIENT], client)),
 		.server = span_of(addr_text(&s->far[ALG_SERVER], server)), .data = data_text(hole, data, sizeof(data)),
-		.user = record->user, .verb = record->verb, .direction = direction_char(record->direction),
+		.user = record->user, .verb = record->verb, .direction = transfer_direction(record->direction),
 		.started_ms = hole != NULL && hole->opened_wall_ms != 0 ? hole->opened_wall_ms : now_ms,
 		.ended_ms = hole != NULL && hole->ended_wall_ms != 0 ? hole->ended_wall_ms : now_ms,
 		.bytes = octets_of(hole, record->direction), .code = (int)record->code, .is_ok = record->is_ok,

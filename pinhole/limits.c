@@ -119,16 +119,15 @@ bool limits_is_own(const struct limits *limits, const struct wire_addr *addr)
 	return false;
 }
 
-/* What kind of host a peer may be, seen from the own address that faces it. */
-static enum limits_verdict check_kind(const struct limits *limits, const struct wire_addr *peer, const struct wire_addr *own)
+enum limits_verdict limits_host_kind(const struct wire_addr *host)
 {
-	switch (limits_kind(peer)) {
+	switch (limits_kind(host)) {
 	case ADDR_UNICAST:
 		return LIMITS_OK;
 	case ADDR_LOOPBACK:
-		return limits->seal.may_reach_loopback && limits_kind(own) == ADDR_LOOPBACK ? LIMITS_OK : LIMITS_PEER_LOOPBACK;
+		return LIMITS_PEER_LOOPBACK;
 	case ADDR_LINK_LOCAL:
-		return limits_kind(own) == ADDR_LINK_LOCAL ? LIMITS_OK : LIMITS_PEER_LINK_LOCAL;
+		return LIMITS_PEER_LINK_LOCAL;
 	case ADDR_MULTICAST:
 		return LIMITS_PEER_MULTICAST;
 	case ADDR_UNSPECIFIED:
@@ -137,6 +136,18 @@ static enum limits_verdict check_kind(const struct limits *limits, const struct 
 		break;
 	}
 	return LIMITS_PEER_BROADCAST;
+}
+
+/* What kind of host a peer may be, seen from the own address that faces it. */
+static enum limits_verdict check_kind(const struct limits *limits, const struct wire_addr *peer, const struct wire_addr *own)
+{
+	enum limits_verdict verdict = limits_host_kind(peer);
+
+	if (verdict == LIMITS_PEER_LOOPBACK && limits->seal.may_reach_loopback && limits_kind(own) == ADDR_LOOPBACK)
+		return LIMITS_OK;
+	if (verdict == LIMITS_PEER_LINK_LOCAL && limits_kind(own) == ADDR_LINK_LOCAL)
+		return LIMITS_OK;
+	return verdict;
 }
 
 static enum limits_verdict check_peer(const struct limits *limits, const struct wire_addr *peer, const struct wire_addr *own)

@@ -40,23 +40,9 @@ enum limits_verdict limits_add_capture(struct limits *limits, const struct wire_
 /* Some other host, reached by its own address. port_min 0: any port, 0 included. */
 static enum limits_verdict check_host(const struct limits *limits, const struct wire_addr *host, uint16_t port_min)
 {
-	if (limits_is_own(limits, host))
-		return LIMITS_PEER_OWN;
-	switch (limits_kind(host)) {
-	case ADDR_UNICAST:
-		return host->port >= port_min ? LIMITS_OK : LIMITS_PEER_PORT;
-	case ADDR_LOOPBACK:
-		return LIMITS_PEER_LOOPBACK;
-	case ADDR_LINK_LOCAL:
-		return LIMITS_PEER_LINK_LOCAL;
-	case ADDR_MULTICAST:
-		return LIMITS_PEER_MULTICAST;
-	case ADDR_UNSPECIFIED:
-		return LIMITS_PEER_UNSPECIFIED;
-	case ADDR_BROADCAST:
-		break;
-	}
-	return LIMITS_PEER_BROADCAST;
+	enum limits_verdict verdict = limits_is_own(limits, host) ? LIMITS_PEER_OWN : limits_host_kind(host);
+
+	return verdict == LIMITS_OK && host->port < port_min ? LIMITS_PEER_PORT : verdict;
 }
 
 static enum limits_verdict check_source(const struct limits *limits, const struct wire_addr *source)
