@@ -416,6 +416,19 @@ def _streams_of(text):
     return sorted(b"".join(part for _, part in sorted(parts.items())) for parts in made.values())
 
 
+def udp_payloads(captured):
+    """Of the IPv4 packets in the bytes of a capture file on Ethernet, in their order."""
+    order = "little" if captured[:4] == b"\xd4\xc3\xb2\xa1" else "big"
+    at = 24
+    while at + 16 <= len(captured):
+        size = int.from_bytes(captured[at + 8:at + 12], order)
+        packet = captured[at + 16 + 14:at + 16 + size]
+        at += 16 + size
+        if len(packet) > 28 and packet[0] >> 4 == 4 and packet[9] == socket.IPPROTO_UDP:
+            header = (packet[0] & 15) * 4
+            yield packet[header + 8:int.from_bytes(packet[2:4], "big")]
+
+
 # ---- RTSP
 
 class GstRtsp(Server):

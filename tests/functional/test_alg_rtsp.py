@@ -1,4 +1,5 @@
 """Real RTSP players and a real RTSP server that know nothing of the gateway."""
+import os
 import re
 import subprocess
 
@@ -7,8 +8,9 @@ import pytest
 import algnet
 from algnet import (CLIENT, PASSWORD, SERVER, GstRtsp, Player, Raw, folder, network, profile, rtsp, rtsp_place, rtsp_url,  # noqa: F401
                     session, sessions, start_gateway, transfers, wait_quiet)
-from harness import eventually
+from harness import Capture, eventually
 
+STREAM_SECONDS = int(os.environ.get("POSTERN_STREAM_SECONDS", 15))
 MODES = ["nat", "transparent", "explicit"]
 
 
@@ -38,6 +40,36 @@ def test_play_over_udp(network, start_gateway, server, mode):
         player.end()
     assert "missed" not in said and len(re.findall(r"Stream #0:[01].*Audio: pcm_(?:alaw|mulaw)", said)) >= 2
     wait_quiet(gateway, network)
+
+
+def rtp_counts(captured):
+    """{ssrc: (packets, of how many)} of the RTP in a capture file: the second is the span of sequence numbers."""
+    seen = {}
+    for payload in algnet.udp_payloads(captured):
+        if len(payload) > 12 and payload[0] >> 6 == 2 and payload[1] & 0x7f < 64:
+            numbers = seen.setdefault(payload[8:12], [])
+            number = int.from_bytes(payload[2:4], "big")
+            if numbers:
+                number = numbers[-1] + ((number - numbers[-1] + 0x8000) % 0x10000) - 0x8000
+            numbers.append(number)
+    return {ssrc: (len(set(numbers)), max(numbers) - min(numbers) + 1) for ssrc, numbers in seen.items()}
+
+
+def test_long_play(network, start_gateway, server, folder):
+    """Every packet that leaves the server on either track is at the player's interface; POSTERN_STREAM_SECONDS says how long."""
+    gateway = start_gateway(rtsp("nat"))
+    ends = [Capture(network.server, "inner", folder / "server.pcap"), Capture(network.client, "outer", folder / "client.pcap")]
+    player = Player(network, rtsp_url("nat"), seconds=STREAM_SECONDS)
+    try:
+        said = player.finish(STREAM_SECONDS + 60)
+    finally:
+        player.end()
+        sent, received = (end.bytes() for end in ends)
+    wait_quiet(gateway, network)
+    counts = rtp_counts(received)
+    assert len(counts) == 2 and counts == rtp_counts(sent)
+    assert all(packets == span >= STREAM_SECONDS * 50 for packets, span in counts.values()), counts
+    assert "missed" not in said, said
 
 
 @pytest.mark.parametrize("mode", MODES)
