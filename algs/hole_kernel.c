@@ -6,9 +6,10 @@
 
 bool hole_kernel_is_possible(const struct hole *hole)
 {
-	const struct alg_host_engine *engine = hole->session->engine;
+	const struct session *s = hole->session;
+	const struct alg_host_engine *engine = s->engine;
 
-	return engine->deps.pinholes != NULL && engine->can_kernel[hole_realm(hole, ALG_CLIENT)->index] &&
+	return engine->deps.pinholes != NULL && s->far[ALG_CLIENT].family == s->far[ALG_SERVER].family && engine->can_kernel[hole_realm(hole, ALG_CLIENT)->index] &&
 	       engine->can_kernel[hole_realm(hole, ALG_SERVER)->index];
 }
 

@@ -50,8 +50,6 @@ unsigned listener_plan(struct alg_host_engine *engine, struct engine_alg *alg, s
 			struct addr at = conf->realm->addresses[i];
 
 			at.port = conf->ports[j];
-			if (at.family != conf->server.family)
-				continue;
 			n += add(engine, alg, &at, out != NULL ? &out[n] : NULL);
 		}
 	}

@@ -16,7 +16,7 @@ static bool takes(const struct alg_conf *alg, const struct addr *at)
 	if (!has_port(alg, at->port))
 		return false;
 	if (alg->mode == CONFIG_ALG_EXPLICIT)
-		return alg->realm != NULL && at->family == alg->server.family && config_realm_has(alg->realm, at);
+		return alg->realm != NULL && config_realm_has(alg->realm, at);
 	for (unsigned i = 0; i < alg->n_servers; i++)
 		if (prefix_has(&alg->servers[i], at))
 			return true;
@@ -27,7 +27,8 @@ static bool takes(const struct alg_conf *alg, const struct addr *at)
 
 static void check_family(struct config_build *b, const struct alg_conf *alg, uint8_t family)
 {
-	const struct realm_conf *const realms[] = { alg->realm, alg->to };
+	/* Who connects to the gateway itself need not have the family of the server behind it. */
+	const struct realm_conf *const realms[] = { alg->to, alg->mode == CONFIG_ALG_EXPLICIT ? NULL : alg->realm };
 
 	for (unsigned i = 0; i < 2 && family != 0; i++) {
 		if (realms[i] == NULL || config_realm_has_family(realms[i], family))

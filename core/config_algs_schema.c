@@ -129,7 +129,7 @@ const struct conf_item config_alg_schema[] = {
 	{ .name = "to", .type = CONF_STRING, .is_required = true, .min = 1, .max = 63, .help = "The realm of the servers." },
 	{ .name = "mode", .type = CONF_ENUM, .choices = mode_choices, .default_json = "\"nat\"",
 	  .help = "nat: clients address the servers, which see the gateway; transparent: both see each other; "
-		  "explicit: clients address the gateway, which connects to the server." },
+		  "explicit: clients address the gateway, by IPv4 or IPv6, which connects to the server by the server's own." },
 	{ .name = "ports", .type = CONF_LIST, .is_open = true, .min = 1, .max = CONFIG_ALG_PORTS_MAX, .element = &port_element,
 	  .help = "Ports of the servers; in mode explicit those of the gateway. Unless given, the protocol's own: ftp 21, "
 		  "rtsp 554, tftp 69." },

@@ -126,8 +126,9 @@ void nft_capture_put(struct buf *b, const struct backend_conf *conf)
 		if (is_first(conf, i))
 			put_group(b, conf, i);
 	/* Connections that were taken over, and those that carry a client's address, have a socket. One that listens everywhere is
-	 * somebody else's. Looked for only where there are any. */
-	buf_puts(b, "\tchain of_sockets {\n\t\tsocket wildcard 1 return\n\t\tsocket transparent 1 ");
+	 * somebody else's. Looked for only where there are any, and once: the first condition fails where there is no socket, as with
+	 * every packet that is only forwarded. */
+	buf_puts(b, "\tchain of_sockets {\n\t\tsocket transparent 1 socket wildcard 0 ");
 	put_mark(b, conf);
 	buf_puts(b, "\t}\n\tchain from_realms {\n");
 	for (unsigned i = 0; i < 2; i++)

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import socket
+import struct
 
 import pytest
 
@@ -95,6 +96,55 @@ def test_slipstream(network, start_gateway, server):
                 pass  # the gateway may have ended it
             assert all(not gateway.api(f"/v1/sessions/{one['id']}")["holes"] for one in sessions(gateway))
     wait_quiet(gateway, network)
+
+
+def test_slipstream_with_a_server_that_agrees(network, start_gateway):
+    """The same, and the far end is the attacker's: it takes everything for a command and says yes."""
+    gateway = start_gateway(ftp("nat"))
+    port = f"PORT {CLIENT.replace('.', ',')},200,10\r\n".encode()
+    with listening(network.server, SERVER, 21) as listener:
+        for pad in (536, 1460):
+            with Raw(network.client, SERVER, 21) as raw:
+                raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                far, _ = listener.accept()
+                with far:
+                    far.settimeout(2)
+                    far.sendall(b"220 ready\r\n")
+                    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+                    with contextlib.suppress(OSError):  # the gateway may have ended it
+                        for part in (head + b"x" * (pad - len(head)), port, b"PASV\r\n"):
+                            raw.socket.sendall(part)
+                            far.recv(4096)
+                            far.sendall(b"230 in\r\n200 PORT command successful\r\n227 =198,51,100,20,200,10\r\n")
+                    assert all(not gateway.api(f"/v1/sessions/{one['id']}")["holes"] for one in sessions(gateway))
+                    assert not algnet.doors(network)
+    wait_quiet(gateway, network)
+
+
+def fragments(payload, source, target, at):
+    """The IPv4 packets, without their first header's addresses being anybody else's, of a UDP datagram cut at that octet of its payload."""
+    size = 8 + len(payload)
+    datagram = struct.pack("!4H", source[1], target[1], size, 0) + payload
+    cut = 8 + at
+    assert cut % 8 == 0
+    for offset, part, more in ((0, datagram[:cut], 0x2000), (cut // 8, datagram[cut:], 0)):
+        yield struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(part), 4711, more | offset, 64, socket.IPPROTO_UDP, 0,
+                          socket.inet_aton(source[0]), socket.inet_aton(target[0])) + part
+
+
+def test_fragments(network, start_gateway):
+    """A request is one datagram, whatever packets it came in; what stands at the beginning of a later packet is none."""
+    gateway = start_gateway({"algs": {"boot": {"protocol": "tftp", "realm": "outer", "to": "inner", "mode": "nat",
+                                               "servers": ["198.51.100.0/24"]}}, "peers": None, "routes": None})
+    request = b"\0\1" + b"image.bin" + b"\0octet\0"
+    header = struct.pack("!4H", 40000, 69, 8 + len(request), 0)
+    with network.client.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for packet in fragments(b"x" * 1432 + header + request, (CLIENT, 40000), (SERVER, 4000), 1432):
+            raw.sendto(packet, (SERVER, 0))
+        for packet in fragments(request, (CLIENT, 40001), (SERVER, 69), 8):
+            raw.sendto(packet, (SERVER, 0))
+    eventually(lambda: sessions(gateway), what="the request in two packets")
+    assert [one["from"] for one in sessions(gateway)] == [f"{CLIENT}:40001"]
 
 
 def test_limits_of_sessions(network, start_gateway, server):

@@ -104,6 +104,19 @@ def test_ipv6(network, start_gateway, folder, mode):
         wait_quiet(gateway, network)
 
 
+def test_between_families(network, start_gateway, folder):
+    """A client that has only IPv6, a server that has only IPv4 (RFC 6384)."""
+    digest = make_file(folder / "up", SIZE)
+    with Vsftpd(network, folder):
+        gateway = start_gateway(ftp("explicit"))
+        for way in ("epsv", "eprt"):
+            where = url(network.OUTER6, 2121, f"in/{way}.bin")
+            curl(network, "-g", *WAYS[way], "-T", folder / "up", where)
+            curl(network, "-g", *WAYS[way], "-o", folder / "down", where)
+            assert sha256(folder / "down") == digest
+        wait_quiet(gateway, network)
+
+
 @pytest.fixture
 def pure_ftpd(network, folder):
     with PureFtpd(network, folder) as one:

@@ -84,6 +84,14 @@ def test_interleaved(network, start_gateway, server, mode):
     wait_quiet(gateway, network)
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_between_families(network, start_gateway, server, transport):
+    """A player that has only IPv6, a server that has only IPv4: addresses in SDP and Transport are of each one's own family."""
+    gateway = start_gateway(rtsp("explicit"))
+    Player(network, f"rtsp://[{network.OUTER6}]:8554/test", transport=transport, seconds=2).finish()
+    wait_quiet(gateway, network)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_publish(network, start_gateway, server, mode):
     """The other direction: the client sends, the server records."""

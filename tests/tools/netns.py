@@ -48,14 +48,14 @@ class Namespace:
         """The argument list that runs a program inside."""
         return ["nsenter", f"--net=/run/netns/{self.name}", "--", *map(str, args)]
 
-    def socket(self, family, kind=socket.SOCK_DGRAM):
+    def socket(self, family, kind=socket.SOCK_DGRAM, protocol=0):
         """A socket of this process that lives inside: it belongs to the namespace in which it was made."""
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         there = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _setns(there)
             try:
-                return socket.socket(family, kind)
+                return socket.socket(family, kind, protocol)
             finally:
                 _setns(own)
         finally:
