@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "pinhole/nft_skeleton.h"
 
 enum { VALUES = 63, VALUE_SHIFT = 24, TABLE = 18500, ROOM_FIXED = 2048, ROOM_PER_CAPTURE = 800, ROOM_PER_LINE = 100 };
 
@@ -138,6 +139,8 @@ void nft_capture_put(struct buf *b, const struct backend_conf *conf)
 		if (is_first(conf, i))
 			put_jumps(b, conf, i);
 	buf_puts(b, "\t}\n\tchain arriving {\n\t\ttype filter hook prerouting priority mangle; policy accept;\n");
+	if (conf->seal->firewall) /* there is connection tracking then: data that goes through a door has nothing to do here */
+		buf_printf(b, "\t\tct mark 0x%08x accept\n", nft_mark(conf->node_tag) | NFT_MARK_OPEN);
 	for (unsigned i = 0; i < conf->n_interfaces; i++)
 		if (is_captured(conf, conf->interfaces[i].realm) && is_usable(&conf->interfaces[i]) && !is_repeated(conf, i, true))
 			buf_printf(b, "\t\tiifname \"%s\" jump from_realms\n", conf->interfaces[i].name);

@@ -162,15 +162,15 @@ static bool is_new_interface(const struct backend_conf *conf, unsigned at)
 	return true;
 }
 
+/* Every packet between the realms comes here: what goes through a door is known by the first rule. */
 static void put_closed(struct buf *b, const struct backend_conf *conf, uint32_t mark)
 {
 	buf_puts(b, "\tchain from_realm {\n");
-	buf_printf(b, "\t\tct mark & 0x%08x == 0x%08x accept\n", ~(uint32_t)NFT_MARK_KIND, mark);
 	for (unsigned i = 0; i < conf->n_interfaces; i++)
 		if (is_new_interface(conf, i))
 			buf_printf(b, "\t\toifname \"%s\" drop\n", conf->interfaces[i].name);
-	buf_puts(b, "\t}\n\tchain between_realms {\n"
-		 "\t\ttype filter hook forward priority filter; policy accept;\n");
+	buf_printf(b, "\t}\n\tchain between_realms {\n\t\ttype filter hook forward priority filter; policy accept;\n"
+		   "\t\tct mark & 0x%08x == 0x%08x accept\n", ~(uint32_t)NFT_MARK_KIND, mark);
 	for (unsigned i = 0; i < conf->n_interfaces; i++)
 		if (is_new_interface(conf, i))
 			buf_printf(b, "\t\tiifname \"%s\" jump from_realm\n", conf->interfaces[i].name);
@@ -183,6 +183,7 @@ static void put_body(struct buf *b, const struct backend_conf *conf)
 
 	put_maps(b);
 	buf_puts(b, "\tchain from_peers {\n\t\ttype filter hook prerouting priority raw; policy accept;\n"
+		 "\t\tmeta l4proto != udp accept\n"
 		 "\t\tip saddr . ip daddr . udp sport . udp dport @to_relay4 notrack\n"
 		 "\t\tip6 saddr . ip6 daddr . udp sport . udp dport @to_relay6 notrack\n\t}\n");
 	buf_puts(b, "\tchain arriving {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n");
