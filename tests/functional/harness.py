@@ -22,8 +22,6 @@ import yaml
 SOURCE = Path(os.environ.get("POSTERN_SRCDIR", Path(__file__).resolve().parents[2]))
 BUILD = Path(os.environ.get("POSTERN_BUILDDIR", SOURCE / "build"))
 ACCOUNT = "nobody"
-# As the service runs: before whatever else the machine does. What sends and receives media does not wait for that either.
-FIRST = ("nice", "-n", "-10")
 # As the service runs: before whatever else the machine does. What sends and receives media must not wait for it either.
 FIRST = ("nice", "-n", "-10")
 SCENARIOS = Path(__file__).parent / "sipp"
@@ -262,9 +260,10 @@ class Gateway:
         self.process.send_signal(number)
 
     def kill(self):
-        """As a crash would end it: nobody is told, nothing is tidied up."""
+        """As a crash would end it: nobody is told, nothing is tidied up. finish() has nothing to judge then."""
         self.process.kill()
         self.process.wait()
+        self.process = None
 
     def restart(self):
         self.kill()
@@ -278,12 +277,6 @@ class Gateway:
     def metric(self, name):
         text = self.raw("GET", "/metrics")[1]
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(re.escape(name) + r"[{ ]", line))
-
-    def kill(self):
-        """As a crash would end it: nothing is said, nothing put away."""
-        self.process.kill()
-        self.process.wait()
-        self.process = None
 
     def helpers(self):
         """Process ids of the helper: the supervisor, and its worker."""
