@@ -3,8 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/err.h"
-#include "pinhole/backend.h"
+#include "pinhole/backend_empty.h"
 
 struct backend {
 	int nothing;
@@ -39,43 +38,12 @@ static enum pinhole_path path_of(struct backend *b, const struct wire_pinhole *p
 	return PINHOLE_NONE;
 }
 
-static int apply(struct backend *b, const struct wire_pinhole *p, struct backend_entry *ret)
-{
-	(void)b;
-	(void)p;
-	(void)ret;
-	return ERR_UNSUPPORTED;
-}
-
-static int remove_none(struct backend *b, const struct wire_pinhole *p, struct slot *ret_last)
-{
-	(void)b;
-	(void)p;
-	(void)ret_last;
-	return ERR_NOT_FOUND;
-}
-
-static int list(struct backend *b, backend_list_fn *fn, void *arg)
-{
-	(void)b;
-	(void)fn;
-	(void)arg;
-	return 0;
-}
-
 static void tick(struct backend *b, uint64_t now_ms, void (*gone)(void *arg, uint64_t id, enum wire_gone_why why), void *arg)
 {
 	(void)b;
 	(void)now_ms;
 	(void)gone;
 	(void)arg;
-}
-
-static int slots(struct backend *b, uint32_t *ret_n)
-{
-	(void)b;
-	*ret_n = 0;
-	return -1;
 }
 
 static void report(struct backend *b, enum pinhole_path path, unsigned realm, struct backend_report *ret)
@@ -95,11 +63,11 @@ const struct backend_ops backend_bpf = {
 	.close = close_none,
 	.remove_all = remove_all,
 	.path_of = path_of,
-	.apply = apply,
-	.remove = remove_none,
-	.list = list,
+	.apply = backend_empty_apply,
+	.remove = backend_empty_remove,
+	.list = backend_empty_list,
 	.tick = tick,
-	.slots = slots,
+	.slots = backend_empty_slots,
 	.links_changed = remove_all,
 	.report = report,
 };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/err.h"
+#include "pinhole/backend_empty.h"
 #include "pinhole/capture_route.h"
 #include "pinhole/nft_table.h"
 
@@ -190,48 +191,17 @@ static enum pinhole_path path_of(struct backend *backend, const struct wire_pinh
 	return PINHOLE_NONE;
 }
 
-static int apply(struct backend *backend, const struct wire_pinhole *pinhole, struct backend_entry *ret)
-{
-	(void)backend;
-	(void)pinhole;
-	(void)ret;
-	return -EOPNOTSUPP;
-}
-
-static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pinhole, struct slot *ret_last)
-{
-	(void)backend;
-	(void)pinhole;
-	(void)ret_last;
-	return ERR_NOT_FOUND;
-}
-
-static int list(struct backend *backend, backend_list_fn *fn, void *arg)
-{
-	(void)backend;
-	(void)fn;
-	(void)arg;
-	return 0;
-}
-
-static int slots(struct backend *backend, uint32_t *ret_n)
-{
-	(void)backend;
-	*ret_n = 0;
-	return -1;
-}
-
 const struct backend_ops backend_capture = {
 	.name = "capture",
 	.open = open_backend,
 	.close = close_backend,
 	.remove_all = remove_all,
 	.path_of = path_of,
-	.apply = apply,
-	.remove = remove_pinhole,
-	.list = list,
+	.apply = backend_empty_apply,
+	.remove = backend_empty_remove,
+	.list = backend_empty_list,
 	.tick = tick,
-	.slots = slots,
+	.slots = backend_empty_slots,
 	.links_changed = links_changed,
 	.report = report,
 	.is_broken = is_broken,

@@ -394,12 +394,6 @@ static enum pinhole_path path_of(struct backend *backend, const struct wire_pinh
 	return conntrack_check_family(&backend->frame.check, family, reason) ? PINHOLE_CONNTRACK : PINHOLE_NONE;
 }
 
-static int slots(struct backend *backend, uint32_t *ret_n)
-{
-	(void)backend;
-	return conntrack_slots_fd(ret_n);
-}
-
 /* The names of the realms' interfaces are part of the closed firewall. */
 static void links_changed(struct backend *backend)
 {
@@ -432,7 +426,7 @@ const struct backend_ops backend_conntrack = {
 	.remove = remove_pinhole,
 	.list = list,
 	.tick = tick,
-	.slots = slots,
+	.slots = nat_frame_slots,
 	.links_changed = links_changed,
 	.report = report,
 	.is_broken = is_broken,

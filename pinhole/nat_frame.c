@@ -71,6 +71,12 @@ int nat_frame_arrange(const struct backend_conf *conf, struct nft_table **ret, c
 	return err < 0 ? err : nft_table_need(*ret);
 }
 
+int nat_frame_slots(struct backend *backend, uint32_t *ret_n)
+{
+	(void)backend;
+	return conntrack_slots_fd(ret_n);
+}
+
 static void delete_entry(void *arg, const struct conntrack_entry *entry)
 {
 	conntrack_kernel_delete(((struct nat_frame *)arg)->kernel, entry);

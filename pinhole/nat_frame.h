@@ -33,6 +33,8 @@ bool nat_frame_is_ready(const struct nat_frame *frame);
 
 /* Every connection of the back end. */
 int nat_frame_dump(struct nat_frame *frame, conntrack_entry_fn *fn, void *arg);
+/* The slots() of both: they have one memory. */
+int nat_frame_slots(struct backend *backend, uint32_t *ret_n);
 /* For the proof, in the namespace of the moment: the table is there. It stays open: the process is short-lived. */
 int nat_frame_arrange(const struct backend_conf *conf, struct nft_table **ret, char reason[WIRE_REASON_MAX]);
 /* Takes all its connections and the table out of the kernel. */

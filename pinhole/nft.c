@@ -400,12 +400,6 @@ static enum pinhole_path path_of(struct backend *backend, const struct wire_pinh
 	return conntrack_check_family(&backend->frame.check, family, reason) ? PINHOLE_NFT : PINHOLE_NONE;
 }
 
-static int slots(struct backend *backend, uint32_t *ret_n)
-{
-	(void)backend;
-	return conntrack_slots_fd(ret_n);
-}
-
 /* Names of interfaces matter to the table only; conntrack.c asks for a new one when they change. */
 static void links_changed(struct backend *backend)
 {
@@ -430,7 +424,7 @@ const struct backend_ops backend_nft = {
 	.remove = remove_pinhole,
 	.list = list,
 	.tick = tick,
-	.slots = slots,
+	.slots = nat_frame_slots,
 	.links_changed = links_changed,
 	.report = report,
 };
