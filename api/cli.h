@@ -95,10 +95,6 @@ enum cli_exit cli_ask(struct cli *cli, const char *method, const char *path, jso
 enum cli_exit cli_post(struct cli *cli, const char *path, const json_t *body, json_t **ret);
 /* The object of that name below `resource`, "/v1/calls/". */
 enum cli_exit cli_ask_one(struct cli *cli, const char *method, const char *resource, const char *name, json_t **ret);
-/* A list as one, with the filters of the command line: its pages are followed until --limit objects are there, without it
- * `otherwise`. */
-enum cli_exit cli_ask_list(struct cli *cli, const char *resource, unsigned otherwise, json_t **ret);
-enum { CLI_LIVE_DEFAULT = 100, CLI_CONFIGURED_MAX = 1000000 /* all of them */ };
 /* The same, but 503 with a body is CLI_OK too: probes. */
 enum cli_exit cli_probe(struct cli *cli, const char *path, json_t **ret);
 

@@ -1,9 +1,8 @@
-/* Lists of what ALGs do: sessions, transfers, listeners, profiles; and the rules of one profile. Columns are only
- * ever appended. */
+/* Lists of what ALGs do: sessions, transfers, listeners, profiles; and the rules of one profile. */
+#include "api/cli_list.h"
+
 #include <stdlib.h>
 
-#include "api/cli.h"
-#include "api/cli_print.h"
 #include "core/span.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -82,58 +81,39 @@ static const struct cli_column rules_columns[] = {
 
 enum cli_exit cli_show_sessions(struct cli *cli)
 {
-	json_t *list = NULL;
-	enum cli_exit code = cli_ask_list(cli, "/v1/sessions", CLI_LIVE_DEFAULT, &list);
+	static const struct cli_list list = { "/v1/sessions", CLI_LIVE_DEFAULT, CLI_COLUMNS(sessions_columns) };
 
-	if (code == CLI_OK)
-		cli_print_list(cli, list, sessions_columns, N_OF(sessions_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 enum cli_exit cli_show_transfers(struct cli *cli)
 {
-	json_t *list = NULL;
-	enum cli_exit code = cli_ask_list(cli, "/v1/transfers", CLI_LIVE_DEFAULT, &list);
+	static const struct cli_list list = { "/v1/transfers", CLI_LIVE_DEFAULT, CLI_COLUMNS(transfers_columns) };
 
-	if (code == CLI_OK)
-		cli_print_list(cli, list, transfers_columns, N_OF(transfers_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 /* A row per listener; an ALG without one has a row all the same. */
-static void add_listener_rows(json_t *rows, const json_t *alg)
+static void add_listener_rows(json_t *rows, json_t *alg)
 {
-	const json_t *listeners = json_object_get(alg, "listeners");
-	json_t *listener;
+	json_t *listeners = json_object_get(alg, "listeners"), *listener;
 	size_t i;
 
-	json_array_foreach((json_t *)listeners, i, listener) {
-		json_t *row = json_copy((json_t *)alg);
+	json_array_foreach(listeners, i, listener) {
+		json_t *row = json_copy(alg);
 
 		json_object_update(row, listener);
 		json_array_append_new(rows, row);
 	}
 	if (json_array_size(listeners) == 0)
-		json_array_append_new(rows, json_copy((json_t *)alg));
+		json_array_append(rows, alg);
 }
 
 enum cli_exit cli_show_algs(struct cli *cli)
 {
-	json_t *list = NULL, *rows = json_array(), *alg;
-	enum cli_exit code = cli_ask_list(cli, "/v1/algs", CLI_CONFIGURED_MAX, &list);
-	size_t i;
+	static const struct cli_list list = { "/v1/algs", CLI_CONFIGURED_MAX, CLI_COLUMNS(algs_columns), .add_rows = add_listener_rows };
 
-	json_array_foreach(json_object_get(list, "items"), i, alg)
-		add_listener_rows(rows, alg);
-	if (code == CLI_OK && cli->format != CLI_JSON)
-		json_object_set(list, "items", rows);
-	if (code == CLI_OK)
-		cli_print_list(cli, list, algs_columns, N_OF(algs_columns));
-	json_decref(rows);
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 /* Profiles */
@@ -156,7 +136,7 @@ static void sum_rule(json_t *profile, const json_t *rule)
 	add_to(profile, "would_deny", rule, "would_deny");
 }
 
-static void sum_profile(json_t *profile)
+static void add_profile_row(json_t *rows, json_t *profile)
 {
 	json_t *rules = json_object_get(profile, "rules"), *rule;
 	size_t i;
@@ -165,22 +145,14 @@ static void sum_profile(json_t *profile)
 		sum_rule(profile, rule);
 	sum_rule(profile, json_object_get(profile, "default"));
 	json_object_set_new(profile, "n_rules", json_integer((json_int_t)json_array_size(rules)));
+	json_array_append(rows, profile);
 }
 
 enum cli_exit cli_show_profiles(struct cli *cli)
 {
-	json_t *list = NULL, *profile;
-	enum cli_exit code = cli_ask_list(cli, "/v1/profiles", CLI_CONFIGURED_MAX, &list);
-	size_t i;
+	static const struct cli_list list = { "/v1/profiles", CLI_CONFIGURED_MAX, CLI_COLUMNS(profiles_columns), .add_rows = add_profile_row };
 
-	if (code == CLI_OK && cli->format != CLI_JSON) {
-		json_array_foreach(json_object_get(list, "items"), i, profile)
-			sum_profile(profile);
-	}
-	if (code == CLI_OK)
-		cli_print_list(cli, list, profiles_columns, N_OF(profiles_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 /* "verb STOR,APPE; direction up". `first` are words in front; NULL when there is nothing to say. */
@@ -241,11 +213,5 @@ static void print_profile(FILE *out, const json_t *profile)
 
 enum cli_exit cli_show_profile(struct cli *cli)
 {
-	json_t *json = NULL;
-	enum cli_exit code = cli_ask_one(cli, "GET", "/v1/profiles/", cli->argument, &json);
-
-	if (code == CLI_OK)
-		cli_print_one(cli, json, print_profile);
-	json_decref(json);
-	return code;
+	return cli_show_one(cli, "/v1/profiles/", print_profile);
 }

@@ -1,9 +1,9 @@
 /* One call in full, for people: who, where, media, why, and the ladder of messages. Live calls and call records
  * differ in their members, but both are told in the same order. */
+#include "api/cli_list.h"
+
 #include <stdlib.h>
 
-#include "api/cli.h"
-#include "api/cli_print.h"
 #include "core/span.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -199,25 +199,14 @@ static void print_call(FILE *out, const json_t *json)
 
 /* Verbs */
 
-static enum cli_exit show(struct cli *cli, const char *resource)
-{
-	json_t *json = NULL;
-	enum cli_exit code = cli_ask_one(cli, "GET", resource, cli->argument, &json);
-
-	if (code == CLI_OK)
-		cli_print_one(cli, json, print_call);
-	json_decref(json);
-	return code;
-}
-
 enum cli_exit cli_show_call(struct cli *cli)
 {
-	return show(cli, "/v1/calls/");
+	return cli_show_one(cli, "/v1/calls/", print_call);
 }
 
 enum cli_exit cli_show_cdr(struct cli *cli)
 {
-	return show(cli, "/v1/cdrs/");
+	return cli_show_one(cli, "/v1/cdrs/", print_call);
 }
 
 /* The resource of sessions knows calls, too. */

@@ -1,7 +1,8 @@
-/* Lists of the REST interface, page by page, with the filters of the command line. */
+/* See cli_list.h. */
+#include "api/cli_list.h"
+
 #include <stdlib.h>
 
-#include "api/cli.h"
 #include "api/encode.h"
 #include "core/buf.h"
 
@@ -44,9 +45,9 @@ static enum cli_exit ask_page(struct cli *cli, const char *resource, unsigned wa
 	return cli_ask(cli, "GET", text, ret);
 }
 
-enum cli_exit cli_ask_list(struct cli *cli, const char *resource, unsigned otherwise, json_t **ret)
+/* All pages as one list. */
+static enum cli_exit ask_list(struct cli *cli, const char *resource, unsigned wanted, json_t **ret)
 {
-	unsigned wanted = cli->limit ? (unsigned)strtoul(cli->limit, NULL, 10) : otherwise;
 	json_t *list = NULL, *page;
 	enum cli_exit code = ask_page(cli, resource, wanted, NULL, &list);
 
@@ -67,5 +68,43 @@ enum cli_exit cli_ask_list(struct cli *cli, const char *resource, unsigned other
 		*ret = list;
 	else
 		json_decref(list);
+	return code;
+}
+
+static void make_rows(const struct cli_list *kind, json_t *list)
+{
+	json_t *rows = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(list, "items"), i, item)
+		kind->add_rows(rows, item);
+	json_object_set_new(list, "items", rows);
+}
+
+enum cli_exit cli_show_list(struct cli *cli, const struct cli_list *kind)
+{
+	unsigned wanted = cli->limit ? (unsigned)strtoul(cli->limit, NULL, 10) : kind->limit;
+	json_t *list = NULL;
+	enum cli_exit code = ask_list(cli, kind->resource, wanted, &list);
+
+	if (code != CLI_OK)
+		return code;
+	if (kind->add_rows != NULL && cli->format != CLI_JSON)
+		make_rows(kind, list);
+	cli_print_list(cli, list, kind->columns, kind->n_columns);
+	if (kind->print_end != NULL && cli->format == CLI_TABLE)
+		kind->print_end(cli->out, list);
+	json_decref(list);
+	return CLI_OK;
+}
+
+enum cli_exit cli_show_one(struct cli *cli, const char *resource, void (*table)(FILE *out, const json_t *json))
+{
+	json_t *json = NULL;
+	enum cli_exit code = cli_ask_one(cli, "GET", resource, cli->argument, &json);
+
+	if (code == CLI_OK)
+		cli_print_one(cli, json, table);
+	json_decref(json);
 	return code;
 }

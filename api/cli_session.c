@@ -1,8 +1,8 @@
 /* One session in full, for people: who, where, what it holds open, what was decided and changed, and why. */
+#include "api/cli_list.h"
+
 #include <stdlib.h>
 
-#include "api/cli.h"
-#include "api/cli_print.h"
 #include "core/span.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
@@ -146,11 +146,5 @@ static void print_session(FILE *out, const json_t *session)
 
 enum cli_exit cli_show_session(struct cli *cli)
 {
-	json_t *json = NULL;
-	enum cli_exit code = cli_ask_one(cli, "GET", "/v1/sessions/", cli->argument, &json);
-
-	if (code == CLI_OK)
-		cli_print_one(cli, json, print_session);
-	json_decref(json);
-	return code;
+	return cli_show_one(cli, "/v1/sessions/", print_session);
 }

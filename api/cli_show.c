@@ -1,10 +1,7 @@
-/* The list verbs, one table of columns each. Columns are only ever appended: scripts cut by position. */
+/* Lists of calls, records, configured objects and pinholes: a table of columns each. */
+#include "api/cli_list.h"
+
 #include <stdlib.h>
-
-#include "api/cli.h"
-#include "api/cli_print.h"
-
-#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct cli_column calls_columns[] = {
 	{ "ID", "id", CLI_TEXT },
@@ -71,39 +68,27 @@ static const struct cli_column pinholes_columns[] = {
 
 enum cli_exit cli_show_calls(struct cli *cli)
 {
-	json_t *list = NULL;
-	enum cli_exit code = cli_ask_list(cli, "/v1/calls", CLI_LIVE_DEFAULT, &list);
+	static const struct cli_list list = { "/v1/calls", CLI_LIVE_DEFAULT, CLI_COLUMNS(calls_columns) };
 
-	if (code == CLI_OK)
-		cli_print_list(cli, list, calls_columns, N_OF(calls_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 enum cli_exit cli_show_cdrs(struct cli *cli)
 {
-	json_t *list = NULL;
-	enum cli_exit code = cli_ask_list(cli, "/v1/cdrs", CLI_LIVE_DEFAULT, &list);
+	static const struct cli_list list = { "/v1/cdrs", CLI_LIVE_DEFAULT, CLI_COLUMNS(cdrs_columns) };
 
-	if (code == CLI_OK)
-		cli_print_list(cli, list, cdrs_columns, N_OF(cdrs_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 enum cli_exit cli_show_peers(struct cli *cli)
 {
-	json_t *list = NULL;
-	enum cli_exit code = cli_ask_list(cli, "/v1/peers", CLI_CONFIGURED_MAX, &list);
+	static const struct cli_list list = { "/v1/peers", CLI_CONFIGURED_MAX, CLI_COLUMNS(peers_columns) };
 
-	if (code == CLI_OK)
-		cli_print_list(cli, list, peers_columns, N_OF(peers_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 /* The table shows a realm's pools as one. */
-static void sum_pools(json_t *realm)
+static void add_realm_row(json_t *rows, json_t *realm)
 {
 	json_t *pools = json_object_get(realm, "pools"), *pool;
 	json_int_t used = 0, total = 0;
@@ -115,40 +100,34 @@ static void sum_pools(json_t *realm)
 	}
 	json_object_set_new(realm, "pairs_used", json_integer(used));
 	json_object_set_new(realm, "pairs_total", json_integer(total));
+	json_array_append(rows, realm);
 }
 
 enum cli_exit cli_show_realms(struct cli *cli)
 {
-	json_t *list = NULL, *realm;
-	enum cli_exit code = cli_ask_list(cli, "/v1/realms", CLI_CONFIGURED_MAX, &list);
-	size_t i;
+	static const struct cli_list list = { "/v1/realms", CLI_CONFIGURED_MAX, CLI_COLUMNS(realms_columns), .add_rows = add_realm_row };
 
-	if (code == CLI_OK && cli->format != CLI_JSON) {
-		json_array_foreach(json_object_get(list, "items"), i, realm)
-			sum_pools(realm);
-	}
-	if (code == CLI_OK)
-		cli_print_list(cli, list, realms_columns, N_OF(realms_columns));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
 
 /* Without a payload check nothing is known of loss: better no number than a wrong one. The reasons of drops are added up. */
-static void simplify_pinhole(json_t *pinhole)
+static void add_pinhole_row(json_t *rows, json_t *pinhole)
 {
 	const json_t *dropped = json_object_get(pinhole, "dropped");
 	json_int_t sum = json_integer_value(json_object_get(dropped, "rate"));
 
 	sum += json_integer_value(json_object_get(dropped, "format"));
 	json_object_set_new(pinhole, "dropped", json_integer(sum));
-	if (json_is_true(json_object_get(pinhole, "has_rtp")))
-		return;
-	json_object_set_new(pinhole, "lost", json_null());
-	json_object_set_new(pinhole, "jitter_us", json_null());
+	if (!json_is_true(json_object_get(pinhole, "has_rtp"))) {
+		json_object_set_new(pinhole, "lost", json_null());
+		json_object_set_new(pinhole, "jitter_us", json_null());
+	}
+	json_array_append(rows, pinhole);
 }
 
-static void print_summary(FILE *out, const json_t *summary)
+static void print_summary(FILE *out, const json_t *list)
 {
+	const json_t *summary = json_object_get(list, "summary");
 	char *missing = cli_value(summary, "missing", CLI_TEXT), *orphans = cli_value(summary, "orphans", CLI_TEXT);
 	char *starts = cli_value(summary, "helper_starts", CLI_TEXT);
 	bool has_helper = json_is_true(json_object_get(summary, "has_helper"));
@@ -169,20 +148,9 @@ static void print_summary(FILE *out, const json_t *summary)
 
 enum cli_exit cli_show_pinholes(struct cli *cli)
 {
-	json_t *list = NULL, *pinhole;
-	enum cli_exit code;
-	size_t i;
+	static const struct cli_list list = { "/v1/pinholes", CLI_LIVE_DEFAULT, CLI_COLUMNS(pinholes_columns),
+					      .add_rows = add_pinhole_row, .print_end = print_summary };
 
 	cli->owner = cli->argument;
-	code = cli_ask_list(cli, "/v1/pinholes", CLI_LIVE_DEFAULT, &list);
-	if (code == CLI_OK && cli->format != CLI_JSON) {
-		json_array_foreach(json_object_get(list, "items"), i, pinhole)
-			simplify_pinhole(pinhole);
-	}
-	if (code == CLI_OK)
-		cli_print_list(cli, list, pinholes_columns, N_OF(pinholes_columns));
-	if (code == CLI_OK && cli->format == CLI_TABLE)
-		print_summary(cli->out, json_object_get(list, "summary"));
-	json_decref(list);
-	return code;
+	return cli_show_list(cli, &list);
 }
