@@ -4,17 +4,53 @@
 #include <stdlib.h>
 
 #include "api/encode.h"
+#include "api/problem.h"
 #include "api/text.h"
 #include "api/timestamp.h"
 #include "core/buf.h"
+#include "core/err.h"
 #include "core/loop.h"
 #include "media-relay/media.h"
 
 enum { LINK_MAX = 4 * ROUTER_TARGET_MAX };
 
-int res_on_loop(struct api *api, void (*fn)(void *arg), void *arg)
+struct hop {
+	struct api *api;
+	res_loop_fn *fn;
+	void *arg;
+	int result;
+};
+
+static void run_hop(void *arg)
 {
-	return loop_call(api->deps.loop, fn, arg, RES_LOOP_TIMEOUT_MS);
+	struct hop *hop = arg;
+
+	hop->result = hop->fn(hop->api, hop->arg);
+}
+
+int res_on_loop(struct api *api, res_loop_fn *fn, void *arg)
+{
+	struct hop hop = { api, fn, arg, 0 };
+	int err = loop_call(api->deps.loop, run_hop, &hop, RES_LOOP_TIMEOUT_MS);
+
+	return err != 0 ? err : hop.result;
+}
+
+bool res_ask(struct api *api, const struct route_request *request, struct route_reply *reply, res_loop_fn *fn, void *arg)
+{
+	int err = res_on_loop(api, fn, arg);
+
+	if (err == 0 && arena_is_exhausted(request->arena))
+		err = ERR_LIMIT;
+	if (err != 0)
+		problem_from_err(reply, request, err);
+	return err == 0;
+}
+
+void res_refuse_cursor(const struct route_request *request, struct route_reply *reply)
+{
+	problem_set(reply, request, PROBLEM_BAD_PARAMETER, "The cursor does not come from a page of this list.");
+	problem_add_error(reply, SPAN_LIT("cursor"), "is not valid", "take next_cursor of the page before");
 }
 
 void res_set(json_t *object, const char *name, json_t *value_take)

@@ -26,8 +26,14 @@ enum { RES_LOOP_TIMEOUT_MS = 2000, RES_PAGE_DEFAULT = 100, RES_PAGE_MAX = 1000 }
 extern const struct route api_routes[];
 extern const unsigned api_n_routes;
 
-/* Runs fn(arg) on the control thread. 0, or a negative error for problem_from_err(). */
-int res_on_loop(struct api *api, void (*fn)(void *arg), void *arg);
+/* Runs on the control thread and copies what is asked for, into the request's arena. 0 or a negative error. */
+typedef int res_loop_fn(struct api *api, void *arg);
+/* What fn says, or a negative error for problem_from_err() when the loop does not get to it. */
+int res_on_loop(struct api *api, res_loop_fn *fn, void *arg);
+/* The same; when it fails, or the arena was too small for it, the reply says so already. */
+bool res_ask(struct api *api, const struct route_request *request, struct route_reply *reply, res_loop_fn *fn, void *arg);
+/* The reply to a cursor that no page of the list can have given. */
+void res_refuse_cursor(const struct route_request *request, struct route_reply *reply);
 
 /* {"items": items, "next_cursor": cursor or null} and the Link header. cursor NULL or empty: last page. */
 void res_reply_list(const struct route_request *request, struct route_reply *reply, json_t *items_take,

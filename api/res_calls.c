@@ -2,15 +2,12 @@
  * request's arena; JSON is made of it here, on the HTTP thread. */
 #include "api/res.h"
 
-#include "api/problem.h"
 #include "api/text.h"
-#include "core/err.h"
 #include "sbc/b2bua.h"
 
 /* GET /v1/calls */
 
 struct list_ask {
-	struct api *api;
 	struct call_filter filter;
 	struct arena *arena;
 	struct call_summary *calls;
@@ -18,11 +15,12 @@ struct list_ask {
 	bool has_more;
 };
 
-static void list_on_loop(void *arg)
+static int list_on_loop(struct api *api, void *arg)
 {
 	struct list_ask *ask = arg;
 
-	ask->n_calls = b2bua_calls(ask->api->deps.b2bua, &ask->filter, ask->arena, &ask->calls, &ask->has_more);
+	ask->n_calls = b2bua_calls(api->deps.b2bua, &ask->filter, ask->arena, &ask->calls, &ask->has_more);
+	return 0;
 }
 
 static json_t *summary_json(const struct call_summary *call)
@@ -48,9 +46,8 @@ static json_t *summary_json(const struct call_summary *call)
 
 void res_calls_list(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct list_ask ask = { .api = api, .arena = request->arena };
+	struct list_ask ask = { .arena = request->arena };
 	json_t *items;
-	int err;
 
 	ask.filter = (struct call_filter){
 		.state = route_text(request, "state"),
@@ -60,13 +57,8 @@ void res_calls_list(struct api *api, const struct route_request *request, struct
 		.after = route_text(request, "cursor"),
 		.limit = (unsigned)route_number(request, "limit", RES_PAGE_DEFAULT),
 	};
-	err = res_on_loop(api, list_on_loop, &ask);
-	if (err == 0 && arena_is_exhausted(request->arena))
-		err = ERR_LIMIT;
-	if (err != 0) {
-		problem_from_err(reply, request, err);
+	if (!res_ask(api, request, reply, list_on_loop, &ask))
 		return;
-	}
 	items = json_array();
 	for (unsigned i = 0; i < ask.n_calls; i++)
 		json_array_append_new(items, summary_json(&ask.calls[i]));
@@ -76,18 +68,16 @@ void res_calls_list(struct api *api, const struct route_request *request, struct
 /* GET /v1/calls/{id} */
 
 struct view_ask {
-	struct api *api;
 	struct span id;
 	struct arena *arena;
 	struct call_view view;
-	int err;
 };
 
-static void view_on_loop(void *arg)
+static int view_on_loop(struct api *api, void *arg)
 {
 	struct view_ask *ask = arg;
 
-	ask->err = b2bua_call(ask->api->deps.b2bua, ask->id, ask->arena, &ask->view);
+	return b2bua_call(api->deps.b2bua, ask->id, ask->arena, &ask->view);
 }
 
 static json_t *leg_json(const struct call_leg_view *leg)
@@ -162,35 +152,25 @@ static json_t *view_json(const struct call_view *view)
 
 void res_calls_get(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct view_ask ask = { .api = api, .id = request->name, .arena = request->arena };
-	int err = res_on_loop(api, view_on_loop, &ask);
+	struct view_ask ask = { .id = request->name, .arena = request->arena };
 
-	if (err == 0)
-		err = ask.err;
-	if (err != 0)
-		problem_from_err(reply, request, err);
-	else
+	if (res_ask(api, request, reply, view_on_loop, &ask))
 		route_reply_json(reply, 200, view_json(&ask.view));
 }
 
 /* DELETE /v1/calls/{id} */
 
-static void hangup_on_loop(void *arg)
+static int hangup_on_loop(struct api *api, void *arg)
 {
-	struct view_ask *ask = arg;
+	const struct span *id = arg;
 
-	ask->err = b2bua_hangup(ask->api->deps.b2bua, ask->id);
+	return b2bua_hangup(api->deps.b2bua, *id);
 }
 
 void res_calls_delete(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct view_ask ask = { .api = api, .id = request->name };
-	int err = res_on_loop(api, hangup_on_loop, &ask);
+	struct span id = request->name;
 
-	if (err == 0)
-		err = ask.err;
-	if (err != 0)
-		problem_from_err(reply, request, err);
-	else
+	if (res_ask(api, request, reply, hangup_on_loop, &id))
 		reply->status = 204;
 }

@@ -5,10 +5,10 @@
 #include "api/problem.h"
 #include "core/err.h"
 
-static void read_on_loop(void *arg)
+static int read_on_loop(struct api *api, void *arg)
 {
+	const struct api_deps *deps = &api->deps;
 	struct res_conf *conf = arg;
-	const struct api_deps *deps = &conf->api->deps;
 
 	conf->config = deps->config(deps->config_arg);
 	b2bua_stats(deps->b2bua, conf->stats);
@@ -18,11 +18,12 @@ static void read_on_loop(void *arg)
 		conf->pools[i].n_pools = media_pool_stats(deps->media, &conf->config->realms[i], conf->pools[i].pools,
 							  CONFIG_REALM_ADDRESSES_MAX);
 	}
+	return 0;
 }
 
 int res_conf_read(struct api *api, struct arena *arena, struct res_conf *ret)
 {
-	struct res_conf conf = { .api = api, .arena = arena };
+	struct res_conf conf = { .arena = arena };
 	int err;
 
 	conf.stats = arena_alloc(arena, sizeof(*conf.stats));

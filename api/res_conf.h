@@ -14,7 +14,6 @@ struct res_pools { /* of one realm */
 	unsigned n_pools;
 };
 struct res_conf {
-	struct api *api;
 	struct arena *arena;
 	const struct config *config; /* referenced */
 	struct b2bua_stats *stats;   /* in the arena */

@@ -97,18 +97,19 @@ struct loop_ask {
 	bool has_pinholes, has_helper;
 };
 
-static void read_on_loop(void *arg)
+static int read_on_loop(struct api *api, void *arg)
 {
+	const struct api_deps *deps = &api->deps;
 	struct loop_ask *ask = arg;
-	const struct api_deps *deps = &ask->explain->api->deps;
 	struct pinholes_summary summary;
 
 	ask->explain->config = deps->config(deps->config_arg);
 	if (deps->pinholes == NULL)
-		return;
+		return 0;
 	pinholes_summary(deps->pinholes, &summary);
 	ask->has_helper = summary.has_helper;
 	ask->n_abilities = pinholes_abilities(deps->pinholes, ask->abilities, ABILITIES_MAX);
+	return 0;
 }
 
 static const char *find_no_nft(const struct explain *explain, const struct loop_ask *ask, unsigned realm)

@@ -15,9 +15,11 @@
 
 enum { ABILITIES_MAX = CONFIG_REALMS_MAX * CONFIG_REALM_ADDRESSES_MAX };
 
-static void nothing_on_loop(void *arg)
+static int nothing_on_loop(struct api *api, void *arg)
 {
+	(void)api;
 	(void)arg;
+	return 0;
 }
 
 void res_livez(struct api *api, const struct route_request *request, struct route_reply *reply)
@@ -33,7 +35,6 @@ void res_livez(struct api *api, const struct route_request *request, struct rout
 }
 
 struct ready_ask {
-	struct api *api;
 	struct arena *arena;
 	struct b2bua_stats *stats;
 	const struct config *config; /* referenced */
@@ -47,10 +48,10 @@ struct ready_ask {
 	const char *why_refused;
 };
 
-static void ready_on_loop(void *arg)
+static int ready_on_loop(struct api *api, void *arg)
 {
+	const struct api_deps *deps = &api->deps;
 	struct ready_ask *ask = arg;
-	const struct api_deps *deps = &ask->api->deps;
 	struct pinholes_summary summary;
 
 	ask->config = deps->config(deps->config_arg);
@@ -63,11 +64,12 @@ static void ready_on_loop(void *arg)
 		ask->n_open += ask->listeners[i].is_open;
 	ask->refused = admission_refused_route(ask->config, deps->pinholes, &ask->why_refused);
 	if (deps->pinholes == NULL)
-		return;
+		return 0;
 	pinholes_summary(deps->pinholes, &summary);
 	ask->has_helper = summary.has_helper;
 	ask->is_unwatched = summary.is_unwatched;
 	ask->n_abilities = pinholes_abilities(deps->pinholes, ask->abilities, ABILITIES_MAX);
+	return 0;
 }
 
 static void add_check(json_t *checks, bool *is_ready, const char *name, const char *fault, json_t *detail_take)
@@ -196,7 +198,7 @@ static void add_node(struct api *api, const struct ready_ask *ask, json_t *body)
 
 void res_readyz(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct ready_ask ask = { .api = api, .arena = request->arena };
+	struct ready_ask ask = { .arena = request->arena };
 	json_t *checks = json_array(), *body = json_object();
 	bool is_ready = true;
 	int err = ERR_LIMIT;

@@ -16,7 +16,6 @@
 enum { ID_DIGITS = 16, CURSOR_MAX = ID_TEXT_MAX + 1 + ID_DIGITS + 1 };
 
 struct list_ask {
-	struct api *api;
 	struct span owner, path, realm; /* empty: any */
 	bool has_after;
 	struct pinhole_view after;      /* owner and id only */
@@ -74,17 +73,18 @@ static void take(void *arg, const struct pinhole_view *view)
 	ask->views[ask->n++] = *view;
 }
 
-static void list_on_loop(void *arg)
+static int list_on_loop(struct api *api, void *arg)
 {
+	const struct api_deps *deps = &api->deps;
 	struct list_ask *ask = arg;
-	const struct api_deps *deps = &ask->api->deps;
 
 	ask->config = deps->config(deps->config_arg);
 	if (deps->pinholes == NULL)
-		return;
+		return 0;
 	pinholes_summary(deps->pinholes, &ask->summary);
 	pinholes_each(deps->pinholes, take, ask);
 	cut(ask);
+	return 0;
 }
 
 /* "<owner>.<id>": the last one of the page before; it need not be there any more. */
@@ -107,11 +107,6 @@ static int parse_cursor(struct span text, struct pinhole_view *ret)
 	return 0;
 }
 
-static json_t *count(uint64_t n)
-{
-	return json_integer((json_int_t)n);
-}
-
 static void add_addresses(json_t *json, const struct pinhole_spec *spec)
 {
 	res_set(json, "source", res_addr(&spec->source));
@@ -125,16 +120,16 @@ static void add_counters(json_t *json, const struct pinhole_view *view)
 	const struct slot_stats *stats = &view->stats;
 	json_t *dropped = json_object();
 
-	res_set(json, "packets", count(stats->packets));
-	res_set(json, "bytes", count(stats->bytes));
+	res_set(json, "packets", res_count(stats->packets));
+	res_set(json, "bytes", res_count(stats->bytes));
 	res_set(json, "has_rtp", json_boolean(stats->has_rtp));
-	res_set(json, "lost", count(stats->lost));
-	res_set(json, "reordered", count(stats->reordered));
-	res_set(json, "jitter_us", count(stats->jitter_us));
-	res_set(json, "idle_ms", view->idle_ms == UINT64_MAX ? json_null() : count(view->idle_ms));
-	res_set(json, "passed", count(stats->passed));
-	res_set(dropped, "rate", count(stats->dropped_rate));
-	res_set(dropped, "format", count(stats->dropped_format));
+	res_set(json, "lost", res_count(stats->lost));
+	res_set(json, "reordered", res_count(stats->reordered));
+	res_set(json, "jitter_us", res_count(stats->jitter_us));
+	res_set(json, "idle_ms", view->idle_ms == UINT64_MAX ? json_null() : res_count(view->idle_ms));
+	res_set(json, "passed", res_count(stats->passed));
+	res_set(dropped, "rate", res_count(stats->dropped_rate));
+	res_set(dropped, "format", res_count(stats->dropped_format));
 	res_set(json, "dropped", dropped);
 }
 
@@ -164,14 +159,14 @@ static json_t *summary_json(const struct pinholes_summary *summary)
 	json_t *json = json_object(), *open = json_object();
 
 	for (enum pinhole_path path = PINHOLE_NONE + 1; path < PINHOLE_PATHS; path++)
-		res_set(open, pinhole_path_text(path), count(summary->open[path]));
+		res_set(open, pinhole_path_text(path), res_count(summary->open[path]));
 	res_set(json, "open", open);
-	res_set(json, "missing", count(summary->missing));
-	res_set(json, "orphans", count(summary->orphans));
-	res_set(json, "refused", count(summary->refused));
-	res_set(json, "lost", count(summary->lost));
+	res_set(json, "missing", res_count(summary->missing));
+	res_set(json, "orphans", res_count(summary->orphans));
+	res_set(json, "refused", res_count(summary->refused));
+	res_set(json, "lost", res_count(summary->lost));
 	res_set(json, "has_helper", json_boolean(summary->has_helper));
-	res_set(json, "helper_starts", count(summary->helper_starts));
+	res_set(json, "helper_starts", res_count(summary->helper_starts));
 	return json;
 }
 
@@ -193,7 +188,6 @@ static void reply_page(const struct list_ask *ask, const struct route_request *r
 void res_pinholes_list(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
 	struct list_ask ask = {
-		.api = api,
 		.owner = route_text(request, "owner"),
 		.path = route_text(request, "path"),
 		.realm = route_text(request, "realm"),
@@ -204,9 +198,7 @@ void res_pinholes_list(struct api *api, const struct route_request *request, str
 
 	ask.has_after = !span_is_empty(cursor);
 	if (ask.has_after && parse_cursor(cursor, &ask.after) != 0) {
-		problem_set(reply, request, PROBLEM_BAD_PARAMETER,
-			    "The cursor does not come from a page of this list.");
-		problem_add_error(reply, SPAN_LIT("cursor"), "is not valid", "take next_cursor of the page before");
+		res_refuse_cursor(request, reply);
 		return;
 	}
 	ask.capacity = 2 * ask.wanted; /* room to sort seldom */

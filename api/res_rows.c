@@ -36,10 +36,8 @@ void res_rows_reply(struct res_rows *rows, int err, const char *cursor, const st
 		return;
 	}
 	json_decref(rows->items);
-	if (err != ERR_PARSE) {
+	if (err == ERR_PARSE)
+		res_refuse_cursor(request, reply);
+	else
 		problem_from_err(reply, request, err);
-		return;
-	}
-	problem_set(reply, request, PROBLEM_BAD_PARAMETER, "The cursor does not come from a page of this list.");
-	problem_add_error(reply, SPAN_LIT("cursor"), "is not valid", "take next_cursor of the page before");
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 #include "algs/host.h"
-#include "api/problem.h"
 #include "api/text.h"
 #include "core/err.h"
 #include "core/id.h"
@@ -18,7 +17,6 @@ enum { CURSOR_SIZE = 2 * ID_TEXT_MAX + 2 };
 /* GET /v1/sessions */
 
 struct list_ask {
-	struct api *api;
 	struct arena *arena;
 	unsigned limit;
 	bool wants_calls, wants_algs;
@@ -30,16 +28,17 @@ struct list_ask {
 	bool has_more_calls, has_more_algs;
 };
 
-static void list_on_loop(void *arg)
+static int list_on_loop(struct api *api, void *arg)
 {
+	const struct api_deps *deps = &api->deps;
 	struct list_ask *ask = arg;
-	const struct api_deps *deps = &ask->api->deps;
 
 	if (ask->wants_calls)
 		ask->n_calls = b2bua_calls(deps->b2bua, &ask->calls_filter, ask->arena, &ask->calls,
 					   &ask->has_more_calls);
 	if (ask->wants_algs && deps->algs != NULL)
 		ask->n_algs = alg_sessions(deps->algs, &ask->algs_filter, ask->arena, &ask->algs, &ask->has_more_algs);
+	return 0;
 }
 
 static json_t *call_json(const struct call_summary *call)
@@ -152,50 +151,38 @@ static void fill_filters(const struct route_request *request, struct list_ask *a
 
 void res_sessions_list(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct list_ask ask = { .api = api, .arena = request->arena };
+	struct list_ask ask = { .arena = request->arena };
 	struct span cursor = route_text(request, "cursor");
-	int err;
 
 	fill_filters(request, &ask);
-	if (!span_is_empty(cursor) && parse_cursor(cursor, &ask) != 0) {
-		problem_set(reply, request, PROBLEM_BAD_PARAMETER,
-			    "The cursor does not come from a page of this list.");
-		problem_add_error(reply, SPAN_LIT("cursor"), "is not valid", "take next_cursor of the page before");
-		return;
-	}
-	err = res_on_loop(api, list_on_loop, &ask);
-	if (err == 0 && arena_is_exhausted(request->arena))
-		err = ERR_LIMIT;
-	if (err != 0)
-		problem_from_err(reply, request, err);
-	else
+	if (!span_is_empty(cursor) && parse_cursor(cursor, &ask) != 0)
+		res_refuse_cursor(request, reply);
+	else if (res_ask(api, request, reply, list_on_loop, &ask))
 		reply_page(&ask, request, reply);
 }
 
 /* GET /v1/sessions/{id} */
 
 struct view_ask {
-	struct api *api;
 	struct span id;
 	struct arena *arena;
 	bool is_call;
 	struct alg_session_view session;
 	struct call_view call;
-	int err;
 };
 
-static void view_on_loop(void *arg)
+static int view_on_loop(struct api *api, void *arg)
 {
+	const struct api_deps *deps = &api->deps;
 	struct view_ask *ask = arg;
-	const struct api_deps *deps = &ask->api->deps;
+	int err = ERR_NOT_FOUND;
 
-	ask->err = ERR_NOT_FOUND;
 	if (deps->algs != NULL)
-		ask->err = alg_session(deps->algs, ask->id, ask->arena, &ask->session);
-	if (ask->err != ERR_NOT_FOUND)
-		return;
+		err = alg_session(deps->algs, ask->id, ask->arena, &ask->session);
+	if (err != ERR_NOT_FOUND)
+		return err;
 	ask->is_call = true;
-	ask->err = b2bua_call(deps->b2bua, ask->id, ask->arena, &ask->call);
+	return b2bua_call(deps->b2bua, ask->id, ask->arena, &ask->call);
 }
 
 static json_t *leg_json(const struct alg_session_view *view, unsigned side)
@@ -287,42 +274,28 @@ static json_t *call_session_json(const struct call_view *view)
 
 void res_sessions_get(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct view_ask ask = { .api = api, .id = request->name, .arena = request->arena };
-	int err = res_on_loop(api, view_on_loop, &ask);
+	struct view_ask ask = { .id = request->name, .arena = request->arena };
 
-	if (err == 0)
-		err = ask.err;
-	if (err == 0 && arena_is_exhausted(request->arena))
-		err = ERR_LIMIT;
-	if (err != 0)
-		problem_from_err(reply, request, err);
-	else
+	if (res_ask(api, request, reply, view_on_loop, &ask))
 		route_reply_json(reply, 200, ask.is_call ? call_session_json(&ask.call) : session_json(&ask.session));
 }
 
 /* DELETE /v1/sessions/{id} */
 
-static void end_on_loop(void *arg)
+static int end_on_loop(struct api *api, void *arg)
 {
-	struct view_ask *ask = arg;
-	const struct api_deps *deps = &ask->api->deps;
+	const struct span *id = arg;
+	int err = ERR_NOT_FOUND;
 
-	ask->err = ERR_NOT_FOUND;
-	if (deps->algs != NULL)
-		ask->err = alg_session_end(deps->algs, ask->id);
-	if (ask->err == ERR_NOT_FOUND)
-		ask->err = b2bua_hangup(deps->b2bua, ask->id);
+	if (api->deps.algs != NULL)
+		err = alg_session_end(api->deps.algs, *id);
+	return err == ERR_NOT_FOUND ? b2bua_hangup(api->deps.b2bua, *id) : err;
 }
 
 void res_sessions_delete(struct api *api, const struct route_request *request, struct route_reply *reply)
 {
-	struct view_ask ask = { .api = api, .id = request->name };
-	int err = res_on_loop(api, end_on_loop, &ask);
+	struct span id = request->name;
 
-	if (err == 0)
-		err = ask.err;
-	if (err != 0)
-		problem_from_err(reply, request, err);
-	else
+	if (res_ask(api, request, reply, end_on_loop, &id))
 		reply->status = 204;
 }
