@@ -18,6 +18,8 @@ struct store;
 /* The modules that are built in: registry.c. NULL when there is none of that name. */
 const struct alg_module *alg_registry_find(struct span protocol);
 const struct alg_module *const *alg_registry(unsigned *ret_n);
+const char *alg_registry_verb(const char *protocol, unsigned index); /* a config_verb_fn */
+const char *alg_verb_class(const struct alg_module *module, struct span verb); /* NULL when it does not know the verb */
 
 struct alg_host_deps {
 	struct loop *loop;

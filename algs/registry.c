@@ -25,3 +25,23 @@ const struct alg_module *alg_registry_find(struct span protocol)
 			return modules[i];
 	return NULL;
 }
+
+const char *alg_registry_verb(const char *protocol, unsigned index)
+{
+	const struct alg_module *module = alg_registry_find(span_of(protocol));
+	const struct alg_verb *verb = module != NULL ? module->verbs : NULL;
+
+	while (verb != NULL && verb->name != NULL && index > 0) {
+		verb++;
+		index--;
+	}
+	return verb != NULL ? verb->name : NULL;
+}
+
+const char *alg_verb_class(const struct alg_module *module, struct span verb)
+{
+	for (const struct alg_verb *v = module->verbs; v != NULL && v->name != NULL; v++)
+		if (span_ieq(verb, span_of(v->name)))
+			return v->class;
+	return NULL;
+}

@@ -138,7 +138,7 @@ void conf_nearest_offer(struct conf_nearest *nearest, const char *candidate)
 	if (wanted.len > NAME_MAX_COMPARED || name.len > NAME_MAX_COMPARED)
 		return;
 	distance = edit_distance(wanted, name);
-	limit = (unsigned)(wanted.len > name.len ? wanted.len : name.len) / 3;
+	limit = (unsigned)((wanted.len > name.len ? wanted.len : name.len) + 1) / 3;
 	if (limit == 0)
 		limit = 1;
 	if (distance > limit || distance >= name.len || (nearest->best != NULL && distance >= nearest->distance))

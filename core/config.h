@@ -168,6 +168,12 @@ const struct peer_conf *config_peer_of(const struct config *config, const struct
 struct addr config_alg_capture(const struct alg_conf *alg, uint8_t family);
 bool config_alg_is_datagram(const struct alg_conf *alg); /* its control channel is UDP */
 
+/* The commands of a protocol are known to its module, in a layer above: the name of the index-th, NULL behind the last one and when
+ * there is no such module. */
+typedef const char *config_verb_fn(const char *protocol, unsigned index);
+/* From the next snapshot on rules may name no other commands; NULL, as at first: any. At start, while there is one thread. */
+void config_set_verbs(config_verb_fn *fn);
+
 const struct conf_item *config_schema(void);
 void config_print_man(FILE *out); /* postern.yaml(5), mdoc */
 

@@ -1,6 +1,10 @@
 /* Application-level gateways against the rest of the configuration: who else listens there, which addresses the realms have,
  * and two of them that want the same control channels. Reports everything and changes nothing. */
+#include <stdio.h>
+
 #include "core/config_build.h"
+
+enum { OWNER_MAX = 96 };
 
 static bool has_port(const struct alg_conf *alg, uint16_t port)
 {
@@ -129,29 +133,79 @@ static void check_pool(struct config_build *b, const struct alg_conf *alg)
 	}
 }
 
+static bool is_api(const struct config *config, const struct addr *at)
+{
+	struct addr listen = config->api.listen;
+
+	if (addr_kind(&listen) == ADDR_UNSPECIFIED && addr_kind(at) == ADDR_LOOPBACK && listen.family == at->family)
+		return listen.port == at->port;
+	return addr_eq(&listen, at);
+}
+
+static const struct realm_conf *find_sip(const struct config *config, const struct addr *at)
+{
+	for (unsigned r = 0; r < config->n_realms; r++)
+		for (unsigned i = 0; i < config->realms[r].n_listens; i++)
+			if (addr_eq(&config->realms[r].listens[i].addr, at))
+				return &config->realms[r];
+	return NULL;
+}
+
+static const struct alg_conf *find_explicit(const struct config *config, const struct addr *at, bool is_datagram)
+{
+	for (unsigned i = 0; i < config->n_algs; i++) {
+		const struct alg_conf *alg = &config->algs[i];
+
+		if (alg->mode == CONFIG_ALG_EXPLICIT && config_alg_is_datagram(alg) == is_datagram && takes(alg, at))
+			return alg;
+	}
+	return NULL;
+}
+
+/* Which listener of the gateway has this address: words for a report, or NULL. */
+static const char *owner_of(const struct config *config, const struct addr *at, bool is_datagram, char out[OWNER_MAX])
+{
+	const struct alg_conf *alg = find_explicit(config, at, is_datagram);
+	const struct realm_conf *realm = is_datagram ? find_sip(config, at) : NULL;
+
+	if (alg != NULL)
+		snprintf(out, OWNER_MAX, "alg %s", alg->name);
+	else if (realm != NULL)
+		snprintf(out, OWNER_MAX, "a SIP listener of realm %s", realm->name);
+	else if (!is_datagram && is_api(config, at))
+		snprintf(out, OWNER_MAX, "the API");
+	else
+		return NULL;
+	return out;
+}
+
 /* Whether the gateway itself would be connected to: by this ALG or another, or at its API. */
 static void check_server(struct config_build *b, const struct alg_conf *alg)
 {
-	const struct addr *server = &alg->server;
-	bool is_own = addr_is_set(server) && !config_alg_is_datagram(alg) && addr_eq(server, &b->config->api.listen);
+	char owner[OWNER_MAX];
 
-	if (alg->mode != CONFIG_ALG_EXPLICIT || !addr_is_set(server))
-		return;
-	for (unsigned i = 0; i < b->config->n_algs; i++) {
-		const struct alg_conf *other = &b->config->algs[i];
-
-		if (other->mode == CONFIG_ALG_EXPLICIT && config_alg_is_datagram(other) == config_alg_is_datagram(alg) &&
-		    takes(other, server))
-			is_own = true;
-	}
-	for (unsigned r = 0; config_alg_is_datagram(alg) && r < b->config->n_realms; r++)
-		for (unsigned i = 0; i < b->config->realms[r].n_listens; i++)
-			if (addr_eq(&b->config->realms[r].listens[i].addr, server))
-				is_own = true;
-	if (!is_own)
+	if (alg->mode != CONFIG_ALG_EXPLICIT || !addr_is_set(&alg->server) ||
+	    owner_of(b->config, &alg->server, config_alg_is_datagram(alg), owner) == NULL)
 		return;
 	config_at(b, "/algs/%s/server", alg->name);
 	config_report(b, "name the server", "this is the gateway's own listener");
+}
+
+/* What is taken over arrives at a port of its own on loopback. */
+static void check_capture(struct config_build *b, const struct alg_conf *alg, uint8_t family)
+{
+	const struct addr at = config_alg_capture(alg, family);
+	char owner[OWNER_MAX], text[ADDR_TEXT_MAX];
+	bool has_family = false;
+
+	for (unsigned i = 0; i < alg->n_servers; i++)
+		has_family = has_family || alg->servers[i].addr.family == family;
+	if (!has_family || alg->mode == CONFIG_ALG_EXPLICIT ||
+	    owner_of(b->config, &at, config_alg_is_datagram(alg), owner) == NULL)
+		return;
+	config_at(b, "/algs/%s", alg->name);
+	config_report(b, "give that listener another port", "what it takes over arrives at %s, where %s listens",
+		      addr_text(&at, text), owner);
 }
 
 /* Two of them */
@@ -211,6 +265,8 @@ void config_check_algs(struct config_build *b)
 		check_sip_listeners(b, alg);
 		check_pool(b, alg);
 		check_server(b, alg);
+		check_capture(b, alg, AF_INET);
+		check_capture(b, alg, AF_INET6);
 		for (unsigned j = 0; j < i; j++)
 			check_pair(b, alg, &b->config->algs[j]);
 	}

@@ -66,12 +66,21 @@ static int check_magic(struct conf_check_ctx *ctx, const json_t *value)
 	return 0;
 }
 
+bool config_is_verb(const char *text)
+{
+	const char *end = text;
+
+	while (*end > ' ' && *end < 0x7f)
+		end++;
+	return end != text && *end == '\0' && end - text <= CONFIG_VERB_MAX;
+}
+
+/* Whether the protocol has it is for core/config_profiles.c. */
 static int check_verb(struct conf_check_ctx *ctx, const json_t *value)
 {
-	for (const char *c = json_string_value(value); *c != '\0'; c++)
-		if (*c <= ' ' || *c >= 0x7f)
-			return conf_report(ctx, "write it as in the protocol, such as STOR", "not a verb");
-	return 0;
+	if (config_is_verb(json_string_value(value)))
+		return 0;
+	return conf_report(ctx, "write it as in the protocol, such as STOR", "not a verb");
 }
 
 static bool is_lower_case(struct span word)
@@ -167,7 +176,7 @@ static const char *const class_choices[] = { "read", "write", "admin", "session"
 static const char *const transport_choices[] = { "udp", "interleaved", "multicast", "http", "other", NULL };
 static const char *const direction_choices[] = { "up", "down", NULL };
 
-static const struct conf_item verb_element = { .name = "*", .type = CONF_STRING, .min = 1, .max = 32, .check = check_verb };
+static const struct conf_item verb_element = { .name = "*", .type = CONF_STRING, .min = 1, .max = CONFIG_VERB_MAX, .check = check_verb };
 static const struct conf_item class_element = { .name = "*", .type = CONF_ENUM, .choices = class_choices };
 static const struct conf_item transport_element = { .name = "*", .type = CONF_ENUM, .choices = transport_choices };
 static const struct conf_item glob_element = { .name = "*", .type = CONF_STRING, .min = 1, .max = 128 };
@@ -175,7 +184,7 @@ static const struct conf_item glob_element = { .name = "*", .type = CONF_STRING,
 #define OPEN_LIST(element_) .type = CONF_LIST, .is_open = true, .min = 1, .max = POLICY_VALUES_MAX, .element = &(element_)
 
 static const struct conf_item selector_schema[] = {
-	{ .name = "verb", OPEN_LIST(verb_element), .help = "Commands or methods, such as STOR or SETUP." },
+	{ .name = "verb", OPEN_LIST(verb_element), .help = "Commands or methods that the protocol's module knows, such as STOR or SETUP." },
 	{ .name = "class", OPEN_LIST(class_element), .help = "Kinds of commands." },
 	{ .name = "transport", OPEN_LIST(transport_element),
 	  .help = "rtsp: how media is asked for. http: the session is in an HTTP tunnel; other: none of these, or not RTSP at all." },

@@ -10,7 +10,8 @@
 struct arena;
 struct yaml_doc;
 
-enum { CONFIG_POINTER_MAX = 512, CONFIG_HINT_MAX = 160, CONFIG_LACKS_MAX = 4, CONFIG_CODE_MAX = 599 /* of a refusal */ };
+enum { CONFIG_POINTER_MAX = 512, CONFIG_HINT_MAX = 160, CONFIG_LACKS_MAX = 4, CONFIG_CODE_MAX = 599 /* of a refusal */,
+       CONFIG_VERB_MAX = 32 };
 
 struct config_build {
 	struct config *config;
@@ -80,6 +81,7 @@ struct config_protocol {
 	const char *lacks[CONFIG_LACKS_MAX]; /* selectors that never match */
 };
 const struct config_protocol *config_protocol(struct span name); /* or NULL */
+bool config_is_verb(const char *text); /* could be one: printable ASCII without blanks */
 
 /* Sections of the file: rows of one entry, and what makes entries of the snapshot of them, after the realms. */
 extern const struct conf_item config_alg_schema[], config_profile_schema[];

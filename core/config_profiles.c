@@ -1,10 +1,12 @@
 /* Profiles of the configuration: rules as written become struct policy_rule and are compiled. Reports what is wrong with them. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "core/arena.h"
 #include "core/config_build.h"
 #include "core/err.h"
 #include "core/policy.h"
+#include "core/policy_names.h"
 #include "core/regex.h"
 
 /* Selectors */
@@ -116,6 +118,50 @@ static void check_code(struct config_build *b, const struct place *place)
 	config_report(b, NULL, "a refusal of %s has a code from %u to %u", protocol->name, protocol->code_min, protocol->code_max);
 }
 
+static config_verb_fn *verb_of;
+
+void config_set_verbs(config_verb_fn *fn)
+{
+	verb_of = fn;
+}
+
+/* Whether the protocol has it; when not, what was probably meant. */
+static bool is_verb(const char *protocol, const char *text, char hint[CONFIG_HINT_MAX])
+{
+	char upper[CONFIG_VERB_MAX + 1] = "";
+	struct conf_nearest nearest = { .wanted = upper };
+	const char *name;
+
+	for (unsigned i = 0; i < CONFIG_VERB_MAX && text[i] != '\0'; i++)
+		upper[i] = policy_upper(text[i]);
+	for (unsigned i = 0; (name = verb_of(protocol, i)) != NULL; i++) {
+		if (strcmp(upper, name) == 0)
+			return true;
+		conf_nearest_offer(&nearest, name);
+	}
+	if (conf_nearest_hint(&nearest, hint, CONFIG_HINT_MAX) == NULL)
+		snprintf(hint, CONFIG_HINT_MAX, "postern alg list --output json has them all");
+	return false;
+}
+
+/* A rule that names what nobody sends would be no rule at all. */
+static void check_verbs(struct config_build *b, const struct place *place, const char *action, const struct policy_rule *rule)
+{
+	const char *protocol = place->protocol != NULL ? place->protocol->name : NULL;
+	char hint[CONFIG_HINT_MAX];
+
+	if (protocol == NULL || verb_of == NULL || verb_of(protocol, 0) == NULL)
+		return;
+	for (unsigned i = 0; i < rule->n_verbs; i++) {
+		const char *verb = rule->verbs[i];
+
+		if (!config_is_verb(verb) || is_verb(protocol, verb, hint)) /* no word at all: the schema has reported it */
+			continue;
+		config_at_element(b, i, "/profiles/%s/rules/%u/%s/verb", place->profile, place->rule, action);
+		config_report(b, hint, "%s has no command %s", protocol, verb);
+	}
+}
+
 static void check_selectors(struct config_build *b, const struct place *place, const struct policy_rule *rule)
 {
 	const char *action = rule->is_allow ? "allow" : "deny";
@@ -134,6 +180,7 @@ static void check_selectors(struct config_build *b, const struct place *place, c
 		at_rule(b, place, action, "size_below");
 		config_report(b, NULL, "no size is above size_above and below this");
 	}
+	check_verbs(b, place, action, rule);
 	err = rule->target_regex != NULL ? regex_new(rule->target_regex, text, sizeof(text), &regex) : 0;
 	regex_free(regex);
 	if (err == -ENOMEM)

@@ -266,6 +266,7 @@ int main(int argc, char **argv)
 
 	if (options_parse(argc, argv, &options, &exit_code) != 0)
 		return exit_code;
+	config_set_verbs(alg_registry_verb);
 	if (load(options.config, &gateway.config) != 0)
 		return 1;
 	if (options.is_check) {

@@ -265,6 +265,34 @@ static void listeners_of_others(void)
 	config_unref(config_good(ALG("protocol: tftp, realm: access, to: core, servers: 0.0.0.0/0")));
 }
 
+/* A third realm on loopback; x is the first ALG, y the second. */
+static void listeners_where_captures_arrive(void)
+{
+#define LO "  lo: { addresses: [127.0.0.1, \"::1\"], sip: [\"udp:127.0.0.1:18500\"], media_ports: 30000-30099 }\n"
+#define ON_LO(members) REALMS LO "algs:\n  x: { " FTP ", " SERVERS " }\n  y: { realm: lo, to: core, mode: explicit, " members " }\n"
+#define HINT "(give that listener another port)\n"
+	static const struct config_case cases[] = {
+		{ ALG(FTP ", " SERVERS) "api: { listen: 127.0.0.1:18500 }\n",
+		  "t:5:3: /algs/x: what it takes over arrives at 127.0.0.1:18500, where the API listens " HINT },
+		{ ALG(FTP ", " SERVERS) "api: { listen: 0.0.0.0:18500, insecure_remote: true }\n",
+		  "t:5:3: /algs/x: what it takes over arrives at 127.0.0.1:18500, where the API listens " HINT },
+		{ ALG("protocol: ftp, realm: access, to: access, servers: [\"2001:db8:1::/48\"]") "api: { listen: \"[::1]:18500\" }\n",
+		  "t:5:3: /algs/x: what it takes over arrives at [::1]:18500, where the API listens " HINT },
+		{ ON_LO("protocol: rtsp, server: 10.0.0.5, ports: [8554, 18500]"),
+		  "t:6:3: /algs/x: what it takes over arrives at 127.0.0.1:18500, where alg y listens " HINT },
+		{ REALMS LO "algs:\n  x: { protocol: tftp, realm: access, to: core, " SERVERS " }\n",
+		  "t:6:3: /algs/x: what it takes over arrives at 127.0.0.1:18500, where a SIP listener of realm lo listens " HINT },
+	};
+
+	CONFIG_REFUSED(cases);
+	/* Other ports, families and transports; SIP there is no matter for TCP. */
+	config_unref(config_good(ALG(FTP ", " SERVERS) "api: { listen: 127.0.0.1:18501 }\n"));
+	config_unref(config_good(ALG(FTP ", " SERVERS) "api: { listen: \"[::1]:18500\" }\n"));
+	config_unref(config_good(ALG("protocol: tftp, realm: access, to: core, " SERVERS) "api: { listen: 127.0.0.1:18500 }\n"));
+	config_unref(config_good(ALG(FTP ", " SERVER) "api: { listen: 127.0.0.1:18500 }\n"));
+	config_unref(config_good(ON_LO("protocol: tftp, server: 10.0.0.5, ports: 18501")));
+}
+
 static void two_for_the_same_channels(void)
 {
 #define TWO(a, b) REALMS "algs:\n  x: { " a " }\n  y: { " b " }\n"
@@ -331,6 +359,31 @@ static void bad_rules(void)
 
 	CONFIG_REFUSED(cases);
 	config_unref(config_good(REALMS "profiles: { p: { protocol: tftp, default: deny, rules: [{ deny: { verb: RRQ }, code: 8 }] } }\n"));
+}
+
+static const char *few_verbs(const char *protocol, unsigned index)
+{
+	static const char *const names[] = { "RETR", "STOR", "MD5" };
+
+	return strcmp(protocol, "ftp") == 0 && index < 3 ? names[index] : NULL;
+}
+
+static void verbs_that_a_protocol_does_not_have(void)
+{
+	static const struct config_case cases[] = {
+		{ RULE("deny: { verb: STROE }"), "t:9:17: /profiles/p/rules/0/deny/verb: ftp has no command STROE (did you mean STOR?)\n" },
+		{ RULE("allow: { verb: [retr, stro, \"A B\", Md5, PUT] }"),
+		  "t:9:31: /profiles/p/rules/0/allow/verb/1: ftp has no command stro (did you mean STOR?)\n"
+		  "t:9:37: /profiles/p/rules/0/allow/verb/2: not a verb (write it as in the protocol, such as STOR)\n"
+		  "t:9:49: /profiles/p/rules/0/allow/verb/4: ftp has no command PUT (postern alg list --output json has them all)\n" },
+	};
+
+	config_unref(config_good(RULE("deny: { verb: [STROE, PUT] }"))); /* nobody knows better */
+	config_set_verbs(few_verbs);
+	CONFIG_REFUSED(cases);
+	config_unref(config_good(RULE("deny: { verb: [STOR, retr, mD5] }")));
+	config_unref(config_good(REALMS "profiles: { p: { protocol: tftp, default: deny, rules: [{ deny: { verb: X } }] } }\n"));
+	config_set_verbs(NULL);
 }
 
 static void bad_selectors(void)
@@ -517,9 +570,11 @@ static const struct unit_test tests[] = {
 	{ "bad members of ALGs", bad_members_of_algs },
 	{ "members that do not fit together", members_that_do_not_fit_together },
 	{ "listeners of others", listeners_of_others },
+	{ "listeners where captures arrive", listeners_where_captures_arrive },
 	{ "two for the same channels", two_for_the_same_channels },
 	{ "bad rules", bad_rules },
 	{ "bad selectors", bad_selectors },
+	{ "verbs that a protocol does not have", verbs_that_a_protocol_does_not_have },
 	{ "sizes", sizes },
 	{ "tables end at their limits", tables_end_at_their_limits },
 	{ "the example can be used", the_example_can_be_used },
