@@ -1,9 +1,12 @@
 /* See api_rig.h. */
 #include "tests/unit/api_rig.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "core/err.h"
 
 struct api_rig rig;
 
@@ -25,11 +28,16 @@ int rig_main(int argc, char **argv, const char *suite, const struct unit_test *t
 	return result;
 }
 
-void rig_start(void)
+void rig_start_with(const struct api_deps *deps)
 {
 	char error[256] = "";
 
-	CU_ASSERT_EQUAL_FATAL(api_start(backend_deps(rig.socket_path, 0, NULL), error, sizeof(error), &rig.api), 0);
+	CU_ASSERT_EQUAL_FATAL(api_start(deps, error, sizeof(error), &rig.api), 0);
+}
+
+void rig_start(void)
+{
+	rig_start_with(backend_deps(rig.socket_path, 0, NULL));
 }
 
 void rig_stop(void)
@@ -89,6 +97,50 @@ json_int_t rig_number(const char *path)
 	const json_t *number = rig_at(path);
 
 	return json_is_integer(number) ? json_integer_value(number) : -1;
+}
+
+size_t rig_walk(const char *list, unsigned limit, void (*each)(void *arg, size_t n, const json_t *item), void *arg)
+{
+	char target[256];
+	size_t n = 0, i;
+	json_t *item;
+
+	snprintf(target, sizeof(target), "%slimit=%u", list, limit);
+	for (;;) {
+		CU_ASSERT_EQUAL_FATAL(rig_ask("GET", target), 200);
+		json_array_foreach((json_t *)rig_at("items"), i, item)
+			each(arg, n++, item);
+		if (json_is_null(rig_at("next_cursor")))
+			return n;
+		CU_ASSERT_EQUAL(i, limit);
+		snprintf(target, sizeof(target), "%slimit=%u&cursor=%s", list, limit, rig_text("next_cursor"));
+	}
+}
+
+void rig_refuses_cursors(const char *list, const char *const *cursors, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char target[128];
+
+		snprintf(target, sizeof(target), "%s?cursor=%s", list, cursors[i]);
+		CU_ASSERT_EQUAL(rig_ask("GET", target), 400);
+		CU_ASSERT_STRING_EQUAL(rig_text("errors.0.parameter"), "cursor");
+	}
+}
+
+void rig_stall(const char *const *targets, size_t n)
+{
+	static const struct {
+		int error;
+		const char *type;
+	} troubles[] = { { -ETIMEDOUT, "/problems/busy" }, { ERR_CLOSED, "/problems/stopping" } };
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t t = 0; t < sizeof(troubles) / sizeof(troubles[0]); t++) {
+			backend.loop_error = troubles[t].error;
+			CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
+			CU_ASSERT_STRING_EQUAL(rig_text("type"), troubles[t].type);
+		}
 }
 
 void rig_starve(const char *method, const char *target, const char *body, unsigned n)

@@ -216,6 +216,42 @@ const char *fixture_plan(const char *path, const char *sql, char *out, size_t si
 	return column_text(path, sql, 3, out, size);
 }
 
+struct store_reader *fixture_reader(const struct fixture *f)
+{
+	struct store_reader *reader = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(store_reader_open(f->path, &reader), 0);
+	return reader;
+}
+
+void fixture_finish(struct fixture *f, struct store_reader *reader)
+{
+	store_reader_close(reader);
+	fixture_fini(f);
+}
+
+void fixture_keep(void *arg, struct span json)
+{
+	struct fixture_page *page = arg;
+
+	snprintf(page->text, sizeof(page->text), "%.*s", SPAN_ARG(json));
+	if (page->n < FIXTURE_ROWS && span_starts(json, SPAN_LIT("{\"id\":\"")))
+		snprintf(page->ids[page->n], 40, "%.*s", (int)span_find(span_sub(json, 7, json.len), '"'), json.ptr + 7);
+	page->n++;
+}
+
+const char *fixture_page_text(const struct fixture_page *page, char out[16])
+{
+	unsigned n = 0;
+
+	for (; n < page->n && n < 8; n++)
+		out[n] = page->ids[n][0];
+	if (page->cursor[0] != '\0')
+		out[n++] = '+';
+	out[n] = '\0';
+	return out;
+}
+
 int64_t fixture_number(const char *path, const char *sql)
 {
 	char text[64];

@@ -39,6 +39,22 @@ struct cdr fixture_cdr(unsigned n);
 struct transfer fixture_transfer(unsigned n);
 const char *fixture_id(unsigned n, char out[40]);
 
+/* A reader of the file; both close with fixture_finish(). */
+struct store_reader *fixture_reader(const struct fixture *f);
+void fixture_finish(struct fixture *f, struct store_reader *reader);
+
+/* What a list of records gives: pass the page as its arg, and set n to 0 before. */
+enum { FIXTURE_ROWS = 64 };
+struct fixture_page {
+	char text[8192]; /* of the last row */
+	char ids[FIXTURE_ROWS][40];
+	unsigned n;
+	char cursor[CDR_CURSOR_SIZE];
+};
+void fixture_keep(void *arg, struct span json);
+/* The ids, each of which is one character, and a + when there is a further page: "32+". */
+const char *fixture_page_text(const struct fixture_page *page, char out[16]);
+
 /* First column of the first row of a query on the file, on a connection of its own; -1 when that fails. */
 int64_t fixture_number(const char *path, const char *sql);
 /* Likewise as text, into out. */

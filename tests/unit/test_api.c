@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/err.h"
+#include "core/id.h"
 #include "pinhole/pinhole.h"
 #include "tests/mock/fake_alg_host.h"
 #include "tests/mock/fake_pinhole.h"
@@ -159,13 +159,7 @@ static void filters_pinholes(void)
 		CU_ASSERT_EQUAL(rig_ask("GET", cases[i].target), 200);
 		CU_ASSERT_EQUAL(json_array_size(rig_at("items")), cases[i].n);
 	}
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		char target[128];
-
-		snprintf(target, sizeof(target), "/v1/pinholes?cursor=%s", wrong[i]);
-		CU_ASSERT_EQUAL(rig_ask("GET", target), 400);
-		CU_ASSERT_STRING_EQUAL(rig_text("errors.0.parameter"), "cursor");
-	}
+	rig_refuses_cursors("/v1/pinholes", wrong, sizeof(wrong) / sizeof(wrong[0]));
 	rig_stop();
 }
 
@@ -176,36 +170,30 @@ static void ignore_event(void *arg, struct pinhole *pinhole, enum pinhole_event 
 	(void)event;
 }
 
+/* `last` is the owner of the one before. */
+static void check_owner_order(void *last, size_t n, const json_t *item)
+{
+	const char *owner = json_string_value(json_object_get(item, "owner"));
+
+	(void)n;
+	CU_ASSERT_TRUE(strcmp(owner, last) <= 0);
+	snprintf(last, ID_TEXT_MAX, "%s", owner);
+}
+
 /* Many pinholes of many owners, in no order: every one is on exactly one page, and the order holds across pages. */
 static void pages_pinholes(void)
 {
 	enum { MANY = 500, PAGE = 7 };
-	char target[128], last[64] = "~";
+	char last[ID_TEXT_MAX] = "~";
 	struct pinhole_spec spec = { .proto = IPPROTO_UDP };
 	struct pinhole *made;
-	size_t n = 0;
 
 	rig_start();
 	for (unsigned i = 0; i < MANY; i++) {
 		snprintf(spec.owner, sizeof(spec.owner), "%02u", i * 37 % 100);
 		CU_ASSERT_EQUAL_FATAL(pinhole_open(backend.pinholes, &spec, 1, ignore_event, NULL, &made), 0);
 	}
-	snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u", PAGE);
-	for (;;) {
-		CU_ASSERT_EQUAL_FATAL(rig_ask("GET", target), 200);
-		for (size_t i = 0; i < json_array_size(rig_at("items")); i++, n++) {
-			const json_t *item = json_array_get(rig_at("items"), i);
-			const char *owner = json_string_value(json_object_get(item, "owner"));
-
-			CU_ASSERT_TRUE(strcmp(owner, last) <= 0);
-			snprintf(last, sizeof(last), "%s", owner);
-		}
-		if (json_is_null(rig_at("next_cursor")))
-			break;
-		CU_ASSERT_EQUAL(json_array_size(rig_at("items")), PAGE);
-		snprintf(target, sizeof(target), "/v1/pinholes?path=none&limit=%u&cursor=%s", PAGE, rig_text("next_cursor"));
-	}
-	CU_ASSERT_EQUAL(n, MANY + 1);
+	CU_ASSERT_EQUAL(rig_walk("/v1/pinholes?path=none&", PAGE, check_owner_order, last), MANY + 1);
 	rig_stop();
 }
 
@@ -213,10 +201,9 @@ static void pages_pinholes(void)
 static void lists_no_pinholes(void)
 {
 	struct api_deps deps = *backend_deps(rig.socket_path, 0, NULL);
-	char error[256] = "";
 
 	deps.pinholes = NULL;
-	CU_ASSERT_EQUAL_FATAL(api_start(&deps, error, sizeof(error), &rig.api), 0);
+	rig_start_with(&deps);
 	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/pinholes"), 200);
 	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 0);
 	CU_ASSERT_TRUE(json_is_false(rig_at("summary.has_helper")));
@@ -278,14 +265,7 @@ static void survives_a_stalled_loop(void)
 					       "/v1/pinholes" };
 
 	rig_start();
-	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
-		backend.loop_error = -ETIMEDOUT;
-		CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
-		CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/busy");
-		backend.loop_error = ERR_CLOSED;
-		CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
-		CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/stopping");
-	}
+	rig_stall(targets, sizeof(targets) / sizeof(targets[0]));
 	rig_stop();
 }
 

@@ -30,32 +30,22 @@ static void lists_sessions_of_all_protocols(void)
 	rig_stop();
 }
 
+static void check_place(void *arg, size_t n, const json_t *item)
+{
+	const char *const *ids = arg;
+
+	CU_ASSERT_FATAL(n < 4);
+	CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(item, "id")), ids[n]);
+}
+
 /* Each session is on exactly one page, in the order of one large page, whatever the size of pages is. */
 static void pages_hold_both_kinds(void)
 {
-	static const char *const ids[] = { FAKE_RTSP, BACKEND_CALL, BACKEND_ENDED, FAKE_FTP };
+	const char *ids[] = { FAKE_RTSP, BACKEND_CALL, BACKEND_ENDED, FAKE_FTP };
 
 	rig_start();
-	for (unsigned limit = 1; limit <= 4; limit++) {
-		char target[256];
-		unsigned n = 0;
-
-		snprintf(target, sizeof(target), "/v1/sessions?limit=%u", limit);
-		for (;;) {
-			CU_ASSERT_EQUAL_FATAL(rig_ask("GET", target), 200);
-			for (size_t i = 0; i < json_array_size(rig_at("items")); i++, n++) {
-				char path[32];
-
-				snprintf(path, sizeof(path), "items.%zu.id", i);
-				CU_ASSERT_STRING_EQUAL(rig_text(path), n < 4 ? ids[n] : "none more");
-			}
-			if (json_is_null(rig_at("next_cursor")))
-				break;
-			CU_ASSERT_EQUAL(json_array_size(rig_at("items")), limit);
-			snprintf(target, sizeof(target), "/v1/sessions?limit=%u&cursor=%s", limit, rig_text("next_cursor"));
-		}
-		CU_ASSERT_EQUAL(n, 4);
-	}
+	for (unsigned limit = 1; limit <= 4; limit++)
+		CU_ASSERT_EQUAL(rig_walk("/v1/sessions?", limit, check_place, ids), 4);
 	rig_stop();
 }
 
@@ -97,13 +87,7 @@ static void refuses_foreign_cursors(void)
 					       "0123456789012345678901234567890123456789.", ".0123456789012345678901234567890123456789" };
 
 	rig_start();
-	for (size_t i = 0; i < sizeof(cursors) / sizeof(cursors[0]); i++) {
-		char target[128];
-
-		snprintf(target, sizeof(target), "/v1/sessions?cursor=%s", cursors[i]);
-		CU_ASSERT_EQUAL(rig_ask("GET", target), 400);
-		CU_ASSERT_STRING_EQUAL(rig_text("errors.0.parameter"), "cursor");
-	}
+	rig_refuses_cursors("/v1/sessions", cursors, sizeof(cursors) / sizeof(cursors[0]));
 	rig_stop();
 }
 
@@ -255,10 +239,9 @@ static void shows_profiles_with_their_counters(void)
 static void works_without_a_host(void)
 {
 	struct api_deps deps = *backend_deps(rig.socket_path, 0, NULL);
-	char error[256] = "";
 
 	deps.algs = NULL;
-	CU_ASSERT_EQUAL_FATAL(api_start(&deps, error, sizeof(error), &rig.api), 0);
+	rig_start_with(&deps);
 	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/sessions"), 200);
 	CU_ASSERT_EQUAL(json_array_size(rig_at("items")), 2);
 	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/sessions/" FAKE_FTP), 404);
@@ -276,13 +259,7 @@ static void survives_a_stalled_loop(void)
 					       "/v1/profiles/x" };
 
 	rig_start();
-	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
-		backend.loop_error = -ETIMEDOUT;
-		CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
-		CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/busy");
-		backend.loop_error = ERR_CLOSED;
-		CU_ASSERT_EQUAL(rig_ask("GET", targets[i]), 503);
-	}
+	rig_stall(targets, sizeof(targets) / sizeof(targets[0]));
 	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/transfers"), 200); /* does not ask it */
 	CU_ASSERT_EQUAL(rig_ask("DELETE", "/v1/sessions/" FAKE_FTP), 503);
 	CU_ASSERT_EQUAL(fake_alg_host.n_ended, 0);

@@ -12,7 +12,6 @@
 /* Writes records and opens a reader. */
 static struct store_reader *store_all(struct fixture *f, const struct cdr *cdrs, unsigned n)
 {
-	struct store_reader *reader = NULL;
 	struct answer answer = { 0, -1 };
 
 	fixture_init(f);
@@ -21,21 +20,7 @@ static struct store_reader *store_all(struct fixture *f, const struct cdr *cdrs,
 		store_cdr(f->store, &cdrs[i], answer_done, &answer);
 	CU_ASSERT_FATAL(fixture_wait(f, &answer.calls, n));
 	CU_ASSERT_EQUAL(answer.result, 0);
-	CU_ASSERT_EQUAL_FATAL(store_reader_open(f->path, &reader), 0);
-	return reader;
-}
-
-static void finish(struct fixture *f, struct store_reader *reader)
-{
-	store_reader_close(reader);
-	fixture_fini(f);
-}
-
-static void keep_text(void *arg, struct span json)
-{
-	char *text = arg;
-
-	snprintf(text, 8192, "%.*s", SPAN_ARG(json));
+	return fixture_reader(f);
 }
 
 static void every_member_arrives(void)
@@ -65,15 +50,15 @@ static void every_member_arrives(void)
 	struct cdr cdr = fixture_cdr(1);
 	struct fixture f;
 	struct store_reader *reader = store_all(&f, &cdr, 1);
-	char text[8192] = "";
+	struct fixture_page page = { .n = 0 };
 
-	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, keep_text, text), 0);
-	CU_ASSERT_STRING_EQUAL(text, expected);
-	CU_ASSERT_EQUAL(cdr_get(reader, SPAN_LIT("other"), keep_text, text), ERR_NOT_FOUND);
-	CU_ASSERT_EQUAL(cdr_get(reader, SPAN_NONE, keep_text, text), ERR_NOT_FOUND);
+	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, fixture_keep, &page), 0);
+	CU_ASSERT_STRING_EQUAL(page.text, expected);
+	CU_ASSERT_EQUAL(cdr_get(reader, SPAN_LIT("other"), fixture_keep, &page), ERR_NOT_FOUND);
+	CU_ASSERT_EQUAL(cdr_get(reader, SPAN_NONE, fixture_keep, &page), ERR_NOT_FOUND);
 	/* The streams can be asked about with SQL, too. */
 	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT sum(value ->> 7) FROM cdr, json_each(streams)"), 5999);
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void what_did_not_happen_is_null(void)
@@ -99,12 +84,12 @@ static void what_did_not_happen_is_null(void)
 		"\"streams\":[]",
 		"\"decision\":[]",
 	};
-	char text[8192] = "";
+	struct fixture_page page = { .n = 0 };
 
-	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, keep_text, text), 0);
+	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, fixture_keep, &page), 0);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		CU_ASSERT_PTR_NOT_NULL(strstr(text, parts[i]));
-	finish(&f, reader);
+		CU_ASSERT_PTR_NOT_NULL(strstr(page.text, parts[i]));
+	fixture_finish(&f, reader);
 }
 
 static void every_millisecond_is_exact(void)
@@ -121,13 +106,14 @@ static void every_millisecond_is_exact(void)
 	}
 	reader = store_all(&f, cdrs, 1000);
 	for (unsigned i = 0; i < 1000; i++) {
-		char text[8192] = "", part[64];
+		struct fixture_page page = { .n = 0 };
+		char part[64];
 
-		CU_ASSERT_EQUAL(cdr_get(reader, cdrs[i].id, keep_text, text), 0);
+		CU_ASSERT_EQUAL(cdr_get(reader, cdrs[i].id, fixture_keep, &page), 0);
 		snprintf(part, sizeof(part), "\"started_at\":\"2026-01-01T00:00:00.%03uZ\"", i);
-		CU_ASSERT_PTR_NOT_NULL(strstr(text, part));
+		CU_ASSERT_PTR_NOT_NULL(strstr(page.text, part));
 	}
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void hostile_text_is_harmless(void)
@@ -137,7 +123,7 @@ static void hostile_text_is_harmless(void)
 	struct cdr cdr = fixture_cdr(1);
 	struct fixture f;
 	struct store_reader *reader;
-	char text[8192] = "";
+	struct fixture_page page = { .n = 0 };
 
 	cdr.a.user_agent = SPAN_LIT("a\0b\xc3\x28\xed\xa0\x80'); DROP TABLE cdr;--");
 	cdr.a.from_uri = SPAN_LIT("sip:j\xc3\xb6rg@example.com");
@@ -147,19 +133,19 @@ static void hostile_text_is_harmless(void)
 	cdr.n_streams = 1;
 	cdr.ended_by = (enum cdr_end)99;
 	reader = store_all(&f, &cdr, 1);
-	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, keep_text, text), 0);
-	CU_ASSERT_PTR_NOT_NULL(strstr(text,
+	CU_ASSERT_EQUAL(cdr_get(reader, cdr.id, fixture_keep, &page), 0);
+	CU_ASSERT_PTR_NOT_NULL(strstr(page.text,
 				      "\"user_agent\":\"a\xef\xbf\xbd"
 				      "b\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd'); DROP TABLE cdr;--\""));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "sip:j\xc3\xb6rg@example.com"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"reason\":\"\xf0\x9f\x93\x9e\""));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"decision\":[]"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "sip:j\xc3\xb6rg@example.com"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "\"reason\":\"\xf0\x9f\x93\x9e\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "\"decision\":[]"));
 	CU_ASSERT_PTR_NOT_NULL(
-		strstr(text, "\"kind\":\"\\\"}],\\\"x\\\":[\\u0001\\\\\",\"local\":\"\xef\xbf\xbd\xef\xbf\xbd\""));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"packets\":9223372036854775807"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"ended_by\":null"));
+		strstr(page.text, "\"kind\":\"\\\"}],\\\"x\\\":[\\u0001\\\\\",\"local\":\"\xef\xbf\xbd\xef\xbf\xbd\""));
+	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "\"packets\":9223372036854775807"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "\"ended_by\":null"));
 	CU_ASSERT_EQUAL(fixture_number(f.path, "SELECT json_valid(streams) FROM cdr"), 1);
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void utf8_table(void)
@@ -191,26 +177,10 @@ static void utf8_table(void)
 	CU_ASSERT_EQUAL(utf8_clean(SPAN_LIT("1234\0" "678"), out), 10);
 }
 
-struct page {
-	char ids[64][40];
-	unsigned n;
-	char cursor[CDR_CURSOR_SIZE];
-};
-
-static void keep_id(void *arg, struct span json)
-{
-	struct page *page = arg;
-
-	if (page->n < 64 && span_starts(json, SPAN_LIT("{\"id\":\"")))
-		snprintf(page->ids[page->n], 40, "%.*s", (int)span_find(span_sub(json, 7, json.len), '"'),
-			 json.ptr + 7);
-	page->n++;
-}
-
-static int get_page(struct store_reader *reader, struct cdr_filter filter, struct page *page)
+static int get_page(struct store_reader *reader, struct cdr_filter filter, struct fixture_page *page)
 {
 	page->n = 0;
-	return cdr_list(reader, &filter, keep_id, page, page->cursor, sizeof(page->cursor));
+	return cdr_list(reader, &filter, fixture_keep, page, page->cursor, sizeof(page->cursor));
 }
 
 /* n records, `per_ms` of them with the same start. */
@@ -231,7 +201,7 @@ static void pages_are_complete_and_in_order(void)
 {
 	struct fixture f;
 	struct store_reader *reader = store_many(&f, 20, 3);
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	unsigned next = 20, n_pages = 0;
 	char id[40];
 
@@ -245,14 +215,14 @@ static void pages_are_complete_and_in_order(void)
 	} while (page.cursor[0] != '\0' && n_pages < 10);
 	CU_ASSERT_EQUAL(n_pages, 5);
 	CU_ASSERT_EQUAL(next, 0);
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void new_records_do_not_move_a_page(void)
 {
 	struct fixture f;
 	struct store_reader *reader = store_many(&f, 10, 1);
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	struct answer answer = { 0, -1 };
 	struct cdr cdr = fixture_cdr(50);
 	char id[40];
@@ -269,7 +239,7 @@ static void new_records_do_not_move_a_page(void)
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 1 }, &page), 0);
 	CU_ASSERT_STRING_EQUAL(page.ids[0],
 			       fixture_id(50, id)); /* a reader sees what was written since it was opened */
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static struct store_reader *store_variety(struct fixture *f)
@@ -329,17 +299,13 @@ static void filters_select(void)
 	struct store_reader *reader = store_variety(&f);
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct page page = { .n = 0 };
-		char ids[16] = "";
+		struct fixture_page page = { .n = 0 };
+		char ids[16];
 
 		CU_ASSERT_EQUAL(get_page(reader, rows[i].filter, &page), 0);
-		for (unsigned k = 0; k < page.n && k < 8; k++)
-			ids[k] = page.ids[k][0];
-		if (page.cursor[0] != '\0')
-			strncat(ids, "+", 2);
-		CU_ASSERT_STRING_EQUAL(ids, rows[i].ids);
+		CU_ASSERT_STRING_EQUAL(fixture_page_text(&page, ids), rows[i].ids);
 	}
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void foreign_cursors_and_limits_are_refused(void)
@@ -359,7 +325,7 @@ static void foreign_cursors_and_limits_are_refused(void)
 	};
 	struct fixture f;
 	struct store_reader *reader = store_variety(&f);
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	char long_cursor[200], small[3] = "";
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -374,19 +340,19 @@ static void foreign_cursors_and_limits_are_refused(void)
 			ERR_PARSE);
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 0 }, &page), ERR_LIMIT);
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 1001 }, &page), ERR_LIMIT);
-	CU_ASSERT_EQUAL(cdr_list(reader, &(struct cdr_filter){ .limit = 1 }, keep_id, &page, small, sizeof(small)),
+	CU_ASSERT_EQUAL(cdr_list(reader, &(struct cdr_filter){ .limit = 1 }, fixture_keep, &page, small, sizeof(small)),
 			ERR_LIMIT);
 	/* An error leaves the reader usable. */
 	CU_ASSERT_EQUAL(get_page(reader, (struct cdr_filter){ .limit = 1000 }, &page), 0);
 	CU_ASSERT_EQUAL(page.n, 4);
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void a_page_looks_at_a_bounded_number_of_records(void)
 {
 	struct fixture f;
 	struct store_reader *reader = store_variety(&f);
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	struct cdr_filter rare = { .peer = SPAN_LIT("rare"), .limit = 5 };
 	char sql[512];
 
@@ -404,7 +370,7 @@ static void a_page_looks_at_a_bounded_number_of_records(void)
 	CU_ASSERT_EQUAL(page.n, 1);
 	CU_ASSERT_STRING_EQUAL(page.ids[0], "n1");
 	CU_ASSERT_STRING_EQUAL(page.cursor, "");
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void a_reader_cannot_write_and_needs_a_file(void)

@@ -186,7 +186,6 @@ static void tells_the_way_of_data(void)
 {
 	static const char body[] = "{\"alg\":\"office-ftp\",\"verb\":\"RETR\",\"direction\":\"down\"}";
 	struct api_deps deps;
-	char error[256] = "";
 
 	rig_start();
 	CU_ASSERT_EQUAL(explain(body), 200);
@@ -195,7 +194,7 @@ static void tells_the_way_of_data(void)
 	rig_stop();
 	deps = *backend_deps(rig.socket_path, 0, NULL);
 	deps.pinholes = NULL;
-	CU_ASSERT_EQUAL_FATAL(api_start(&deps, error, sizeof(error), &rig.api), 0);
+	rig_start_with(&deps);
 	CU_ASSERT_EQUAL(explain(body), 200);
 	CU_ASSERT_STRING_EQUAL(rig_text("data.reason"), "there is no helper");
 	rig_stop();

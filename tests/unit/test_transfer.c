@@ -7,8 +7,6 @@
 #include "tests/unit/db_fixture.h"
 #include "tests/unit/unit.h"
 
-enum { MANY = 64 };
-
 static void store_all(struct fixture *f, const struct transfer *transfers, unsigned n)
 {
 	fixture_init(f);
@@ -18,41 +16,10 @@ static void store_all(struct fixture *f, const struct transfer *transfers, unsig
 	fixture_close(f); /* commits what is queued */
 }
 
-static struct store_reader *open_reader(const struct fixture *f)
-{
-	struct store_reader *reader = NULL;
-
-	CU_ASSERT_EQUAL_FATAL(store_reader_open(f->path, &reader), 0);
-	return reader;
-}
-
-static void finish(struct fixture *f, struct store_reader *reader)
-{
-	store_reader_close(reader);
-	fixture_fini(f);
-}
-
-struct page {
-	char text[8192]; /* of the last row */
-	char ids[MANY][40];
-	unsigned n;
-	char cursor[CDR_CURSOR_SIZE];
-};
-
-static void keep(void *arg, struct span json)
-{
-	struct page *page = arg;
-
-	snprintf(page->text, sizeof(page->text), "%.*s", SPAN_ARG(json));
-	if (page->n < MANY && span_starts(json, SPAN_LIT("{\"id\":\"")))
-		snprintf(page->ids[page->n], 40, "%.*s", (int)span_find(span_sub(json, 7, json.len), '"'), json.ptr + 7);
-	page->n++;
-}
-
-static int get_page(struct store_reader *reader, struct transfer_filter filter, struct page *page)
+static int get_page(struct store_reader *reader, struct transfer_filter filter, struct fixture_page *page)
 {
 	page->n = 0;
-	return transfer_list(reader, &filter, keep, page, page->cursor, sizeof(page->cursor));
+	return transfer_list(reader, &filter, fixture_keep, page, page->cursor, sizeof(page->cursor));
 }
 
 static void every_member_arrives(void)
@@ -66,15 +33,15 @@ static void every_member_arrives(void)
 		"\"data_path\":\"nft\",\"rule\":\"partners-up\",\"cause\":null}";
 	struct transfer transfer = fixture_transfer(1);
 	struct store_reader *reader;
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	struct fixture f;
 
 	store_all(&f, &transfer, 1);
-	reader = open_reader(&f);
+	reader = fixture_reader(&f);
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .limit = 9 }, &page), 0);
 	CU_ASSERT_EQUAL(page.n, 1);
 	CU_ASSERT_STRING_EQUAL(page.text, expected);
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void what_is_not_known_is_null(void)
@@ -86,39 +53,39 @@ static void what_is_not_known_is_null(void)
 		"\"bytes\":9223372036854775807", "\"code\":null", "\"is_ok\":false", "\"rule\":null", "\"cause\":\"max_bytes\"",
 	};
 	struct store_reader *reader;
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	struct fixture f;
 
 	store_all(&f, &transfer, 1);
-	reader = open_reader(&f);
+	reader = fixture_reader(&f);
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .limit = 9 }, &page), 0);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		CU_ASSERT_PTR_NOT_NULL(strstr(page.text, parts[i]));
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void hostile_text_is_harmless(void)
 {
 	struct transfer transfer = fixture_transfer(1);
 	struct store_reader *reader;
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	struct fixture f;
 
 	transfer.path = SPAN_LIT("a\0b\xc3\x28'); DROP TABLE transfer;--");
 	transfer.user = SPAN_LIT("\"},{\x01");
 	store_all(&f, &transfer, 1);
-	reader = open_reader(&f);
+	reader = fixture_reader(&f);
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .limit = 9 }, &page), 0);
 	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "\"path\":\"a\xef\xbf\xbd" "b\xef\xbf\xbd('); DROP TABLE transfer;--\""));
 	CU_ASSERT_PTR_NOT_NULL(strstr(page.text, "\"user\":\"\\\"},{\\u0001\""));
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 /* Three with the same start in a row, two sessions in turn. */
 static void make_many(struct fixture *f, unsigned n)
 {
-	static char ids[MANY][40];
-	struct transfer transfers[MANY];
+	static char ids[FIXTURE_ROWS][40];
+	struct transfer transfers[FIXTURE_ROWS];
 
 	for (unsigned i = 0; i < n; i++) {
 		transfers[i] = fixture_transfer(i);
@@ -140,9 +107,9 @@ static void pages_are_complete_and_in_order(void)
 	char id[40];
 
 	make_many(&f, 20);
-	reader = open_reader(&f);
+	reader = fixture_reader(&f);
 	for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++) {
-		struct page page = { .n = 0 };
+		struct fixture_page page = { .n = 0 };
 		unsigned next = rows[r].first + rows[r].step, n_pages = 0, n = 0;
 
 		do {
@@ -155,7 +122,7 @@ static void pages_are_complete_and_in_order(void)
 		} while (page.cursor[0] != '\0' && n_pages < 10);
 		CU_ASSERT_EQUAL(n, 20 / rows[r].step);
 	}
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 /* Neither list sorts nor looks at what is not in its range. */
@@ -234,29 +201,25 @@ static void filters_select(void)
 	struct fixture f;
 
 	make_variety(&f);
-	reader = open_reader(&f);
+	reader = fixture_reader(&f);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct page page = { .n = 0 };
-		char ids[16] = "";
+		struct fixture_page page = { .n = 0 };
+		char ids[16];
 
 		CU_ASSERT_EQUAL(get_page(reader, rows[i].filter, &page), 0);
-		for (unsigned k = 0; k < page.n && k < 8; k++)
-			ids[k] = page.ids[k][0];
-		if (page.cursor[0] != '\0')
-			strncat(ids, "+", 2);
-		CU_ASSERT_STRING_EQUAL(ids, rows[i].ids);
+		CU_ASSERT_STRING_EQUAL(fixture_page_text(&page, ids), rows[i].ids);
 	}
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static void foreign_cursors_and_limits_are_refused(void)
 {
 	struct store_reader *reader;
-	struct page page = { .n = 0 };
+	struct fixture_page page = { .n = 0 };
 	struct fixture f;
 
 	make_variety(&f);
-	reader = open_reader(&f);
+	reader = fixture_reader(&f);
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .cursor = SPAN_LIT("x-1"), .limit = 9 }, &page), ERR_PARSE);
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .session = SPAN_LIT("s1"), .cursor = SPAN_LIT("1"), .limit = 9 },
 				 &page), ERR_PARSE);
@@ -264,7 +227,7 @@ static void foreign_cursors_and_limits_are_refused(void)
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .limit = 1001 }, &page), ERR_LIMIT);
 	CU_ASSERT_EQUAL(get_page(reader, (struct transfer_filter){ .limit = 1000 }, &page), 0);
 	CU_ASSERT_EQUAL(page.n, 4);
-	finish(&f, reader);
+	fixture_finish(&f, reader);
 }
 
 static const struct unit_test tests[] = {
