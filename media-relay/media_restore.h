@@ -27,12 +27,4 @@ int media_stream_save(const struct media *media, unsigned index, struct media_sa
  * ERR_DENIED when media must not be sent to a latched address (any more); ERR_STATE when the stream is open; or an errno. */
 int media_stream_restore(struct media *media, unsigned index, const struct media_saved *saved);
 
-/* Between media_restore.c and media.c. */
-struct relay_counts;
-struct relay_side;
-struct latch_rule;
-void media_restore_take(const struct relay_counts *counts, struct media_saved_side *ret);
-/* Before relay_open(). */
-void media_restore_seed(struct relay_side *side, const struct media_saved_side *saved, const struct latch_rule *rule);
-
 #endif

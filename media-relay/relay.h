@@ -1,4 +1,4 @@
-/* Relay threads: they own the sockets of streams and forward packets. This header is between media.c (control side)
+/* Relay threads: they own the sockets of streams and forward packets. This header is between media_stream.c (control side)
  * and relay.c, forward.c (relay side); the rest of the gateway uses media.h.
  *
  * How the two sides meet, without locks:
@@ -109,7 +109,7 @@ struct relay_side { /* relay only, but for the counts */
 
 enum { RELAY_LATCHED_A = 1, RELAY_LATCHED_B = 2, RELAY_CLOSED = 4, RELAY_STEADY_A = 8, RELAY_STEADY_B = 16 };
 
-struct relay_stream { /* embedded in what media.c keeps per stream; zeroed, then see relay_open */
+struct relay_stream { /* embedded in struct stream; zeroed, then see relay_open */
 	struct relay_side sides[2];
 	struct relay_setup setup;      /* relay only: in force */
 	bool is_ready;                 /* relay only: both remotes are known */
