@@ -1,7 +1,9 @@
 /* A call inside sbc/: two dialogs, the media between them, and the state table that drives both. Everything outside sees calls
  * through b2bua.h. Control thread.
  *
- *   call.c         the state table and its actions
+ *   call.c         the state table; its actions are in
+ *   call_answer.c  until the call is up, and
+ *   call_ending.c  to end it
  *   call_setup.c   an INVITE from nothing: limits, route, targets
  *   call_media.c   session descriptions in, media streams, session descriptions out
  *   call_record.c  CDR, what the API sees
@@ -179,17 +181,21 @@ const char *call_state_text(enum call_state state);
 void call_timer(struct loop_timer *timer, void *arg);
 void call_media_event(void *arg, struct media *media, enum media_event event, unsigned stream, enum media_side side);
 void call_server_event(void *arg, struct server_txn *txn, enum server_event event, const struct sip_msg *msg);
-/* Ends bookkeeping: statistics, record, media. Once per call; `ended_by` and `cause` as in the CDR. */
-void call_finish(struct call *call, enum cdr_end ended_by, const char *cause);
-/* Final failure for A before anything reached B. */
-void call_refuse(struct call *call, int status, const char *cause, struct span headers);
-/* Free to retire when nothing is under way any more. */
-void call_retire_if_idle(struct call *call);
 /* Reply on the near side of the first INVITE, within leg A's dialog. */
 struct sip_reply call_reply(const struct call *call, enum media_side side, int status, char contact[ADDR_TEXT_MAX + 8]);
 void call_contact(const struct leg *leg, struct buf *out); /* our Contact URI on this leg */
 void call_step(struct call *call, const char *rule, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void call_step_at(struct call *call, int64_t at_ms, struct span rule, struct span text);
+
+/* ---- call_answer.c ---- */
+/* Final failure for A before anything reached B. */
+void call_refuse(struct call *call, int status, const char *cause, struct span headers);
+
+/* ---- call_ending.c ---- */
+/* Ends bookkeeping: statistics, record, media. Once per call; `ended_by` and `cause` as in the CDR. */
+void call_finish(struct call *call, enum cdr_end ended_by, const char *cause);
+/* Free to retire when nothing is under way any more. */
+void call_retire_if_idle(struct call *call);
 
 /* ---- call_setup.c ---- */
 void call_setup_init(void); /* once per process, later calls do nothing */
