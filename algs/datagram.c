@@ -1,8 +1,8 @@
 /* Control channels of datagrams (TFTP, RFC 1350). The listener gets what clients send to the service port. Each session has a socket
- * towards its server, and one towards its client, from which the client sees the server (or, explicit, the gateway) answer.
- *
- * A pinhole of kind UDP takes the server's answers from any of its ports, until the first one fixes it; what client and server send
- * each other from there on passes here, unseen by the module, within the limits of the profile. Control thread. */
+ * towards its server, and one towards its client, from which the client sees the server (or, explicit, the gateway) answer. What the
+ * server answers is read in datagram_data.c. Control thread. */
+#include "algs/datagram.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -10,29 +10,8 @@
 #include <unistd.h>
 
 #include "algs/listener.h"
-#include "algs/session.h"
 
-enum {
-	RECEIVES_PER_TURN = 32,
-	SETTLED_MS = 10000,   /* a session without a pinhole is over */
-	PAUSE_FROM_MS = 50,   /* of pacing, that is worth a pause */
-};
-
-struct datagrams {
-	struct session *session;
-	struct hash_node node;      /* in the listener's table */
-	int fds[ALG_SIDES];
-	struct loop_fd *watches[ALG_SIDES];
-	struct pinhole_socket_request *request; /* of the client's socket */
-	struct addr answers_from;   /* what the client's socket looks like, or will */
-	char *waiting;              /* one datagram for the client, until its socket is there; or of the client, until the server's is */
-	size_t n_waiting;
-	struct hole *hole;          /* armed or bound */
-	uint16_t server_port;       /* fixed by the first answer; 0: not yet */
-	uint64_t passed, pace_ms;   /* octets; when the next may pass */
-	struct loop_timer pause;
-	unsigned foreign;
-};
+enum { SETTLED_MS = 10000 }; /* a session without a pinhole is over */
 
 /* ---- who is it --------------------------------------------------------------------------------------------------------------- */
 
@@ -58,9 +37,6 @@ static bool is_key(const struct hash_node *node, const void *arg)
 
 /* ---- the socket towards the client ------------------------------------------------------------------------------------------- */
 
-static void on_client(void *arg, int fd, int events);
-static void on_server(void *arg, int fd, int events);
-
 static void close_side(struct datagrams *d, enum alg_side side)
 {
 	loop_fd_close(d->watches[side]);
@@ -79,8 +55,7 @@ static void keep_waiting(struct datagrams *d, struct span bytes)
 		memcpy(d->waiting, bytes.ptr, bytes.len);
 }
 
-/* What does not fit is lost, as datagrams are. */
-static void send_now(int fd, struct span bytes, const struct addr *to)
+void datagram_send(int fd, struct span bytes, const struct addr *to)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = to != NULL ? addr_to_sockaddr(to, &sa) : 0;
@@ -95,13 +70,13 @@ static void have_client_socket(struct datagrams *d, int fd_take)
 	socklen_t len = addr_to_sockaddr(&s->far[ALG_CLIENT], &sa);
 
 	if (connect(fd_take, (struct sockaddr *)&sa, len) < 0 ||
-	    loop_fd_open(s->engine->loop, fd_take, LOOP_READ, on_client, d, &d->watches[ALG_CLIENT]) < 0) {
+	    loop_fd_open(s->engine->loop, fd_take, LOOP_READ, datagram_from_client, d, &d->watches[ALG_CLIENT]) < 0) {
 		close(fd_take);
 		return;
 	}
 	d->fds[ALG_CLIENT] = fd_take;
 	if (d->waiting != NULL)
-		send_now(fd_take, (struct span){ d->waiting, d->n_waiting }, NULL);
+		datagram_send(fd_take, (struct span){ d->waiting, d->n_waiting }, NULL);
 	free(d->waiting);
 	d->waiting = NULL;
 }
@@ -160,171 +135,17 @@ static void ask_client_socket(struct datagrams *d, uint16_t server_port)
 	}
 }
 
-static void send_to_client(struct datagrams *d, struct span bytes, uint16_t server_port)
+void datagram_to_client(struct datagrams *d, struct span bytes, uint16_t server_port)
 {
 	bool is_explicit = d->session->conf->mode == CONFIG_ALG_EXPLICIT;
 
 	if (d->fds[ALG_CLIENT] >= 0 && (is_explicit || d->answers_from.port == server_port)) {
-		send_now(d->fds[ALG_CLIENT], bytes, NULL);
+		datagram_send(d->fds[ALG_CLIENT], bytes, NULL);
 		return;
 	}
 	keep_waiting(d, bytes);
 	if (d->request == NULL || d->answers_from.port != server_port)
 		ask_client_socket(d, server_port);
-}
-
-/* ---- data, past the module --------------------------------------------------------------------------------------------------- */
-
-static void on_pause(struct loop_timer *timer, void *arg)
-{
-	struct datagrams *d = arg;
-
-	(void)timer;
-	if (d->watches[ALG_SERVER] != NULL)
-		(void)loop_fd_want(d->watches[ALG_SERVER], LOOP_READ);
-	if (d->watches[ALG_CLIENT] != NULL)
-		(void)loop_fd_want(d->watches[ALG_CLIENT], LOOP_READ);
-}
-
-static void pace(struct datagrams *d, size_t octets)
-{
-	uint32_t rate = d->hole->verdict.bytes_per_s;
-	uint64_t now_ms = loop_now_ms(d->session->engine->loop);
-
-	if (rate == 0)
-		return;
-	if (d->pace_ms < now_ms)
-		d->pace_ms = now_ms;
-	d->pace_ms += (uint64_t)octets * 1000 / rate;
-	if (d->pace_ms - now_ms < PAUSE_FROM_MS)
-		return;
-	for (enum alg_side side = ALG_CLIENT; side <= ALG_SERVER; side++)
-		if (d->watches[side] != NULL)
-			(void)loop_fd_want(d->watches[side], 0);
-	loop_timer_start(&d->pause, d->pace_ms - now_ms);
-}
-
-/* False when the profile's limit is reached. */
-static bool count(struct datagrams *d, enum alg_side from, size_t octets)
-{
-	struct hole *hole = d->hole;
-	uint64_t max = hole->verdict.max_bytes;
-
-	if (max != 0 && d->passed + octets > max) {
-		hole_cut(hole, "larger than the profile allows");
-		return false;
-	}
-	d->passed += octets;
-	hole->octets[from] += octets;
-	hole->moved_ms = d->session->active_ms = loop_now_ms(d->session->engine->loop);
-	pace(d, octets);
-	return true;
-}
-
-static bool has_data(const struct datagrams *d)
-{
-	return d->hole != NULL && !d->hole->is_over && (d->hole->state == HOLE_ARMED || d->hole->state == HOLE_BOUND);
-}
-
-static void from_client(struct datagrams *d, struct span bytes)
-{
-	struct addr to = d->session->far[ALG_SERVER];
-
-	if (!has_data(d) || d->server_port == 0 || !count(d, ALG_CLIENT, bytes.len))
-		return;
-	to.port = d->server_port;
-	send_now(d->fds[ALG_SERVER], bytes, &to);
-}
-
-static void from_server(struct datagrams *d, struct span bytes, const struct addr *source)
-{
-	struct session *s = d->session;
-
-	if (!addr_eq_ip(source, &s->far[ALG_SERVER]) || (d->server_port != 0 && source->port != d->server_port)) {
-		d->foreign++;
-		return;
-	}
-	if (!has_data(d)) {
-		if (source->port != s->far[ALG_SERVER].port || flow_room(s->flow, ALG_SERVER) < bytes.len)
-			return;
-		s->is_in_flow = true;
-		(void)flow_input(s->flow, ALG_SERVER, bytes, false);
-		s->is_in_flow = false;
-		return;
-	}
-	if (d->server_port == 0) {
-		d->server_port = source->port;
-		hole_opened(d->hole, source);
-	}
-	if (count(d, ALG_SERVER, bytes.len))
-		send_to_client(d, bytes, source->port);
-}
-
-static ssize_t receive(struct session *s, int fd, struct addr *ret_source)
-{
-	struct sockaddr_storage sa = { 0 };
-	socklen_t len = sizeof(sa);
-	ssize_t n = recvfrom(fd, s->engine->scratch, sizeof(s->engine->scratch), MSG_DONTWAIT, (struct sockaddr *)&sa, &len);
-
-	*ret_source = addr_from_sockaddr((const struct sockaddr *)&sa);
-	return n;
-}
-
-static void receive_all(struct datagrams *d, enum alg_side side)
-{
-	struct session *s = d->session;
-
-	for (int i = 0; i < RECEIVES_PER_TURN && !loop_timer_is_running(&d->pause); i++) {
-		struct addr source;
-		ssize_t n = receive(s, d->fds[side], &source);
-		struct span bytes = { s->engine->scratch, n > 0 ? (size_t)n : 0 };
-
-		if (n < 0 && errno == ECONNREFUSED) /* the client has left: nothing that we could tell the server */
-			continue;
-		if (n < 0)
-			break;
-		if (side == ALG_CLIENT)
-			from_client(d, bytes);
-		else
-			from_server(d, bytes, &source);
-	}
-	session_kick(s);
-}
-
-static void on_client(void *arg, int fd, int events)
-{
-	(void)fd;
-	(void)events;
-	receive_all(arg, ALG_CLIENT);
-}
-
-static void on_server(void *arg, int fd, int events)
-{
-	(void)fd;
-	(void)events;
-	receive_all(arg, ALG_SERVER);
-}
-
-/* ---- pinholes ---------------------------------------------------------------------------------------------------------------- */
-
-int datagram_hole_arm(struct hole *hole)
-{
-	struct datagrams *d = hole->session->datagrams;
-
-	if (d == NULL || has_data(d))
-		return ALG_ERR_LIMIT;
-	d->hole = hole;
-	d->server_port = 0;
-	d->passed = 0;
-	return 0;
-}
-
-void datagram_hole_close(struct hole *hole)
-{
-	struct datagrams *d = hole->session->datagrams;
-
-	if (d != NULL && d->hole == hole)
-		d->hole = NULL;
 }
 
 /* ---- sessions ---------------------------------------------------------------------------------------------------------------- */
@@ -338,9 +159,9 @@ void datagram_pump(struct session *s)
 
 		while ((bytes = flow_output(s->flow, side)).ptr != NULL) {
 			if (side == ALG_SERVER)
-				send_now(d->fds[ALG_SERVER], bytes, &s->far[ALG_SERVER]);
+				datagram_send(d->fds[ALG_SERVER], bytes, &s->far[ALG_SERVER]);
 			else
-				send_to_client(d, bytes, d->server_port != 0 ? d->server_port : s->far[ALG_SERVER].port);
+				datagram_to_client(d, bytes, d->server_port != 0 ? d->server_port : s->far[ALG_SERVER].port);
 			s->is_in_flow = true;
 			flow_sent(s->flow, side, bytes.len);
 			s->is_in_flow = false;
@@ -379,7 +200,7 @@ static void have_server_socket(struct datagrams *d, int fd_take)
 {
 	struct session *s = d->session;
 
-	if (loop_fd_open(s->engine->loop, fd_take, LOOP_READ, on_server, d, &d->watches[ALG_SERVER]) < 0) {
+	if (loop_fd_open(s->engine->loop, fd_take, LOOP_READ, datagram_from_server, d, &d->watches[ALG_SERVER]) < 0) {
 		close(fd_take);
 		session_step_event(s, SESSION_UNREACHABLE, "out of memory");
 		return;
@@ -460,7 +281,7 @@ static void begin(struct listener *l, const struct key *key, struct span first)
 	}
 	d->session = s;
 	d->fds[ALG_CLIENT] = d->fds[ALG_SERVER] = -1;
-	loop_timer_init(&d->pause, l->engine->loop, on_pause, d);
+	loop_timer_init(&d->pause, l->engine->loop, datagram_go_on, d);
 	s->datagrams = d;
 	if (hash_table_add(l->datagrams, &d->node, hash_of(key)) != 0) {
 		s->datagrams = NULL;
@@ -510,7 +331,7 @@ void datagram_receive(struct listener *l)
 {
 	char *scratch = l->engine->scratch;
 
-	for (int i = 0; i < RECEIVES_PER_TURN && l->fd >= 0; i++) {
+	for (int i = 0; i < DATAGRAM_RECEIVES && l->fd >= 0; i++) {
 		union {
 			struct cmsghdr align;
 			char bytes[CMSG_SPACE(sizeof(struct sockaddr_in6)) + 64];

@@ -6,13 +6,13 @@
 #include "algs/alg.h"
 #include "algs/data.h"
 #include "algs/engine.h"
+#include "algs/hole_rule.h"
 #include "media-relay/group.h"
 
 struct session;
 struct pinhole;
 
 enum hole_state { HOLE_RESERVED, HOLE_ARMING, HOLE_ARMED, HOLE_BOUND, HOLE_DRAINING, HOLE_CLOSED };
-enum hole_way { HOLE_KERNEL, HOLE_RELAY, HOLE_MEDIA, HOLE_DATAGRAMS };
 enum { HOLE_ENDS = 2, HOLE_PINHOLES_MAX = 4 };
 
 struct hole_port { /* an own TCP port that it has, fd bound to it */

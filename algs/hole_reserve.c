@@ -5,7 +5,6 @@
 
 #include "algs/hole_rule.h"
 #include "algs/session.h"
-#include "core/policy.h"
 
 enum {
 	ENDED_KEPT = 8,         /* whose octets the module may still ask about */
@@ -41,15 +40,13 @@ static int reserve_tcp(struct hole *hole, const struct alg_want *want)
 {
 	struct session *s = hole->session;
 	enum alg_side dialler = hole_dialler(hole);
-	bool is_relay = s->conf->data == CONFIG_ALG_DATA_RELAY || policy_needs_data(s->conf->policy);
+	const char *no_kernel = hole_kernel_is_possible(hole) ? NULL : "no pinholes for TCP in the kernel";
 	int err = hole_end(&s->far[hole->listener], &want->at, &hole->target);
 
 	if (err < 0)
 		return err;
-	hole->way = is_relay || !hole_kernel_is_possible(hole) ? HOLE_RELAY : HOLE_KERNEL;
+	hole->way = hole_way_of(s->conf, ALG_HOLE_TCP, no_kernel, &hole->reason);
 	hole->path = hole->way == HOLE_RELAY ? "relay" : "none";
-	hole->reason = s->conf->data == CONFIG_ALG_DATA_RELAY ? "configured" :
-		       is_relay ? "the profile has to see the data" : "no pinholes for TCP in the kernel";
 	/* Also a pinhole in the kernel has its port here: nobody else may get it, and the relay may have to take over. */
 	err = hole_port_take(hole, &hole->own[0], dialler, hole_is_own(hole) && want->is_same_port ? hole->target.port : 0);
 	if (err < 0)

@@ -1,5 +1,8 @@
-/* Which ends of pinholes are acceptable: the speaker's own address only, and no port where a service may listen. */
+/* Which ends of pinholes are acceptable: the speaker's own address only, and no port where a service may listen. And what does not leave
+ * data to the kernel. */
 #include "algs/hole_rule.h"
+
+#include "core/policy.h"
 
 struct port_range {
 	uint16_t min, max;
@@ -84,4 +87,27 @@ int hole_media_end(const struct addr *speaker, const struct alg_addr *named, uin
 	if ((rtcp_port != 0 || named->port != 0) && hole_media_port_is_denied(rtcp_port))
 		return ALG_ERR_DENIED;
 	return end_of(speaker, named, ret);
+}
+
+enum hole_way hole_way_of(const struct alg_conf *conf, enum alg_hole_kind kind, const char *no_kernel, const char **ret_reason)
+{
+	*ret_reason = "";
+	if (kind == ALG_HOLE_MEDIA) {
+		*ret_reason = conf->mode == CONFIG_ALG_TRANSPARENT ? "media is let through as it is" :
+			      "the media engine: the relay first, then the kernel where it can";
+		return HOLE_MEDIA;
+	}
+	if (kind == ALG_HOLE_UDP) {
+		*ret_reason = "the process passes datagrams on";
+		return HOLE_DATAGRAMS;
+	}
+	if (conf->data == CONFIG_ALG_DATA_RELAY)
+		*ret_reason = "the ALG has data: relay";
+	else if (policy_needs_data(conf->policy))
+		*ret_reason = "a rule of the profile limits octets or rate, or looks at data";
+	else if (no_kernel != NULL)
+		*ret_reason = no_kernel;
+	else
+		return HOLE_KERNEL;
+	return HOLE_RELAY;
 }

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 
 #include "algs/alg_addr.h"
+#include "algs/host.h"
+#include "algs/rehearsal_settings.h"
 #include "algs/runner_owner.h"
-#include "core/buf.h"
 #include "core/err.h"
 
-enum { SETTINGS_SIZE = 1024, EXAMPLE_PORT = 40000 };
+enum { SETTINGS_SIZE = 1024 };
 
 struct run {
 	struct runner_owner owner; /* first: what the flow calls its owner */
@@ -23,89 +24,6 @@ struct run {
 	unsigned line, n_settings; /* at hand; in front of the transcript */
 	struct rehearsal_step *step;
 };
-
-/* Settings */
-
-static struct addr own_address(const struct realm_conf *realm, uint8_t family)
-{
-	for (unsigned i = 0; i < realm->n_addresses; i++)
-		if (realm->addresses[i].family == family)
-			return realm->addresses[i];
-	return realm->addresses[0];
-}
-
-/* The server that was named, or one that this ALG serves. */
-static struct addr server_of(const struct rehearsal_ask *ask)
-{
-	const struct alg_conf *alg = ask->alg;
-	struct addr server = ask->server;
-
-	if (!addr_is_set(&server) && alg->mode == CONFIG_ALG_EXPLICIT)
-		return alg->server;
-	if (!addr_is_set(&server)) {
-		server = alg->servers[0].addr;
-		if (alg->servers[0].bits < (server.family == AF_INET ? 31 : 127)) /* not the network's own address */
-			server.ip[server.family == AF_INET ? 3 : 15] |= 1;
-	}
-	if (server.port == 0)
-		server.port = alg->n_ports > 0 ? alg->ports[0] : ask->module->default_port;
-	return server;
-}
-
-static struct addr client_of(const struct rehearsal_ask *ask, uint8_t family)
-{
-	static const char *const examples[] = { "192.0.2.77", "2001:db8::77" };
-	struct addr client = ask->client;
-
-	if (!addr_is_set(&client))
-		(void)addr_parse_ip(span_of(examples[family == AF_INET6]), &client);
-	if (client.port == 0)
-		client.port = EXAMPLE_PORT;
-	return client;
-}
-
-static void put_addr(struct buf *b, const char *name, struct addr addr, uint16_t port)
-{
-	char text[ADDR_TEXT_MAX];
-
-	addr.port = port;
-	buf_printf(b, "set %s %s\n", name, addr_text(&addr, text));
-}
-
-static void put_gateway(struct buf *b, const struct rehearsal_ask *ask, const struct addr *client,
-			const struct addr *server)
-{
-	const struct alg_conf *alg = ask->alg;
-	struct addr near = own_address(alg->realm, client->family), far = own_address(alg->to, server->family);
-
-	if (alg->mode == CONFIG_ALG_TRANSPARENT)
-		return;
-	if (alg->mode == CONFIG_ALG_EXPLICIT)
-		put_addr(b, "gateway-client", near, alg->n_ports > 0 ? alg->ports[0] : server->port);
-	put_addr(b, "gateway-server", far, EXAMPLE_PORT);
-	put_addr(b, "media-client", near, alg->realm->media_port_min);
-	put_addr(b, "media-server", far, alg->to->media_port_min);
-}
-
-static int put_settings(struct buf *b, const struct rehearsal_ask *ask)
-{
-	const struct alg_conf *alg = ask->alg;
-	struct addr server = server_of(ask);
-	bool is_explicit = alg->mode == CONFIG_ALG_EXPLICIT;
-	struct addr client = client_of(ask, is_explicit ? alg->realm->addresses[0].family : server.family);
-
-	put_addr(b, "client", client, client.port);
-	put_addr(b, "server", server, server.port);
-	put_gateway(b, ask, &client, &server);
-	if (alg->to->media_port_min >= 1024)
-		buf_printf(b, "set port %u\n", alg->to->media_port_min);
-	buf_printf(b, "set tls %s\n", alg->tls == CONFIG_ALG_TLS_PASS ? "pass" : "refuse");
-	if (alg->tls_port_min != 0)
-		buf_printf(b, "set tls-ports %u-%u\n", alg->tls_port_min, alg->tls_port_max);
-	buf_printf(b, "set active %s\n", alg->may_be_active ? "yes" : "no");
-	buf_printf(b, "set idle %u\n", alg->idle_ms);
-	return b->is_full ? ERR_LIMIT : 0;
-}
 
 /* The owner's part, looked at */
 
@@ -137,14 +55,6 @@ static int look_public(void *arg, uint32_t hole, enum alg_side reader, struct al
 	if (result == 0 && hole <= REHEARSAL_LIST_MAX)
 		run->ret->holes[hole - 1].public[reader] = alg_addr_in(ret);
 	return result;
-}
-
-static const char *class_of(const struct alg_module *module, struct span verb)
-{
-	for (const struct alg_verb *v = module->verbs; v != NULL && v->name != NULL; v++)
-		if (span_ieq(verb, span_of(v->name)))
-			return v->class;
-	return NULL;
 }
 
 /* How often that verb was asked for so far: all of it happens within a minute. */
@@ -190,7 +100,7 @@ static void look_policy(void *arg, const struct alg_question *question, struct a
 	*ret = (struct alg_answer){ .is_allowed = false };
 	if (arena_is_exhausted(run->arena))
 		return;
-	d.class = class_of(run->owner.script->module, span_of(d.verb));
+	d.class = alg_verb_class(run->owner.script->module, span_of(d.verb));
 	asked = question_of(run, question, &d);
 	policy_explain(policy, &asked, &d.verdict);
 	ret->is_allowed = d.verdict.is_allowed;
@@ -477,7 +387,7 @@ static int read_script(struct run *run, const struct rehearsal_ask *ask, struct 
 	size_t size = SETTINGS_SIZE + ask->transcript.len;
 	struct buf b = buf_of(arena_alloc_raw(run->arena, size), size);
 	struct runner_report report = { 0 };
-	int err = b.data != NULL ? put_settings(&b, ask) : ERR_LIMIT;
+	int err = b.data != NULL ? rehearsal_settings(&b, ask) : ERR_LIMIT;
 
 	if (err < 0)
 		return err;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "algs/alg_addr.h"
+#include "algs/host.h"
 #include "algs/runner_owner.h"
 #include "core/err.h"
 
@@ -198,14 +199,6 @@ static struct span span_in(struct alg_bytes bytes)
 	return (struct span){ bytes.ptr, bytes.len };
 }
 
-static struct span class_of_verb(const struct alg_module *module, struct span verb)
-{
-	for (const struct alg_verb *v = module->verbs; v != NULL && v->name != NULL; v++)
-		if (span_ieq(span_of(v->name), verb))
-			return span_of(v->class);
-	return SPAN_NONE;
-}
-
 /* How often this verb was asked for within the last minute, now included. */
 static uint32_t count_minute(struct runner_owner *o, struct span verb)
 {
@@ -231,7 +224,7 @@ void runner_decide(struct runner_owner *o, const struct alg_question *question, 
 	};
 	struct policy_verdict verdict;
 
-	q.class = class_of_verb(o->script->module, q.verb);
+	q.class = span_of(alg_verb_class(o->script->module, q.verb));
 	if (question->is_trial) {
 		policy_explain(o->script->policy, &q, &verdict);
 	} else {

@@ -111,7 +111,7 @@ char transfer_direction(enum alg_direction direction); /* as records have it: 'u
 void transfer_note(struct session *session, const struct alg_transfer *transfer);
 void transfer_finish(struct session *session, struct hole *hole); /* its counts are final */
 
-/* datagram.c */
+/* datagram.c, and of pinholes datagram_data.c */
 void datagram_pump(struct session *session);
 void datagram_close(struct session *session);
 void datagram_sweep(struct session *session, uint64_t now_ms);

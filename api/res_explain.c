@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "algs/alg.h"
+#include "algs/hole_rule.h"
 #include "algs/host.h"
 #include "api/problem.h"
 #include "api/res_profiles.h"
@@ -166,14 +167,6 @@ static bool look_up(struct explain *explain, struct route_reply *reply)
 
 /* A command */
 
-static const char *class_of(const struct alg_module *module, struct span verb)
-{
-	for (const struct alg_verb *v = module != NULL ? module->verbs : NULL; v != NULL && v->name != NULL; v++)
-		if (span_ieq(verb, span_of(v->name)))
-			return v->class;
-	return NULL;
-}
-
 static struct policy_question question_of(const struct explain *explain)
 {
 	static const enum policy_direction directions[] = { POLICY_NO_DATA, POLICY_UP, POLICY_DOWN };
@@ -181,7 +174,7 @@ static struct policy_question question_of(const struct explain *explain)
 
 	return (struct policy_question){
 		.verb = ask->verb,
-		.class = span_of(class_of(explain->module, ask->verb)),
+		.class = span_of(explain->module != NULL ? alg_verb_class(explain->module, ask->verb) : NULL),
 		.target = ask->target,
 		.user = ask->user,
 		.transport = ask->transport,
@@ -195,38 +188,37 @@ static struct policy_question question_of(const struct explain *explain)
 	};
 }
 
-static bool has_media(const struct alg_module *module)
-{
-	for (unsigned i = 0; module != NULL && i < module->n_classes; i++)
-		if (module->classes[i].kind == ALG_HOLE_MEDIA)
-			return true;
-	return false;
-}
-
 struct way {
 	const char *path, *reason;
 };
 
+/* Of the pinholes that the module opens first; what others it has are of the same kind. */
+static struct way pinhole_way(const struct explain *explain)
+{
+	static const char *const paths[] = { [HOLE_KERNEL] = "nft", [HOLE_RELAY] = "relay", [HOLE_MEDIA] = "media",
+					     [HOLE_DATAGRAMS] = "relay" };
+	const char *reason;
+	enum hole_way way = hole_way_of(explain->alg, explain->module->classes[0].kind, explain->no_kernel, &reason);
+
+	if (way == HOLE_KERNEL)
+		reason = "the kernel forwards it";
+	if (way != HOLE_MEDIA || explain->alg->mode != CONFIG_ALG_TRANSPARENT)
+		return (struct way){ paths[way], reason };
+	return explain->no_kernel != NULL ? (struct way){ "none", explain->no_kernel } : (struct way){ "nft", reason };
+}
+
 /* What data that the command opens would go through. */
 static struct way find_way(const struct explain *explain, const struct policy_verdict *verdict)
 {
-	const struct alg_conf *alg = explain->alg;
-
 	if (!verdict->is_allowed)
 		return (struct way){ "none", "the command is denied, so nothing is opened" };
-	if (alg == NULL)
+	if (explain->alg == NULL)
 		return (struct way){ NULL, "depends on the ALG: ask with alg instead of profile" };
 	if (span_ieq(explain->ask.transport, SPAN_LIT("interleaved")))
 		return (struct way){ "control", "data stays inside the control channel" };
-	if (has_media(explain->module) && alg->mode != CONFIG_ALG_TRANSPARENT)
-		return (struct way){ "media", "the media engine: the relay first, then the kernel where it can" };
-	if (policy_needs_data(explain->policy))
-		return (struct way){ "relay", "a rule of the profile limits octets or rate, or looks at data" };
-	if (alg->data == CONFIG_ALG_DATA_RELAY)
-		return (struct way){ "relay", "the ALG has data: relay" };
-	if (explain->no_kernel != NULL)
-		return (struct way){ "relay", explain->no_kernel };
-	return (struct way){ "nft", "the kernel forwards it" };
+	if (explain->module == NULL || explain->module->n_classes == 0)
+		return (struct way){ "none", "the module of this protocol opens nothing" };
+	return pinhole_way(explain);
 }
 
 static json_t *way_json(struct way way)

@@ -2,6 +2,7 @@
 #include "algs/hole_rule.h"
 #include "algs/journal.h"
 #include "algs/mask.h"
+#include "core/policy.h"
 #include "tests/unit/unit.h"
 
 static struct addr addr_of(const char *text)
@@ -216,10 +217,47 @@ static void test_journal_long_texts(void)
 	journal_fini(&journal);
 }
 
+static void test_ways(void)
+{
+	static const struct policy_rule limit = { .name = "small", .is_allow = true, .max_bytes = 1000 };
+	static const struct policy_profile profile = { .name = "p", .protocol = "ftp", .rules = &limit, .n_rules = 1 };
+	struct policy *policy = NULL;
+	char error[64];
+	const struct {
+		enum alg_hole_kind kind;
+		struct alg_conf conf;
+		const char *no_kernel;
+		enum hole_way way;
+		const char *reason;
+	} rows[] = {
+		{ ALG_HOLE_TCP, { .mode = CONFIG_ALG_NAT }, NULL, HOLE_KERNEL, "" },
+		{ ALG_HOLE_TCP, { .mode = CONFIG_ALG_NAT }, "no helper", HOLE_RELAY, "no helper" },
+		{ ALG_HOLE_TCP, { .data = CONFIG_ALG_DATA_RELAY }, NULL, HOLE_RELAY, "the ALG has data: relay" },
+		{ ALG_HOLE_TCP, { .name = "limited" }, NULL, HOLE_RELAY, "a rule of the profile limits octets or rate, or looks at data" },
+		{ ALG_HOLE_UDP, { .mode = CONFIG_ALG_NAT }, NULL, HOLE_DATAGRAMS, "the process passes datagrams on" },
+		/* Neither the profile nor data: relay has a say in media. */
+		{ ALG_HOLE_MEDIA, { .name = "limited", .data = CONFIG_ALG_DATA_RELAY }, NULL, HOLE_MEDIA,
+		  "the media engine: the relay first, then the kernel where it can" },
+		{ ALG_HOLE_MEDIA, { .mode = CONFIG_ALG_TRANSPARENT }, NULL, HOLE_MEDIA, "media is let through as it is" },
+	};
+
+	CU_ASSERT_EQUAL_FATAL(policy_new(&profile, &(unsigned){ 0 }, error, sizeof(error), &policy), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct alg_conf conf = rows[i].conf;
+		const char *reason = NULL;
+
+		conf.policy = conf.name != NULL ? policy : NULL;
+		CU_ASSERT_EQUAL(hole_way_of(&conf, rows[i].kind, rows[i].no_kernel, &reason), rows[i].way);
+		CU_ASSERT_STRING_EQUAL(reason, rows[i].reason);
+	}
+	policy_free(policy);
+}
+
 static const struct unit_test tests[] = {
 	{ "ends: the speaker's own address, no forbidden port", test_ends },
 	{ "which ports are denied", test_denied_ports },
 	{ "ends of media", test_ends_of_media },
+	{ "ways of data", test_ways },
 	{ "addresses there and back", test_addresses },
 	{ "credentials are masked", test_mask },
 	{ "long texts are cut", test_mask_is_cut },
