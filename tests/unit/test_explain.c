@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/conf.h"
+#include "core/config.h"
 #include "core/err.h"
 #include "core/policy.h"
 #include "tests/mock/fake_alg_host.h"
@@ -200,6 +202,46 @@ static void tells_the_way_of_data(void)
 	rig_stop();
 }
 
+static const struct config *given_config(void *arg)
+{
+	return config_ref(arg);
+}
+
+/* What the host does, whatever else the configuration says: hole_way_of(). */
+static void tells_the_way_of_other_kinds(void)
+{
+	static const char yaml[] =
+		"realms:\n"
+		"  a: { addresses: [192.0.2.10], media_ports: 20000-20099 }\n"
+		"  b: { addresses: [10.0.0.10], media_ports: 20000-20099 }\n"
+		"profiles: { small: { protocol: rtsp, default: deny, rules: [{ allow: {}, max_bytes: 1k }] } }\n"
+		"algs:\n"
+		"  phones: { protocol: tftp, realm: a, to: b, servers: 10.0.0.0/24 }\n"
+		"  films: { protocol: rtsp, realm: a, to: b, servers: 10.0.0.0/24, profile: small, data: relay }\n"
+		"  cameras: { protocol: rtsp, realm: a, to: b, servers: 10.0.1.0/24, mode: transparent }\n";
+	static const struct {
+		const char *body, *path, *reason;
+	} cases[] = {
+		{ "{\"alg\":\"phones\",\"verb\":\"RRQ\"}", "relay", "the process passes datagrams on" },
+		{ "{\"alg\":\"films\",\"verb\":\"SETUP\"}", "media", "the media engine" },
+		{ "{\"alg\":\"cameras\",\"verb\":\"SETUP\"}", "none", "nft" }, /* the made-up engine holds nothing with it */
+	};
+	struct api_deps deps = *backend_deps(rig.socket_path, 0, NULL);
+	const struct config *config = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(config_parse(span_of(yaml), "t", &(struct conf_errors){ .n = 0 }, &config), 0);
+	deps.config = given_config;
+	deps.config_arg = (void *)config;
+	rig_start_with(&deps);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CU_ASSERT_EQUAL(explain(cases[i].body), 200);
+		CU_ASSERT_STRING_EQUAL(rig_text("data.path"), cases[i].path);
+		CU_ASSERT_PTR_NOT_NULL(strstr(rig_text("data.reason"), cases[i].reason));
+	}
+	rig_stop();
+	config_unref(config);
+}
+
 /* Transcripts */
 
 static void plays_a_passive_transfer(void)
@@ -344,6 +386,7 @@ static const struct unit_test tests[] = {
 	{ "nothing is counted", counts_nothing },
 	{ "without a profile everything is allowed", allows_everything_without_a_profile },
 	{ "the way of data", tells_the_way_of_data },
+	{ "the way of other kinds of data", tells_the_way_of_other_kinds },
 	{ "a passive transfer is played", plays_a_passive_transfer },
 	{ "an active transfer is played", plays_an_active_transfer },
 	{ "what the profile denies is played", plays_what_the_profile_denies },
