@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 import pytest
+import yaml
 
 from harness import BUILD, eventually
 from openapi_check import Checker
@@ -223,3 +224,17 @@ def test_explain_says_what_happens(ask, gateway, client):
     assert "no-exe" in postern(gateway, "explain", "office-ftp", "RETR", "a.exe", "-u", "alice")
     assert "CLIENT TOLD" in postern(gateway, "explain", "office-ftp", "-t", "-", stdin=script)
     assert len(ask("/v1/sessions?protocol=ftp")["items"]) == 1  # explaining opened none
+
+
+def test_rules_are_checked_against_the_modules(tmp_path):
+    """posternd itself knows the commands; without it a rule that never matches would be taken."""
+    config = tmp_path / "postern.yaml"
+    realms = {name: {"addresses": [address], "media_ports": "20000-20999"} for name, address in
+              (("a", "192.0.2.1"), ("b", "198.51.100.1"))}
+    for verb, code in (("STOR", 0), ("STROE", 1)):
+        config.write_text(yaml.safe_dump({
+            "database": str(tmp_path / "db"), "realms": realms,
+            "profiles": {"p": {"protocol": "ftp", "default": "allow", "rules": [{"deny": {"verb": verb}}]}}}))
+        run = subprocess.run([BUILD / "posternd", "--check-config", config], capture_output=True, text=True, check=False)
+        assert run.returncode == code, run.stderr
+        assert ("ftp has no command STROE (did you mean STOR?)" in run.stderr) == bool(code)
