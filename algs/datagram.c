@@ -70,7 +70,7 @@ static void have_client_socket(struct datagrams *d, int fd_take)
 	socklen_t len = addr_to_sockaddr(&s->far[ALG_CLIENT], &sa);
 
 	if (connect(fd_take, (struct sockaddr *)&sa, len) < 0 ||
-	    loop_fd_open(s->engine->loop, fd_take, LOOP_READ, datagram_from_client, d, &d->watches[ALG_CLIENT]) < 0) {
+	    loop_fd_open(s->engine->loop, fd_take, LOOP_READ, datagram_on_client, d, &d->watches[ALG_CLIENT]) < 0) {
 		close(fd_take);
 		return;
 	}
@@ -200,7 +200,7 @@ static void have_server_socket(struct datagrams *d, int fd_take)
 {
 	struct session *s = d->session;
 
-	if (loop_fd_open(s->engine->loop, fd_take, LOOP_READ, datagram_from_server, d, &d->watches[ALG_SERVER]) < 0) {
+	if (loop_fd_open(s->engine->loop, fd_take, LOOP_READ, datagram_on_server, d, &d->watches[ALG_SERVER]) < 0) {
 		close(fd_take);
 		session_step_event(s, SESSION_UNREACHABLE, "out of memory");
 		return;

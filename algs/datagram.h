@@ -29,7 +29,7 @@ void datagram_send(int fd, struct span bytes, const struct addr *to); /* to NULL
 void datagram_to_client(struct datagrams *d, struct span bytes, uint16_t server_port);
 
 /* datagram_data.c */
-loop_fd_fn datagram_from_client, datagram_from_server; /* arg: struct datagrams */
+loop_fd_fn datagram_on_client, datagram_on_server; /* arg: struct datagrams */
 void datagram_go_on(struct loop_timer *timer, void *arg); /* the pause is over */
 
 #endif

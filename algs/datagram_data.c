@@ -125,14 +125,14 @@ static void receive_all(struct datagrams *d, enum alg_side side)
 	session_kick(s);
 }
 
-void datagram_from_client(void *arg, int fd, int events)
+void datagram_on_client(void *arg, int fd, int events)
 {
 	(void)fd;
 	(void)events;
 	receive_all(arg, ALG_CLIENT);
 }
 
-void datagram_from_server(void *arg, int fd, int events)
+void datagram_on_server(void *arg, int fd, int events)
 {
 	(void)fd;
 	(void)events;

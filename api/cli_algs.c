@@ -111,7 +111,8 @@ static void add_listener_rows(json_t *rows, json_t *alg)
 
 enum cli_exit cli_show_algs(struct cli *cli)
 {
-	static const struct cli_list list = { "/v1/algs", CLI_CONFIGURED_MAX, CLI_COLUMNS(algs_columns), .add_rows = add_listener_rows };
+	static const struct cli_list list = { "/v1/algs", CLI_CONFIGURED_MAX, CLI_COLUMNS(algs_columns),
+					      .add_rows = add_listener_rows };
 
 	return cli_show_list(cli, &list);
 }
@@ -150,7 +151,8 @@ static void add_profile_row(json_t *rows, json_t *profile)
 
 enum cli_exit cli_show_profiles(struct cli *cli)
 {
-	static const struct cli_list list = { "/v1/profiles", CLI_CONFIGURED_MAX, CLI_COLUMNS(profiles_columns), .add_rows = add_profile_row };
+	static const struct cli_list list = { "/v1/profiles", CLI_CONFIGURED_MAX, CLI_COLUMNS(profiles_columns),
+					      .add_rows = add_profile_row };
 
 	return cli_show_list(cli, &list);
 }

@@ -105,7 +105,8 @@ static void add_realm_row(json_t *rows, json_t *realm)
 
 enum cli_exit cli_show_realms(struct cli *cli)
 {
-	static const struct cli_list list = { "/v1/realms", CLI_CONFIGURED_MAX, CLI_COLUMNS(realms_columns), .add_rows = add_realm_row };
+	static const struct cli_list list = { "/v1/realms", CLI_CONFIGURED_MAX, CLI_COLUMNS(realms_columns),
+					      .add_rows = add_realm_row };
 
 	return cli_show_list(cli, &list);
 }

@@ -1,4 +1,5 @@
-/* Actions from the INVITE to the call that is up: what B answers goes to A, and A gives up or is refused. RFC 3261 9 (CANCEL), 13 (INVITE). */
+/* Actions from the INVITE to the call that is up: what B answers goes to A, and A gives up or is refused. RFC 3261 9 (CANCEL),
+ * 13 (INVITE). */
 #include "sbc/call_actions.h"
 
 #include <stdlib.h>
