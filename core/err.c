@@ -14,6 +14,7 @@ static const char *const own_text[] = {
 	[7] = "closed",
 	[8] = "stored data is damaged",
 	[9] = "configuration is not valid",
+	[10] = "ended too early",
 };
 
 const char *err_str(int err)
@@ -23,7 +24,7 @@ const char *err_str(int err)
 
 	if (err >= 0)
 		return "success";
-	if (err <= ERR_PARSE && err >= ERR_CONFIG)
+	if (err <= ERR_PARSE && err >= ERR_TRUNCATED)
 		return own_text[ERR_PARSE - err];
 	if (err < ERR_PARSE)
 		return "unknown error";

@@ -14,6 +14,7 @@ enum {
 	ERR_CLOSED = -1007,  /* the other side is gone or shutting down */
 	ERR_CORRUPT = -1008, /* stored data is damaged */
 	ERR_CONFIG = -1009,  /* configuration is not valid; details were reported elsewhere */
+	ERR_TRUNCATED = -1010, /* ended before its end */
 };
 
 /* A short English text for any error number, never NULL, valid for ever. */

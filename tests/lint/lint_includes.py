@@ -16,6 +16,7 @@ LIBRARIES = {
     "microhttpd.h": ["api/*"],
     "osip*": ["sbc/sip_osip.c"],
     "pcre2*": ["core/regex.c"],
+    "openssl/*": ["core/openssl.h", "api/token_hash.c"],
     "bpf/*": ["pinhole/bpf*.c", "pinhole/bpf/*"],
     "libnetfilter_conntrack/*": ["pinhole/conntrack*.c"],
     "libnftnl/*": ["pinhole/nft*.c"],

@@ -92,13 +92,13 @@ static void numbers(void)
 
 static void error_texts(void)
 {
-	static const int errors[] = { 0, 1, -2, -110, -99999, ERR_PARSE, ERR_LIMIT, ERR_CONFIG, ERR_CONFIG - 1 };
+	static const int errors[] = { 0, 1, -2, -110, -99999, ERR_PARSE, ERR_LIMIT, ERR_TRUNCATED, ERR_TRUNCATED - 1 };
 
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
 		CU_ASSERT_PTR_NOT_NULL(err_str(errors[i]));
 	CU_ASSERT_STRING_EQUAL(err_str(ERR_LIMIT), "limit reached");
 	CU_ASSERT_STRING_EQUAL(err_str(ERR_CONFIG), "configuration is not valid");
-	CU_ASSERT_STRING_EQUAL(err_str(ERR_CONFIG - 1), "unknown error");
+	CU_ASSERT_STRING_EQUAL(err_str(ERR_TRUNCATED - 1), "unknown error");
 	CU_ASSERT_STRING_EQUAL(err_str(-2), "No such file or directory");
 }
 
