@@ -75,7 +75,8 @@ enum config_alg_mode {
 	CONFIG_ALG_TRANSPARENT, /* both see each other */
 	CONFIG_ALG_EXPLICIT,    /* clients address the gateway, which connects to `server`; needs no privilege */
 };
-enum config_alg_tls { CONFIG_ALG_TLS_REFUSE, CONFIG_ALG_TLS_PASS };
+enum config_alg_tls { CONFIG_ALG_TLS_REFUSE, CONFIG_ALG_TLS_PASS, CONFIG_ALG_TLS_TERMINATE /* the gateway ends it on both sides */ };
+enum config_alg_tls_need { CONFIG_ALG_TLS_NEED_NOTHING, CONFIG_ALG_TLS_NEED_CONTROL, CONFIG_ALG_TLS_NEED_DATA /* both */ };
 enum config_alg_data { CONFIG_ALG_DATA_KERNEL /* unless the profile has to see the octets */, CONFIG_ALG_DATA_RELAY };
 
 /* Where an application-level gateway works: control channels from a realm to servers in another (or the same) one. */
@@ -93,6 +94,14 @@ struct alg_conf {
 	const struct policy *policy; /* NULL: no profile, everything is allowed */
 	enum config_alg_tls tls;
 	uint16_t tls_port_min, tls_port_max; /* data ports of servers behind encrypted control channels; 0: none */
+	/* CONFIG_ALG_TLS_TERMINATE: paths of PEM files, and what holds for each side. */
+	const char *certificate, *key; /* shown to clients */
+	const char *server_ca;       /* NULL: the system's */
+	const char *server_name;     /* in the certificates of servers; NULL: any, with server_ca */
+	bool is_tls_implicit;        /* TLS begins with the connection */
+	bool is_server_tls, is_server_verified; /* servers speak it; their certificates are checked */
+	bool is_resumption_needed;   /* ftp: data connections of clients resume the session of their control channel */
+	enum config_alg_tls_need tls_need; /* ftp: what clients have to encrypt */
 	bool may_be_active;          /* ftp: servers may connect to clients */
 	enum config_alg_data data;
 	uint32_t max_sessions, max_sessions_per_client;
@@ -166,6 +175,8 @@ const struct peer_conf *config_peer_of(const struct config *config, const struct
 
 /* Where control channels that an ALG takes over arrive: its own port on 127.0.0.1 or ::1. Not for CONFIG_ALG_EXPLICIT. */
 struct addr config_alg_capture(const struct alg_conf *alg, uint8_t family);
+const char *config_alg_tls_text(const struct alg_conf *alg); /* as the file has it: "refuse", "implicit" */
+const char *config_alg_tls_need_text(enum config_alg_tls_need need);
 bool config_alg_is_datagram(const struct alg_conf *alg); /* its control channel is UDP */
 
 /* The commands of a protocol are known to its module, in a layer above: the name of the index-th, NULL behind the last one and when

@@ -5,9 +5,9 @@
 
 /* A module of algs/ has a row here, so that its configuration is checked before it runs. */
 static const struct config_protocol protocols[] = {
-	{ .name = "ftp", .port = 21, .has_active = true, .has_tls = true, .code_min = 400, .code_max = 599,
+	{ .name = "ftp", .port = 21, .has_active = true, .has_tls = true, .tls_port = 990, .code_min = 400, .code_max = 599,
 	  .lacks = { "transport", "mime" } },
-	{ .name = "rtsp", .port = 554, .code_min = 400, .code_max = 599, .lacks = { "magic" } },
+	{ .name = "rtsp", .port = 554, .tls_port = 322, .code_min = 400, .code_max = 599, .lacks = { "magic" } },
 	{ .name = "tftp", .port = 69, .is_datagram = true, .code_min = 1, .code_max = 8,
 	  .lacks = { "transport", "mime", "user" } },
 };
@@ -21,6 +21,11 @@ const struct config_protocol *config_protocol(struct span name)
 }
 
 /* Where it listens */
+
+static uint16_t usual_port(const struct config_protocol *protocol, const struct alg_conf *alg)
+{
+	return alg->is_tls_implicit && protocol->tls_port != 0 ? protocol->tls_port : protocol->port;
+}
 
 static void build_ports(struct config_build *b, const json_t *list, const struct config_protocol *protocol, struct alg_conf *alg)
 {
@@ -38,7 +43,7 @@ static void build_ports(struct config_build *b, const json_t *list, const struct
 		alg->ports[alg->n_ports++] = port;
 	}
 	if (list == NULL && protocol != NULL)
-		alg->ports[alg->n_ports++] = protocol->port;
+		alg->ports[alg->n_ports++] = usual_port(protocol, alg);
 }
 
 static void build_servers(const json_t *list, struct alg_conf *alg)
@@ -59,7 +64,7 @@ static void build_server(struct span text, const struct config_protocol *protoco
 	if (text.ptr == NULL || addr_parse(text, &alg->server) == 0)
 		return;
 	if (addr_parse_ip(text, &alg->server) == 0 && protocol != NULL)
-		alg->server.port = protocol->port;
+		alg->server.port = alg->is_server_tls ? usual_port(protocol, alg) : protocol->port;
 }
 
 static enum config_alg_mode mode_in(const json_t *object)
@@ -71,7 +76,7 @@ static enum config_alg_mode mode_in(const json_t *object)
 
 /* Members that have no effect, or that are missing */
 
-static void without_effect(struct config_build *b, const struct alg_conf *alg, const char *member, const char *why)
+void config_without_effect(struct config_build *b, const struct alg_conf *alg, const char *member, const char *why)
 {
 	config_at(b, "/algs/%s/%s", alg->name, member);
 	config_report(b, "remove it", "has no effect %s", why);
@@ -83,7 +88,7 @@ static void check_far_end(struct config_build *b, const struct alg_conf *alg, co
 	const char *wanted = is_explicit ? "server" : "servers", *other = is_explicit ? "servers" : "server";
 
 	if (json_object_get(object, other) != NULL)
-		without_effect(b, alg, other, is_explicit ? "in mode explicit" : "but in mode explicit");
+		config_without_effect(b, alg, other, is_explicit ? "in mode explicit" : "but in mode explicit");
 	if (json_object_get(object, wanted) != NULL)
 		return;
 	config_at(b, "/algs/%s", alg->name);
@@ -98,15 +103,7 @@ static void check_abilities(struct config_build *b, const struct alg_conf *alg, 
 
 	snprintf(why, sizeof(why), "on %s", protocol->name);
 	if (!protocol->has_active && json_object_get(object, "active") != NULL)
-		without_effect(b, alg, "active", why);
-	if (!protocol->has_tls && config_is_text(object, "tls", "pass"))
-		without_effect(b, alg, "tls", why);
-	if (json_object_get(object, "tls_ports") == NULL)
-		return;
-	if (!protocol->has_tls)
-		without_effect(b, alg, "tls_ports", why);
-	else if (alg->tls == CONFIG_ALG_TLS_REFUSE)
-		without_effect(b, alg, "tls_ports", "without tls: pass");
+		config_without_effect(b, alg, "active", why);
 }
 
 /* Profiles */
@@ -165,12 +162,11 @@ static void build_alg(struct config_build *b, const char *name, const json_t *ob
 	config_at(b, "/algs/%s/to", name);
 	alg->to = config_find_realm(b, object, "to");
 	alg->mode = mode_in(object);
+	config_build_alg_tls(b, object, protocol, alg);
 	build_ports(b, json_object_get(object, "ports"), protocol, alg);
 	build_servers(json_object_get(object, "servers"), alg);
 	build_server(config_text(object, "server"), protocol, alg);
 	build_profile(b, object, alg);
-	alg->tls = config_is_text(object, "tls", "pass") ? CONFIG_ALG_TLS_PASS : CONFIG_ALG_TLS_REFUSE;
-	(void)config_ports_parse(config_text(object, "tls_ports"), &alg->tls_port_min, &alg->tls_port_max);
 	alg->data = config_is_text(object, "data", "relay") ? CONFIG_ALG_DATA_RELAY : CONFIG_ALG_DATA_KERNEL;
 	build_limits(object, alg);
 	check_far_end(b, alg, object);

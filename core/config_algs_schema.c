@@ -123,7 +123,8 @@ static int check_text(struct conf_check_ctx *ctx, const json_t *value)
 
 static const char *const protocol_choices[] = { "ftp", "rtsp", "tftp", NULL };
 static const char *const mode_choices[] = { "nat", "transparent", "explicit", NULL };
-static const char *const tls_choices[] = { "refuse", "pass", NULL };
+static const char *const tls_choices[] = { "refuse", "pass", "terminate", "implicit", NULL };
+static const char *const tls_need_choices[] = { "nothing", "control", "data", NULL };
 static const char *const data_choices[] = { "kernel", "relay", NULL };
 
 static const struct conf_item port_element = { .name = "*", .type = CONF_INT, .min = 1, .max = 65535 };
@@ -141,7 +142,7 @@ const struct conf_item config_alg_schema[] = {
 		  "explicit: clients address the gateway, by IPv4 or IPv6, which connects to the server by the server's own." },
 	{ .name = "ports", .type = CONF_LIST, .is_open = true, .min = 1, .max = CONFIG_ALG_PORTS_MAX, .element = &port_element,
 	  .help = "Ports of the servers; in mode explicit those of the gateway. Unless given, the protocol's own: ftp 21, "
-		  "rtsp 554, tftp 69." },
+		  "rtsp 554, tftp 69; with tls: implicit ftp 990, rtsp 322." },
 	{ .name = "servers", .type = CONF_LIST, .is_open = true, .min = 1, .max = CONFIG_ALG_SERVERS_MAX,
 	  .element = &prefix_element,
 	  .help = "Networks of the servers; for the modes nat and transparent, which need it." },
@@ -151,9 +152,29 @@ const struct conf_item config_alg_schema[] = {
 	  .help = "Rules for what users may do; without it everything is allowed." },
 	{ .name = "tls", .type = CONF_ENUM, .choices = tls_choices, .default_json = "\"refuse\"",
 	  .help = "ftp: refuse answers a client that asks for encryption; pass lets it and then sees nothing any more: no rules, "
-		  "no pinholes but those of tls_ports." },
+		  "no pinholes but those of tls_ports; terminate ends encryption (AUTH TLS) at the gateway on both sides, where rules see "
+		  "everything. implicit: so, but it begins with the connection (FTPS, RTSPS)." },
 	{ .name = "tls_ports", .type = CONF_STRING, .min = 3, .max = 32, .check = check_tls_ports,
 	  .help = "With tls: pass, a range of at most 64 ports that the servers use for data, such as 50000-50063." },
+	{ .name = "certificate", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
+	  .help = "With tls: terminate or implicit, the PEM file of the certificate for clients, then those that lead to its root." },
+	{ .name = "key", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
+	  .help = "PEM file of its private key, without a passphrase; the account that posternd becomes has to be able to read it." },
+	{ .name = "server_tls", .type = CONF_BOOL,
+	  .help = "Whether servers encrypt, too; true unless given. false: the gateway answers AUTH, PBSZ and PROT itself." },
+	{ .name = "server_verify", .type = CONF_BOOL,
+	  .help = "Whether certificates of servers are checked, against server_ca and server_name; true unless given. One that fails ends "
+		  "the session." },
+	{ .name = "server_ca", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
+	  .help = "PEM file of the authorities that may vouch for servers; unless given, those of the system." },
+	{ .name = "server_name", .type = CONF_STRING, .min = 1, .max = 255,
+	  .help = "Host name or address that certificates of servers have to hold; unless given, any that server_ca vouches for." },
+	{ .name = "tls_required", .type = CONF_ENUM, .choices = tls_need_choices,
+	  .help = "ftp, with tls: terminate or implicit: control refuses commands before AUTH TLS but those that lead to it; data refuses "
+		  "data connections without PROT P, too. Unless given, nothing." },
+	{ .name = "tls_resumption_required", .type = CONF_BOOL,
+	  .help = "ftp, with tls: terminate or implicit: whether data connections of clients have to resume the TLS session of their control "
+		  "channel; false unless given." },
 	{ .name = "active", .type = CONF_BOOL,
 	  .help = "ftp: whether servers may connect to clients (PORT, EPRT). Unless given, true when the clients' realm is "
 		  "trusted." },

@@ -53,6 +53,8 @@ bool config_realm_has_sip(const struct config_build *b, const struct realm_conf 
 /* What is written in a list of SIP listeners: "udp:5060" (addr has only a port) or "udp:192.0.2.10:5060".
  * 0, ERR_PARSE, or ERR_UNSUPPORTED for another transport. */
 int config_listen_parse(struct span text, struct realm_listen *ret);
+/* For rows of the schema: an absolute path. */
+int config_check_path(struct conf_check_ctx *ctx, const json_t *value);
 /* "20000-29999". 0 or ERR_PARSE. */
 int config_ports_parse(struct span text, uint16_t *ret_min, uint16_t *ret_max);
 /* "sip:10.0.0.20:5060" or without port. 0, ERR_PARSE, ERR_UNSUPPORTED for another scheme or transport, ERR_NOT_FOUND
@@ -77,6 +79,7 @@ struct config_protocol {
 	bool is_datagram;
 	bool has_active;             /* servers may connect to clients */
 	bool has_tls;                /* a control channel may become encrypted */
+	uint16_t tls_port;           /* of control channels that are encrypted from the beginning; 0: none */
 	unsigned code_min, code_max; /* of refusals; at most CONFIG_CODE_MAX */
 	const char *lacks[CONFIG_LACKS_MAX]; /* selectors that never match */
 };
@@ -87,5 +90,8 @@ bool config_is_verb(const char *text); /* could be one: printable ASCII without 
 extern const struct conf_item config_alg_schema[], config_profile_schema[];
 void config_build_profiles(struct config_build *b, json_t *profiles);
 void config_build_algs(struct config_build *b, json_t *algs);
+/* The members about TLS of one ALG, with what they alone get wrong. */
+void config_build_alg_tls(struct config_build *b, const json_t *object, const struct config_protocol *protocol, struct alg_conf *alg);
+void config_without_effect(struct config_build *b, const struct alg_conf *alg, const char *member, const char *why);
 
 #endif

@@ -179,7 +179,7 @@ static int check_tcp_listen(struct conf_check_ctx *ctx, const json_t *value)
 	return 0;
 }
 
-static int check_path(struct conf_check_ctx *ctx, const json_t *value)
+int config_check_path(struct conf_check_ctx *ctx, const json_t *value)
 {
 	if (json_string_value(value)[0] != '/')
 		return conf_report(ctx, "begin it with /", "the path is relative");
@@ -314,9 +314,9 @@ static const struct conf_item route_element = { .name = "*", .type = CONF_OBJECT
 static const struct conf_item api_schema[] = {
 	{ .name = "listen", .type = CONF_STRING, .min = 3, .max = 56, .check = check_tcp_listen,
 	  .help = "Address and port of plain HTTP; a loopback address." },
-	{ .name = "socket", .type = CONF_STRING, .min = 2, .max = 107, .check = check_path,
+	{ .name = "socket", .type = CONF_STRING, .min = 2, .max = 107, .check = config_check_path,
 	  .help = "Path of the UNIX socket that the command line uses." },
-	{ .name = "token_file", .type = CONF_STRING, .min = 2, .max = 4095, .check = check_path,
+	{ .name = "token_file", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
 	  .help = "File with a line sha256:<hex> for each bearer token." },
 	{ .name = "insecure_remote", .type = CONF_BOOL, .default_json = "false",
 	  .help = "Allows listen beyond loopback, where tokens can be read on the wire." },
@@ -336,7 +336,7 @@ static const struct conf_item media_schema[] = {
 		  "Without relay, new calls are refused with 503 while the kernel has no room or no way for their media." },
 	{ .name = "firewall", .type = CONF_ENUM, .choices = firewall_choices, .default_json = "\"open\"",
 	  .help = "closed: this host forwards between the realms' interfaces only what belongs to a call." },
-	{ .name = "state_dir", .type = CONF_STRING, .min = 2, .max = 200, .check = check_path,
+	{ .name = "state_dir", .type = CONF_STRING, .min = 2, .max = 200, .check = config_check_path,
 	  .default_json = "\"" POSTERN_RUNDIR "\"",
 	  .help = "Folder for what the kernel keeps of calls while the process restarts." },
 	{ .name = "lifetime", .type = CONF_DURATION, .min = MINUTE_MS, .max = 24 * HOUR_MS, .default_json = "\"1h\"",
@@ -387,7 +387,7 @@ static const struct conf_item log_schema[] = {
 static const struct conf_item schema[] = {
 	{ .name = "node", .type = CONF_STRING, .min = 1, .max = 63, .default_json = "\"postern\"", .check = check_node,
 	  .help = "Name of this gateway in records." },
-	{ .name = "database", .type = CONF_STRING, .min = 2, .max = 4095, .check = check_path,
+	{ .name = "database", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
 	  .default_json = "\"" POSTERN_STATEDIR "/postern.db\"", .help = "Path of the SQLite database." },
 	{ .name = "api", .type = CONF_OBJECT, .schema = api_schema, .default_json = "{}", .help = "The REST API." },
 	{ .name = "realms", .type = CONF_MAP, .is_required = true, .min = 1, .max = CONFIG_REALMS_MAX,

@@ -180,7 +180,7 @@ static void bad_members_of_algs(void)
 		{ ALG(FTP ", " SERVERS ", mode: bridge, data: disk, tls: strip"),
 		  "t:5:72: /algs/x/mode: bridge is not a choice (one of: nat, transparent, explicit)\n"
 		  "t:5:86: /algs/x/data: disk is not a choice (one of: kernel, relay)\n"
-		  "t:5:98: /algs/x/tls: strip is not a choice (one of: refuse, pass)\n" },
+		  "t:5:98: /algs/x/tls: strip is not a choice (one of: refuse, pass, terminate, implicit)\n" },
 		{ ALG(FTP ", " SERVERS ", idle: 29s, max_sessions: 0, max_sessions_per_client: 100001"),
 		  "t:5:72: /algs/x/idle: the duration, in milliseconds, is less than 30000\n"
 		  "t:5:83: /algs/x/max_sessions: the number is less than 1\n"
