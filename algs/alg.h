@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ALG_MAGIC = 0x706f6c61, ALG_ABI_MAJOR = 1, ALG_ABI_MINOR = 0 };
+enum { ALG_MAGIC = 0x706f6c61, ALG_ABI_MAJOR = 1, ALG_ABI_MINOR = 1 };
 #define ALG_SYMBOL "postern_alg_v1" /* of a module in a shared object: a const struct alg_module */
 
 enum alg_side { ALG_CLIENT /* opened the control channel */, ALG_SERVER };
@@ -83,6 +83,8 @@ struct alg_want {
 	bool is_same_port;        /* the other side will use this very port, whatever we write (encrypted channels) */
 	bool is_even;             /* media: RTP on an even port */
 	bool is_raw;              /* media: datagrams that are not RTP (MP2T/H2221/UDP, RAW/RAW/UDP): relayed unread */
+	bool is_protected;        /* TCP: what is sent through it is TLS, on the sides where the control channel is; the host ends it there.
+				   * Since 1.1 */
 };
 
 /* Policy */
@@ -177,10 +179,16 @@ struct alg_host {
 		;
 	/* The protocol's own end was seen (QUIT and 221, last TEARDOWN): what is open may finish, nothing new begins. */
 	void (*ending)(struct alg_session *session);
+
+	/* Since 1.1. In bytes(), with ALG_TLS_TERMINATE and a message that passes or is dropped: behind it, and what was said before,
+	 * TLS begins on the channels. No octet is shown before that has succeeded; octets that came in clear behind the message end the
+	 * session. Once in a session, and not where it has begun with TLS. */
+	int (*start_tls)(struct alg_session *session);
 };
 
 /* What an ALG is told of its session, valid while it lives. */
-enum alg_tls { ALG_TLS_REFUSE, ALG_TLS_PASS };
+enum alg_tls { ALG_TLS_REFUSE, ALG_TLS_PASS, ALG_TLS_TERMINATE /* the gateway ends it and sees what is inside; since 1.1 */ };
+enum alg_tls_need { ALG_TLS_NEED_NOTHING, ALG_TLS_NEED_CONTROL, ALG_TLS_NEED_DATA /* on both */ };
 struct alg_about {
 	struct alg_addr client, server;   /* far ends of the two control connections */
 	struct alg_addr client_sees;      /* whom the client talks to, in its belief: the server, or the gateway */
@@ -190,6 +198,10 @@ struct alg_about {
 	uint16_t tls_port_min, tls_port_max; /* ALG_TLS_PASS: data ports of the server, 0: none */
 	bool may_be_active;               /* the server may be told to connect to the client (FTP PORT) */
 	uint32_t idle_ms;                 /* the host's limit for a control channel without traffic, data included */
+	/* Since 1.1, ALG_TLS_TERMINATE only. */
+	bool is_tls;                      /* TLS has begun before the first octet */
+	bool is_server_plain;             /* towards the server nothing is encrypted: the module answers in its place */
+	enum alg_tls_need tls_need;       /* of clients */
 };
 
 struct alg_verb {

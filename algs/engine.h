@@ -8,6 +8,7 @@
 #include "core/hash.h"
 #include "core/list.h"
 #include "core/loop.h"
+#include "core/tls.h"
 #include "pinhole/pinhole.h"
 
 enum {
@@ -27,6 +28,7 @@ struct engine_pool { /* own TCP ports of one address of a realm */
 struct engine_alg { /* counts of one configured ALG */
 	const struct alg_conf *conf;
 	const struct alg_module *module;
+	struct tls_context *tls[ALG_SIDES]; /* of channels and data towards that side; NULL: in clear */
 	unsigned sessions;
 	struct hash_table *clients; /* struct engine_client, by address */
 };
@@ -67,6 +69,11 @@ struct alg_host_engine {
 struct tcp_ports *engine_pool(const struct alg_host_engine *engine, const struct realm_conf *realm, const struct addr *ip);
 /* The realm's first address of that family, or NULL. */
 const struct addr *engine_own_address(const struct realm_conf *realm, uint8_t family);
+
+/* engine_tls.c: what the configuration of an ALG says about TLS becomes its contexts. Reads files. 0, or an error and its text. */
+int engine_tls_make(const struct alg_conf *conf, struct tls_context *ret[ALG_SIDES], char *error_text, size_t error_size);
+enum alg_tls engine_tls_of(const struct alg_conf *conf); /* as modules are told */
+void engine_tls_drop(struct tls_context *contexts[ALG_SIDES]);
 
 /* Counts a session of that client in: 0 and the count to give back, or ERR_LIMIT. */
 int engine_admit(struct alg_host_engine *engine, struct engine_alg *alg, const struct addr *client, struct engine_client **ret);

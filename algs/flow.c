@@ -180,6 +180,8 @@ static const char *find_fault(const struct flow *flow, const struct alg_result *
 
 	if ((unsigned)result->verdict >= VERDICTS)
 		return "no such verdict";
+	if (flow->tls == FLOW_TLS_ASKED && result->verdict != ALG_PASS && result->verdict != ALG_DROP)
+		return "TLS cannot begin with this verdict";
 	if (!takes)
 		return NULL;
 	if (result->consumed > flow->n_given)
@@ -241,6 +243,16 @@ static void judge(struct flow *flow, enum alg_side from, const struct alg_result
 	}
 }
 
+/* What has come in clear behind the message that begins TLS would be taken for something that came protected. */
+static void expect_tls(struct flow *flow, enum alg_side from, struct alg_result *result)
+{
+	flow->tls = FLOW_TLS_DUE;
+	if (flow->in[from].len == result->consumed && flow->in[alg_other(from)].len == 0)
+		return;
+	note(flow, "sent in clear behind the beginning of TLS: ended");
+	result->verdict = ALG_RESET;
+}
+
 static void ask_module(struct flow *flow, enum alg_side from, size_t len, bool is_end)
 {
 	struct span bytes = input_of(flow, from, len);
@@ -256,6 +268,8 @@ static void ask_module(struct flow *flow, enum alg_side from, size_t len, bool i
 	fault = find_fault(flow, &result);
 	if (fault != NULL)
 		flow_blame(flow, fault);
+	if (flow->fault == NULL && flow->tls == FLOW_TLS_ASKED)
+		expect_tls(flow, from, &result);
 	if (flow->fault == NULL)
 		judge(flow, from, &result, is_last);
 	end_call(flow);
@@ -337,7 +351,7 @@ static bool step(struct flow *flow, enum alg_side from)
 	size_t len = in->len;
 	bool is_end;
 
-	if (flow->is_reset)
+	if (flow->is_reset || flow->tls == FLOW_TLS_DUE)
 		return false;
 	if (flow->is_bypassed)
 		return move_unseen(flow, from);
@@ -386,7 +400,7 @@ size_t flow_room(const struct flow *flow, enum alg_side from)
 {
 	const struct flow_side *in = &flow->in[from];
 
-	if (flow->is_reset || in->is_ended || in->has_datagram)
+	if (flow->is_reset || in->is_ended || in->has_datagram || flow->tls == FLOW_TLS_DUE)
 		return 0;
 	return in->cap - in->len;
 }
@@ -447,6 +461,23 @@ bool flow_is_bypassed(const struct flow *flow)
 bool flow_is_reset(const struct flow *flow)
 {
 	return flow->is_reset;
+}
+
+bool flow_wants_tls(const struct flow *flow)
+{
+	return flow->tls == FLOW_TLS_DUE && !flow->is_reset && flow->out[ALG_CLIENT].n_pieces == 0 &&
+	       flow->out[ALG_SERVER].n_pieces == 0;
+}
+
+void flow_tls_begun(struct flow *flow)
+{
+	flow->tls = FLOW_TLS_BEGUN;
+	pump(flow);
+}
+
+bool flow_is_protected(const struct flow *flow)
+{
+	return flow->tls == FLOW_TLS_BEGUN;
 }
 
 const char *flow_fault(const struct flow *flow)
@@ -549,6 +580,7 @@ int flow_new(const struct alg_module *module, const struct alg_about *about, con
 	flow->owner = owner;
 	flow->arg = arg;
 	flow->about = *about;
+	flow->tls = about->tls == ALG_TLS_TERMINATE && about->is_tls ? FLOW_TLS_DUE : FLOW_TLS_NONE;
 	flow->is_recognised = module->probe == NULL;
 	flow->state = calloc(1, module->state_size > 0 ? module->state_size : 1);
 	if (flow->state == NULL || make_buffers(flow) < 0) {

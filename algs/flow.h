@@ -62,6 +62,11 @@ bool flow_is_bypassed(const struct flow *flow);
 /* ALG_RESET: the session is to end at once. What was ready to go before may be tried once more. To be asked after
  * each call. */
 bool flow_is_reset(const struct flow *flow);
+/* TLS is to begin on the channels: what was to be said in clear has left, and nothing is taken (flow_room() is 0) until the owner
+ * calls flow_tls_begun(). To be asked after each call. */
+bool flow_wants_tls(const struct flow *flow);
+void flow_tls_begun(struct flow *flow);
+bool flow_is_protected(const struct flow *flow); /* it has begun */
 /* What the module did that no module may; NULL: nothing. The session is then bypassed and its holes are freed. */
 const char *flow_fault(const struct flow *flow);
 

@@ -184,12 +184,14 @@ void flow_forget_hole(struct flow *flow, uint32_t hole)
 static int host_hole_reserve(struct alg_session *session, const struct alg_want *want, uint32_t *ret_hole)
 {
 	struct flow *flow = flow_of(session);
+	struct alg_want own = { 0 };
 	unsigned n = 0;
 	uint32_t hole = 0;
 	int ret;
 
 	if (!may_ask(flow))
 		return ALG_ERR_STATE;
+	memcpy(&own, want, flow->module->abi_minor >= 1 ? sizeof(own) : offsetof(struct alg_want, is_protected));
 	if (want->class >= flow->module->n_classes) {
 		flow_blame(flow, "a pinhole of no class");
 		return ALG_ERR_STATE;
@@ -198,7 +200,7 @@ static int host_hole_reserve(struct alg_session *session, const struct alg_want 
 		n += flow->holes[i].class == want->class;
 	if (n >= flow->module->classes[want->class].max || flow->n_holes == FLOW_HOLES_MAX)
 		return ALG_ERR_LIMIT;
-	ret = flow->owner->hole_reserve(flow->arg, want, &hole);
+	ret = flow->owner->hole_reserve(flow->arg, &own, &hole);
 	if (ret < 0)
 		return ret;
 	flow->holes[flow->n_holes++] = (struct flow_hole){ hole, want->class };
@@ -302,6 +304,17 @@ static void host_note(struct alg_session *session, const char *rule, const char 
 			  (struct span){ text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1 });
 }
 
+static int host_start_tls(struct alg_session *session)
+{
+	struct flow *flow = flow_of(session);
+
+	if (!may_ask(flow) || !flow->has_message || flow->is_bypassed || flow->module->is_datagram ||
+	    flow->about.tls != ALG_TLS_TERMINATE || flow->tls != FLOW_TLS_NONE)
+		return ALG_ERR_STATE;
+	flow->tls = FLOW_TLS_ASKED;
+	return 0;
+}
+
 static void host_ending(struct alg_session *session)
 {
 	struct flow *flow = flow_of(session);
@@ -328,4 +341,5 @@ const struct alg_host flow_host = {
 	.transfer = host_transfer,
 	.note = host_note,
 	.ending = host_ending,
+	.start_tls = host_start_tls,
 };

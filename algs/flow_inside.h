@@ -32,6 +32,13 @@ struct flow_side { /* what came from a side and has not been judged */
 	bool is_ended, is_end_told;
 };
 
+enum flow_tls {
+	FLOW_TLS_NONE,
+	FLOW_TLS_ASKED,               /* by the call at hand */
+	FLOW_TLS_DUE,                 /* no octet is taken or judged until it has begun */
+	FLOW_TLS_BEGUN,
+};
+
 struct flow_commit {
 	uint32_t hole, call;
 };
@@ -52,6 +59,7 @@ struct flow {
 	struct flow_stats stats;
 	bool is_recognised, is_bypassed, is_reset;
 	bool is_pumping;
+	enum flow_tls tls;
 	const char *fault;
 
 	/* The call of the module at hand. */

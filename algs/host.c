@@ -176,6 +176,7 @@ static void on_pinholes_change(void *arg)
 static int make_algs(struct alg_host_engine *h, char *text, size_t size)
 {
 	const struct config *config = h->config;
+	int err;
 
 	h->algs = calloc(config->n_algs + 1, sizeof(*h->algs));
 	if (h->algs == NULL)
@@ -192,6 +193,9 @@ static int make_algs(struct alg_host_engine *h, char *text, size_t size)
 		alg->clients = hash_table_new(alg->conf->max_sessions);
 		if (alg->clients == NULL)
 			return -ENOMEM;
+		err = engine_tls_make(alg->conf, alg->tls, text, size);
+		if (err < 0)
+			return err;
 	}
 	return 0;
 }
@@ -292,8 +296,10 @@ void alg_host_free(struct alg_host_engine *h)
 		hash_table_free(h->listeners[i].datagrams);
 	for (unsigned i = 0; i < h->n_pools; i++)
 		tcp_ports_free(h->pools[i].ports);
-	for (unsigned i = 0; h->algs != NULL && i < h->config->n_algs; i++)
+	for (unsigned i = 0; h->algs != NULL && i < h->config->n_algs; i++) {
+		engine_tls_drop(h->algs[i].tls);
 		hash_table_free(h->algs[i].clients);
+	}
 	hash_table_free(h->by_id);
 	free(h->pools);
 	free(h->listeners);

@@ -29,6 +29,8 @@ struct alg_host_deps {
 	struct store *store;       /* NULL: transfers are not recorded (tests) */
 	const struct config *config;
 };
+/* Whether the files that the configuration names for ALGs can be used: 0, or an error and in error_text which one, and what to do. */
+int alg_host_check(const struct config *config, char *error_text, size_t error_size);
 /* Opens the listeners of config->algs. Those that need the helper open when it is there; one that cannot be opened is an alarm and
  * is tried again. Failure only for what no time will heal, with a text. */
 int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t error_size, struct alg_host_engine **ret);
@@ -74,9 +76,14 @@ struct alg_change { /* one message that was not passed as it came */
 	const char *verdict;        /* "edited", "dropped", "replied" */
 	const char *before, *after; /* printable, credentials masked; may be cut */
 };
+struct alg_tls_view {
+	const char *version, *cipher; /* static; NULL: in clear */
+	bool is_resumed;
+};
 struct alg_session_view {
 	struct alg_session_summary summary;
 	struct addr client_leg, server_leg; /* the gateway's ends of the two connections */
+	struct alg_tls_view tls[2];
 	uint64_t messages[2], edited[2], dropped[2];
 	struct alg_hole_view *holes;
 	unsigned n_holes;

@@ -13,7 +13,7 @@
 
 enum { REFUSED_DENIED, REFUSED_LIMIT, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES_KERNEL, HOLES_RELAY, HOLES_MEDIA, HOLES_DATAGRAMS,
        NO_HOLE_DENIED, NO_HOLE_LIMIT, NO_HOLE_OTHER, TRANSFERS_OK, TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY,
-       BYTES_CONTROL, METRICS };
+       BYTES_CONTROL, TLS_CLIENT_OK, TLS_CLIENT_FAILED, TLS_SERVER_OK, TLS_SERVER_FAILED, METRICS };
 _Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)HOLES_DATAGRAMS - (int)HOLES_KERNEL == (int)HOLE_DATAGRAMS,
 	       "in the order of enum hole_way");
 
@@ -22,6 +22,7 @@ _Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)H
 #define HOLES_HELP "Pinholes of ALG sessions that are reserved or open, by how they are made."
 #define NO_HOLE_HELP "Pinholes that protocols wanted and did not get, by reason."
 #define TRANSFERS_HELP "Data transfers of ALG sessions that ended, by result."
+#define TLS_HELP "Handshakes of TLS that the gateway ended for ALGs, by side and result."
 #define BYTES_HELP "Octets of recorded data transfers, by path."
 static struct metric metrics[METRICS] = {
 	[REFUSED_DENIED] = { "postern_alg_sessions_refused_total", "reason=\"denied\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
@@ -40,6 +41,10 @@ static struct metric metrics[METRICS] = {
 	[BYTES_KERNEL] = { "postern_alg_transfer_bytes_total", "path=\"kernel\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
 	[BYTES_RELAY] = { "postern_alg_transfer_bytes_total", "path=\"relay\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
 	[BYTES_CONTROL] = { "postern_alg_transfer_bytes_total", "path=\"control\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
+	[TLS_CLIENT_OK] = { "postern_alg_tls_handshakes_total", "side=\"client\",result=\"ok\"", TLS_HELP, METRIC_COUNTER, 0, 0 },
+	[TLS_CLIENT_FAILED] = { "postern_alg_tls_handshakes_total", "side=\"client\",result=\"failed\"", TLS_HELP, METRIC_COUNTER, 0, 0 },
+	[TLS_SERVER_OK] = { "postern_alg_tls_handshakes_total", "side=\"server\",result=\"ok\"", TLS_HELP, METRIC_COUNTER, 0, 0 },
+	[TLS_SERVER_FAILED] = { "postern_alg_tls_handshakes_total", "side=\"server\",result=\"failed\"", TLS_HELP, METRIC_COUNTER, 0, 0 },
 };
 
 static struct per_alg {
@@ -113,6 +118,14 @@ void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok)
 void host_metrics_hole_refused(int err)
 {
 	metric_add(&metrics[err == ALG_ERR_DENIED ? NO_HOLE_DENIED : err == ALG_ERR_LIMIT ? NO_HOLE_LIMIT : NO_HOLE_OTHER], 1);
+}
+
+void host_metrics_tls(enum alg_side side, bool is_ok)
+{
+	if (side == ALG_CLIENT)
+		metric_add(&metrics[is_ok ? TLS_CLIENT_OK : TLS_CLIENT_FAILED], 1);
+	else
+		metric_add(&metrics[is_ok ? TLS_SERVER_OK : TLS_SERVER_FAILED], 1);
 }
 
 static void count_holes(const struct alg_host_engine *engine, int64_t by_way[])

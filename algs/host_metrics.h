@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "algs/alg.h"
+
 struct alg_host_engine;
 struct session;
 
@@ -15,6 +17,7 @@ void host_metrics_refused(int err); /* a session, with ERR_DENIED or ERR_LIMIT *
 void host_metrics_hole_refused(int err); /* ALG_ERR_* */
 void host_metrics_listeners(const struct alg_host_engine *engine);
 void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok);
+void host_metrics_tls(enum alg_side side, bool is_ok); /* a handshake with that side */
 void host_metrics_sweep(const struct alg_host_engine *engine); /* gauges */
 
 #endif

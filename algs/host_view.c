@@ -219,6 +219,7 @@ int alg_session(struct alg_host_engine *h, struct span id, struct arena *arena, 
 		ret->messages[i] = stats.messages[i];
 		ret->edited[i] = stats.edited[i];
 		ret->dropped[i] = stats.dropped[i];
+		ret->tls[i] = s->secured[i];
 	}
 	fill_holes(s, arena, ret);
 	fill_journals(s, arena, ret);

@@ -197,6 +197,10 @@ static int drain(struct run *run)
 			err = append(run, &run->step->out[side], out);
 			flow_sent(run->flow, side, out.len);
 		}
+	if (err == 0 && flow_wants_tls(run->flow)) {
+		flow_tls_begun(run->flow);
+		look_note(run, NULL, SPAN_LIT("TLS begins"));
+	}
 	return err;
 }
 
@@ -351,6 +355,8 @@ static int run_script(struct run *run, const struct runner_script *script)
 	if (err < 0)
 		return err;
 	run->owner.flow = run->flow;
+	if (flow_wants_tls(run->flow))
+		flow_tls_begun(run->flow);
 	for (unsigned i = 0; err == 0 && i < script->n_steps; i++) {
 		run->line = script->steps[i].line;
 		if (!runner_is_expectation(&script->steps[i]))

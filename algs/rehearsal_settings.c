@@ -66,6 +66,14 @@ static void put_gateway(struct buf *b, const struct rehearsal_ask *ask, const st
 	put_addr(b, "media-server", far, alg->to->media_port_min);
 }
 
+static void put_tls(struct buf *b, const struct alg_conf *alg)
+{
+	buf_printf(b, "set tls %s\n", config_alg_tls_text(alg));
+	if (alg->tls == CONFIG_ALG_TLS_TERMINATE)
+		buf_printf(b, "set tls-server %s\nset tls-required %s\n", alg->is_server_tls ? "yes" : "no",
+			   config_alg_tls_need_text(alg->tls_need));
+}
+
 int rehearsal_settings(struct buf *b, const struct rehearsal_ask *ask)
 {
 	const struct alg_conf *alg = ask->alg;
@@ -78,7 +86,7 @@ int rehearsal_settings(struct buf *b, const struct rehearsal_ask *ask)
 	put_gateway(b, ask, &client, &server);
 	if (alg->to->media_port_min >= 1024)
 		buf_printf(b, "set port %u\n", alg->to->media_port_min);
-	buf_printf(b, "set tls %s\n", alg->tls == CONFIG_ALG_TLS_PASS ? "pass" : "refuse");
+	put_tls(b, alg);
 	if (alg->tls_port_min != 0)
 		buf_printf(b, "set tls-ports %u-%u\n", alg->tls_port_min, alg->tls_port_max);
 	buf_printf(b, "set active %s\n", alg->may_be_active ? "yes" : "no");

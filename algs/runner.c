@@ -52,6 +52,8 @@ static void drain(struct pass *p)
 {
 	drain_side(p, ALG_CLIENT);
 	drain_side(p, ALG_SERVER);
+	if (flow_wants_tls(p->flow))
+		flow_tls_begun(p->flow);
 }
 
 static bool feed(struct pass *p, enum alg_side side)

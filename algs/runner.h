@@ -12,7 +12,8 @@
  *   set media-client ADDR                          own address for media of the client (its port does not matter), when it is not
  *                                                  gateway-client; media-server ADDR likewise
  *   set port N                                     next own port that is handed out, 40000 by default; rises by 2
- *   set tls pass|refuse | set tls-ports A-B | set active yes|no | set idle MS
+ *   set tls refuse|pass|terminate|implicit | set tls-ports A-B | set tls-server yes|no | set tls-required nothing|control|data
+ *   set active yes|no | set idle MS
  *   set commits later                              pinholes are there only after `committed N`
  *   rule allow|deny [verb=A,B class=.. transport=.. user=.. mime=.. target=REGEX client=PREFIX.. server=PREFIX.. magic=HEX
  *        direction=up|down size-above=N size-below=N] [name=.. code=N text="..." max-bytes=N bytes-per-s=N max-per-minute=N observe=yes]
@@ -36,12 +37,14 @@
  *   drop                           the message just sent does not come out
  *   waits                          nor does this one, yet
  *   hole N reserved|armed|opened|ended|expired|freed [at ADDR] [public C|S ADDR] [rtcp C|S PORT] [class NAME] [paused yes|no]
- *        [raw yes|no]
+ *        [raw yes|no] [protected yes|no]
  *   holes N                        so many are reserved, armed or opened
  *   verdict allow|deny VERB RULE   the last question to the policy
  *   transfer [user=.. verb=.. path=.. direction=up|down|none code=N ok=yes|no hole=N]    the last record
  *   transfers N                    so many records up to here
  *   note TEXT                      the last note has this text in it
+ *   tls                            TLS has begun on the channels. It does so by itself, once all that was said in clear has left, and only
+ *                                  where it is expected
  *   ending | bypass | reset        the protocol's end was seen; the session is bypassed; it ends at once. Neither of the latter two may
  *                                  happen without being expected
  */

@@ -178,14 +178,16 @@ static int check_hole_word(const struct runner_seen *seen, const struct runner_s
 		return runner_fail(report, step->line, "hole %u is %spaused", step->n, h->is_paused ? "" : "not ");
 	if (is_text(word, "raw") && is_text(runner_word(args), "yes") != h->want.is_raw)
 		return runner_fail(report, step->line, "hole %u is %sraw", step->n, h->want.is_raw ? "" : "not ");
+	if (is_text(word, "protected") && is_text(runner_word(args), "yes") != h->want.is_protected)
+		return runner_fail(report, step->line, "hole %u is %sprotected", step->n, h->want.is_protected ? "" : "not ");
 	if (is_text(word, "at")) {
 		memcpy(at.ip, h->want.at.ip, sizeof(at.ip));
 		if (addr_parse(runner_word(args), &wanted) < 0)
 			return fail_parse(report, step, "an address with port is wanted");
 		if (!addr_eq(&at, &wanted))
 			return runner_fail(report, step->line, "hole %u is at %s", step->n, addr_text(&at, text));
-	} else if (!is_text(word, "class") && !is_text(word, "paused") && !is_text(word, "raw")) {
-		return fail_parse(report, step, "of a hole: at, public, rtcp, class, paused, raw");
+	} else if (!is_text(word, "class") && !is_text(word, "paused") && !is_text(word, "raw") && !is_text(word, "protected")) {
+		return fail_parse(report, step, "of a hole: at, public, rtcp, class, paused, raw, protected");
 	}
 	return 0;
 }
@@ -293,6 +295,8 @@ static int check_state(const struct runner_seen *seen, const struct runner_step 
 		return check_note(seen, step, report);
 	case RUNNER_ENDING:
 		return seen->owner->is_ending ? 0 : runner_fail(report, step->line, "the protocol's end was not seen");
+	case RUNNER_TLS:
+		return flow_is_protected(seen->flow) ? 0 : runner_fail(report, step->line, "TLS has not begun");
 	case RUNNER_BYPASS:
 		return flow_is_bypassed(seen->flow) ? 0 : runner_fail(report, step->line, "the session is not bypassed");
 	case RUNNER_RESET:
@@ -311,6 +315,8 @@ static int check_forbidden(const struct runner_seen *seen, struct runner_report 
 		return runner_fail(report, line, "the module is faulty: %s", flow_fault(seen->flow));
 	if (flow_is_bypassed(seen->flow) && !seen->script->has_bypass)
 		return runner_fail(report, line, "the session is bypassed");
+	if (flow_is_protected(seen->flow) && !seen->script->has_tls)
+		return runner_fail(report, line, "TLS has begun");
 	if (flow_is_reset(seen->flow) && !seen->script->has_reset)
 		return runner_fail(report, line, "the session was reset");
 	return 0;

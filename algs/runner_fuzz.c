@@ -136,6 +136,8 @@ static void read_all(struct fuzz *f)
 			has_moved |= out.ptr != NULL;
 		}
 	}
+	if (flow_wants_tls(f->flow))
+		flow_tls_begun(f->flow);
 }
 
 static void read_mostly(struct fuzz *f, uint32_t of)

@@ -184,6 +184,7 @@ static int add_step(struct reading *r, const struct runner_step *step)
 		r->has_begun = true;
 	s->has_bypass |= step->kind == RUNNER_BYPASS;
 	s->has_reset |= step->kind == RUNNER_RESET;
+	s->has_tls |= step->kind == RUNNER_TLS;
 	s->steps[s->n_steps] = *step;
 	s->n_steps++;
 	return 0;
@@ -243,27 +244,60 @@ static int set_tls_ports(struct alg_about *about, struct span value)
 	return 0;
 }
 
-/* Which of the two words it is; -1: neither. */
-static int choice(struct span value, const char *zero, const char *one)
+/* Which of the words it is; -1: none of them. */
+static int choice(struct span value, const char *const words[])
 {
-	if (span_eq(value, span_of(zero)))
-		return 0;
-	return span_eq(value, span_of(one)) ? 1 : -1;
+	for (int i = 0; words[i] != NULL; i++)
+		if (span_eq(value, span_of(words[i])))
+			return i;
+	return -1;
+}
+
+enum { TLS_IMPLICIT = ALG_TLS_TERMINATE + 1 };
+
+static void set_choice(struct runner_script *s, unsigned setting, int value)
+{
+	switch (setting) {
+	case 0:
+		s->about.may_be_active = value == 1;
+		break;
+	case 1:
+		s->about.is_tls = value == TLS_IMPLICIT;
+		s->about.tls = value == TLS_IMPLICIT ? ALG_TLS_TERMINATE : (enum alg_tls)value;
+		break;
+	case 2:
+		s->about.is_server_plain = value == 0;
+		break;
+	case 3:
+		s->about.tls_need = (enum alg_tls_need)value;
+		break;
+	default:
+		s->is_late = value == 1;
+		break;
+	}
 }
 
 static int set_flag(struct runner_script *s, struct span name, struct span value)
 {
-	int active = choice(value, "no", "yes"), tls = choice(value, "refuse", "pass"), late = choice(value, "at-once", "later");
+	static const struct {
+		const char *name, *words[5];
+	} settings[] = {
+		{ "active", { "no", "yes" } },
+		{ "tls", { "refuse", "pass", "terminate", "implicit" } },
+		{ "tls-server", { "no", "yes" } },
+		{ "tls-required", { "nothing", "control", "data" } },
+		{ "commits", { "at-once", "later" } },
+	};
 
-	if (span_eq(name, SPAN_LIT("active")) && active >= 0)
-		s->about.may_be_active = active == 1;
-	else if (span_eq(name, SPAN_LIT("tls")) && tls >= 0)
-		s->about.tls = tls == 1 ? ALG_TLS_PASS : ALG_TLS_REFUSE;
-	else if (span_eq(name, SPAN_LIT("commits")) && late >= 0)
-		s->is_late = late == 1;
-	else
-		return ERR_PARSE;
-	return 0;
+	for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+		int n = choice(value, settings[i].words);
+
+		if (!span_eq(name, span_of(settings[i].name)) || n < 0)
+			continue;
+		set_choice(s, i, n);
+		return 0;
+	}
+	return ERR_PARSE;
 }
 
 static int read_set(struct reading *r, struct span args)
@@ -318,6 +352,7 @@ static const struct line_word {
 	{ "transfer", RUNNER_TRANSFER, false },
 	{ "transfers", RUNNER_TRANSFERS, true },
 	{ "note", RUNNER_NOTE, false },
+	{ "tls", RUNNER_TLS, false },
 	{ "ending", RUNNER_ENDING, false },
 	{ "bypass", RUNNER_BYPASS, false },
 	{ "reset", RUNNER_RESET, false },

@@ -30,6 +30,7 @@ enum runner_kind {
 	RUNNER_TRANSFER,
 	RUNNER_TRANSFERS,
 	RUNNER_NOTE,
+	RUNNER_TLS,
 	RUNNER_ENDING,
 	RUNNER_BYPASS,
 	RUNNER_RESET,
@@ -59,7 +60,7 @@ struct runner_script {
 	struct policy *policy; /* NULL: no rules */
 	struct runner_step *steps;
 	unsigned n_steps;
-	bool has_bypass, has_reset; /* somewhere these are expected */
+	bool has_bypass, has_reset, has_tls; /* somewhere these are expected */
 };
 
 /* A script and whatever is wrong with the transcript in *report. 0, ERR_PARSE, -ENOMEM. */

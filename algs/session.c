@@ -129,6 +129,7 @@ static void end(struct session *s)
 	s->is_in_flow = false;
 	group_close(&s->group);
 	close_legs(s, s->is_abnormal);
+	session_tls_fini(s);
 	stop_timers(s);
 	drop_holes(s);
 	free(s->verbs);
@@ -147,7 +148,9 @@ static void do_open(struct session *s)
 		.client = hole_alg_addr(&s->far[ALG_CLIENT]), .server = hole_alg_addr(&s->far[ALG_SERVER]),
 		.client_sees = hole_alg_addr(&s->client_sees),
 		.is_translated = s->conf->mode != CONFIG_ALG_TRANSPARENT,
-		.tls = s->conf->tls == CONFIG_ALG_TLS_PASS ? ALG_TLS_PASS : ALG_TLS_REFUSE,
+		.tls = engine_tls_of(s->conf), .is_tls = s->conf->is_tls_implicit, 
+		.is_server_plain = s->tls[ALG_CLIENT] != NULL && s->tls[ALG_SERVER] == NULL,
+		.tls_need = (enum alg_tls_need)s->conf->tls_need,
 		.tls_port_min = s->conf->tls_port_min, .tls_port_max = s->conf->tls_port_max,
 		.may_be_active = s->conf->may_be_active, .idle_ms = s->conf->idle_ms,
 	};
@@ -272,12 +275,14 @@ struct session *session_new(struct listener *listener, struct engine_client *cli
 	s->active_ms = loop_now_ms(engine->loop);
 	s->far[ALG_CLIENT] = *far_client;
 	s->near[ALG_CLIENT] = s->client_sees = *client_sees;
+	session_tls_init(s);
 	s->far[ALG_SERVER] = s->conf->mode == CONFIG_ALG_EXPLICIT ? s->conf->server : *client_sees;
 	list_init(&s->holes);
 	group_init(&s->group, 0, s->started_ms);
 	s->n_verbs = count_verbs(s->module);
 	s->verbs = calloc(s->n_verbs + 1, sizeof(*s->verbs));
 	if (s->verbs == NULL || hash_table_add(engine->by_id, &s->by_id, hash_bytes(span_of(s->group.id))) != 0) {
+		session_tls_fini(s);
 		free(s->verbs);
 		free(s);
 		return NULL;

@@ -57,6 +57,9 @@ struct session {
 	struct addr far[ALG_SIDES], near[ALG_SIDES];
 	struct addr client_sees;     /* what the client addressed */
 	struct tcp_leg legs[ALG_SIDES];
+	struct tls_context *tls[ALG_SIDES]; /* of legs and data, as of the beginning; NULL: in clear */
+	struct alg_tls_view secured[ALG_SIDES]; /* of the legs, beyond their end */
+	bool is_securing;            /* TLS is about to begin: no octet moves */
 	struct pinhole_socket_request *request;
 	struct datagrams *datagrams; /* instead of legs */
 	struct flow *flow;
@@ -99,6 +102,14 @@ void session_remember_hole(struct session *session, struct hole *hole);
 void session_tell_events(struct session *session);
 tcp_leg_fn session_on_leg;
 loop_timer_fn session_on_kick;
+
+/* session_tls.c: TLS of the legs. */
+void session_tls_init(struct session *session);
+void session_tls_fini(struct session *session);
+void session_tls_begin(struct session *session); /* the flow wants it */
+/* True: the event was its own. The session may have ended. */
+bool session_tls_on_leg(struct session *session, struct tcp_leg *leg);
+void session_tls_tell_errors(struct session *session); /* a step for each leg that TLS broke off */
 
 /* session_owner.c */
 extern const struct flow_owner session_owner;

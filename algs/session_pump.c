@@ -87,6 +87,12 @@ static void set_wants(struct session *s)
 	}
 }
 
+static void lose(struct session *s, const char *cause)
+{
+	session_tls_tell_errors(s);
+	session_step_event(s, SESSION_LOST, cause);
+}
+
 static void check_legs(struct session *s)
 {
 	struct tcp_leg *client = &s->legs[ALG_CLIENT], *server = &s->legs[ALG_SERVER];
@@ -97,7 +103,7 @@ static void check_legs(struct session *s)
 	if (s->is_ending && (client->error != 0 || server->error != 0)) /* who has said goodbye may be rude */
 		session_step_event(s, SESSION_OVER, "normal");
 	else if (client->error != 0 || server->error != 0)
-		session_step_event(s, SESSION_LOST, client->error != 0 ? "connection to the client lost" : "connection to the server lost");
+		lose(s, client->error != 0 ? "connection to the client lost" : "connection to the server lost");
 	else if (client->is_shut && server->is_shut)
 		session_step_event(s, SESSION_OVER, s->is_ending ? "normal" : "closed");
 	else
@@ -151,6 +157,8 @@ void session_pump(struct session *s)
 	}
 	if (flow_is_bypassed(s->flow) && s->state == SESSION_OPEN)
 		session_step_event(s, SESSION_UNSEEN, NULL);
+	if (flow_wants_tls(s->flow) && !s->is_securing && s->state == SESSION_OPEN)
+		session_tls_begin(s);
 	if (s->state == SESSION_DRAINING) {
 		if (!has_open_holes(s))
 			session_step_event(s, SESSION_SETTLED, NULL);
@@ -202,7 +210,7 @@ void session_on_leg(void *arg, struct tcp_leg *leg)
 			session_step_event(s, SESSION_UNREACHABLE, "the server cannot be reached");
 		return;
 	}
-	if (s->flow == NULL)
+	if (s->flow == NULL || session_tls_on_leg(s, leg))
 		return;
 	read_in(s, leg == &s->legs[ALG_CLIENT] ? ALG_CLIENT : ALG_SERVER);
 	session_pump(s);

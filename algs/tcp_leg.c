@@ -1,5 +1,5 @@
 /* TCP connections of control channels. RFC 9293; keep-alive is on so that translators on the path keep their state and a peer that
- * vanished is noticed long before the idle limit. */
+ * vanished is noticed long before the idle limit. TLS is core/tls.h's. */
 #include "algs/tcp_leg.h"
 
 #include <errno.h>
@@ -83,19 +83,28 @@ static void tune(int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
 }
 
+static void watch_for(struct tcp_leg *leg, int events)
+{
+	if (leg->watch == NULL || events == leg->wanted)
+		return;
+	if (loop_fd_want(leg->watch, events) == 0)
+		leg->wanted = events;
+}
+
 static void fail(struct tcp_leg *leg, int error)
 {
 	leg->error = error;
-	tcp_leg_want(leg, false, false);
+	watch_for(leg, 0);
 	loop_timer_stop(&leg->timer);
 }
 
-static void on_connect_limit(struct loop_timer *timer, void *arg)
+static void on_timer(struct loop_timer *timer, void *arg)
 {
 	struct tcp_leg *leg = arg;
 
 	(void)timer;
-	fail(leg, -ETIMEDOUT);
+	if (leg->state != TCP_LEG_UP)
+		fail(leg, -ETIMEDOUT);
 	leg->fn(leg->arg, leg);
 }
 
@@ -112,7 +121,26 @@ static void on_connected(struct tcp_leg *leg)
 	}
 	loop_timer_stop(&leg->timer);
 	leg->state = TCP_LEG_UP;
-	tcp_leg_want(leg, false, false);
+	watch_for(leg, 0);
+}
+
+/* True: there is something to tell. */
+static bool go_on_securing(struct tcp_leg *leg)
+{
+	int result = tls_handshake(leg->tls);
+
+	if (result == 0) {
+		watch_for(leg, tls_wants(leg->tls));
+		return false;
+	}
+	if (result < 0) {
+		fail(leg, result);
+		return true;
+	}
+	loop_timer_stop(&leg->timer);
+	leg->state = TCP_LEG_UP;
+	watch_for(leg, 0);
+	return true;
 }
 
 static void on_fd(void *arg, int fd, int events)
@@ -123,6 +151,8 @@ static void on_fd(void *arg, int fd, int events)
 	(void)events;
 	if (leg->error != 0)
 		return;
+	if (leg->state == TCP_LEG_SECURING && !go_on_securing(leg))
+		return;
 	if (leg->state == TCP_LEG_CONNECTING)
 		on_connected(leg);
 	leg->fn(leg->arg, leg);
@@ -130,8 +160,9 @@ static void on_fd(void *arg, int fd, int events)
 
 void tcp_leg_init(struct tcp_leg *leg, struct loop *loop, tcp_leg_fn *fn, void *arg)
 {
-	*leg = (struct tcp_leg){ .loop = loop, .fd = -1, .fn = fn, .arg = arg };
-	loop_timer_init(&leg->timer, loop, on_connect_limit, leg);
+	*leg = (struct tcp_leg){ .loop = loop, .fd = -1, .read_wants = LOOP_READ, .write_wants = LOOP_WRITE,
+				 .fn = fn, .arg = arg };
+	loop_timer_init(&leg->timer, loop, on_timer, leg);
 }
 
 static int watch(struct tcp_leg *leg, int fd, int events)
@@ -181,6 +212,29 @@ int tcp_leg_connect(struct tcp_leg *leg, int fd_take, const struct addr *from, c
 	return 0;
 }
 
+int tcp_leg_secure(struct tcp_leg *leg, struct tls_context *context, uint32_t timeout_ms)
+{
+	int err = tls_new(context, leg->fd, NULL, &leg->tls);
+
+	if (err < 0)
+		return err;
+	leg->state = TCP_LEG_SECURING;
+	loop_timer_start(&leg->timer, timeout_ms);
+	watch_for(leg, LOOP_READ | LOOP_WRITE); /* who begins is told at once */
+	return 0;
+}
+
+/* What reading or writing TLS has come to, and what it waits for when that was nothing. */
+static int judge_tls(struct tcp_leg *leg, int result, int *wants, int usual)
+{
+	*wants = result == 0 && tls_wants(leg->tls) != 0 ? tls_wants(leg->tls) : usual;
+	if (result == ERR_CLOSED)
+		leg->has_ended = true;
+	else if (result < 0)
+		fail(leg, result);
+	return result;
+}
+
 int tcp_leg_read(struct tcp_leg *leg, char *to, size_t size)
 {
 	ssize_t n;
@@ -189,6 +243,8 @@ int tcp_leg_read(struct tcp_leg *leg, char *to, size_t size)
 		return leg->error;
 	if (leg->has_ended)
 		return ERR_CLOSED;
+	if (leg->tls != NULL)
+		return judge_tls(leg, tls_read(leg->tls, to, size), &leg->read_wants, LOOP_READ);
 	n = recv(leg->fd, to, size, MSG_DONTWAIT);
 	if (n > 0)
 		return (int)n;
@@ -208,6 +264,8 @@ int tcp_leg_write(struct tcp_leg *leg, struct span bytes)
 
 	if (leg->state != TCP_LEG_UP || leg->error != 0 || leg->is_shut)
 		return leg->error;
+	if (leg->tls != NULL)
+		return judge_tls(leg, tls_write(leg->tls, bytes), &leg->write_wants, LOOP_WRITE);
 	n = send(leg->fd, bytes.ptr, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n >= 0)
 		return (int)n;
@@ -219,7 +277,10 @@ int tcp_leg_write(struct tcp_leg *leg, struct span bytes)
 
 void tcp_leg_shut(struct tcp_leg *leg)
 {
-	if (leg->state != TCP_LEG_UP || leg->is_shut)
+	if (leg->state != TCP_LEG_UP || leg->is_shut || leg->error != 0)
+		return;
+	leg->is_shutting = leg->tls != NULL && tls_shut(leg->tls) == 0;
+	if (leg->is_shutting)
 		return;
 	leg->is_shut = true;
 	(void)shutdown(leg->fd, SHUT_WR); /* a far end that is gone is noticed elsewhere */
@@ -227,12 +288,14 @@ void tcp_leg_shut(struct tcp_leg *leg)
 
 void tcp_leg_want(struct tcp_leg *leg, bool may_read, bool may_write)
 {
-	int events = (may_read ? LOOP_READ : 0) | (may_write ? LOOP_WRITE : 0);
-
-	if (leg->watch == NULL || events == leg->wanted)
+	if (leg->state != TCP_LEG_UP)
 		return;
-	if (loop_fd_want(leg->watch, events) == 0)
-		leg->wanted = events;
+	watch_for(leg, (may_read ? leg->read_wants : 0) | (may_write ? leg->write_wants : 0) | (leg->is_shutting ? LOOP_WRITE : 0));
+	if (leg->tls == NULL)
+		return;
+	loop_timer_stop(&leg->timer);
+	if (may_read && tls_has_pending(leg->tls))
+		loop_timer_start(&leg->timer, 0);
 }
 
 void tcp_leg_close(struct tcp_leg *leg, bool is_reset)
@@ -240,6 +303,10 @@ void tcp_leg_close(struct tcp_leg *leg, bool is_reset)
 	if (leg->loop == NULL)
 		return;
 	loop_timer_stop(&leg->timer);
+	if (!is_reset && leg->tls != NULL)
+		tcp_leg_shut(leg); /* or not, when there is no room for it */
+	tls_free(leg->tls);
+	leg->tls = NULL;
 	loop_fd_close(leg->watch);
 	leg->watch = NULL;
 	if (leg->fd >= 0 && is_reset)

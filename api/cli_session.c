@@ -30,6 +30,8 @@ static const struct cli_column leg_columns[] = {
 	{ "MESSAGES", "messages", CLI_TEXT },
 	{ "EDITED", "edited", CLI_TEXT },
 	{ "DROPPED", "dropped", CLI_TEXT },
+	{ "TLS", "tls.version", CLI_TEXT },
+	{ "CIPHER", "tls.cipher", CLI_TEXT },
 };
 static const struct cli_column hole_columns[] = {
 	{ "HOLE", "id", CLI_TEXT },

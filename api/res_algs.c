@@ -51,13 +51,23 @@ static void add_servers(json_t *json, const struct alg_conf *alg)
 	res_set(json, "server", res_addr(&alg->server));
 }
 
+static void add_tls(json_t *json, const struct alg_conf *alg)
+{
+	bool has_ports = alg->tls_port_min != 0;
+	bool has_server = alg->tls == CONFIG_ALG_TLS_TERMINATE && alg->is_server_tls;
+
+	res_set(json, "tls", json_string(config_alg_tls_text(alg)));
+	res_set(json, "tls_required", json_string(config_alg_tls_need_text(alg->tls_need)));
+	res_set(json, "server_tls", json_boolean(has_server));
+	res_set(json, "server_verify", json_boolean(has_server && alg->is_server_verified));
+	res_set(json, "server_name", res_text(alg->server_name));
+	res_set(json, "tls_port_min", has_ports ? json_integer(alg->tls_port_min) : json_null());
+	res_set(json, "tls_port_max", has_ports ? json_integer(alg->tls_port_max) : json_null());
+}
+
 static void add_limits(json_t *json, const struct alg_conf *alg)
 {
-	bool has_tls_ports = alg->tls_port_min != 0;
-
-	res_set(json, "tls", json_string(alg->tls == CONFIG_ALG_TLS_PASS ? "pass" : "refuse"));
-	res_set(json, "tls_port_min", has_tls_ports ? json_integer(alg->tls_port_min) : json_null());
-	res_set(json, "tls_port_max", has_tls_ports ? json_integer(alg->tls_port_max) : json_null());
+	add_tls(json, alg);
 	res_set(json, "active", json_boolean(alg->may_be_active));
 	res_set(json, "data", json_string(alg->data == CONFIG_ALG_DATA_RELAY ? "relay" : "kernel"));
 	res_set(json, "max_sessions", json_integer(alg->max_sessions));

@@ -185,6 +185,19 @@ static int view_on_loop(struct api *api, void *arg)
 	return b2bua_call(deps->b2bua, ask->id, ask->arena, &ask->call);
 }
 
+static json_t *tls_json(const struct alg_tls_view *tls)
+{
+	json_t *json;
+
+	if (tls->version == NULL)
+		return json_null();
+	json = json_object();
+	res_set(json, "version", text_json_of(tls->version));
+	res_set(json, "cipher", text_json_of(tls->cipher));
+	res_set(json, "resumed", json_boolean(tls->is_resumed));
+	return json;
+}
+
 static json_t *leg_json(const struct alg_session_view *view, unsigned side)
 {
 	const struct addr *far = side == 0 ? &view->summary.client : &view->summary.server;
@@ -197,6 +210,7 @@ static json_t *leg_json(const struct alg_session_view *view, unsigned side)
 	res_set(json, "messages", res_count(view->messages[side]));
 	res_set(json, "edited", res_count(view->edited[side]));
 	res_set(json, "dropped", res_count(view->dropped[side]));
+	res_set(json, "tls", tls_json(&view->tls[side]));
 	return json;
 }
 

@@ -270,9 +270,13 @@ int main(int argc, char **argv)
 	if (load(options.config, &gateway.config) != 0)
 		return 1;
 	if (options.is_check) {
-		printf("%s: the configuration is valid\n", options.config);
+		err = alg_host_check(gateway.config, text, sizeof(text));
+		if (err == 0)
+			printf("%s: the configuration is valid\n", options.config);
+		else
+			fprintf(stderr, "%s: %s\n", options.config, text);
 		config_unref(gateway.config);
-		return 0;
+		return err == 0 ? 0 : 1;
 	}
 	set_up_log(gateway.config);
 	signal(SIGPIPE, SIG_IGN);

@@ -176,6 +176,11 @@ static void take_all(struct fuzz *f)
 {
 	while (flow_output(f->flow, ALG_CLIENT).ptr != NULL || flow_output(f->flow, ALG_SERVER).ptr != NULL)
 		take(f, SIZE_MAX);
+	if (flow_wants_tls(f->flow)) {
+		must(flow_room(f->flow, ALG_CLIENT) == 0 && flow_room(f->flow, ALG_SERVER) == 0);
+		flow_tls_begun(f->flow);
+		take_all(f);
+	}
 }
 
 static void commit(struct fuzz *f, int result)
@@ -330,7 +335,7 @@ static void finish(struct fuzz *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct alg_module *const modules[] = { &postern_alg_v1, &toy_datagram_module, &toy_probed_module };
-	static const struct alg_about about = { .client = { .family = 4 }, .server = { .family = 4 } };
+	static const struct alg_about about = { .client = { .family = 4 }, .server = { .family = 4 }, .tls = ALG_TLS_TERMINATE };
 	struct fuzz f = { .out_cap = size };
 	const struct alg_module *module;
 	unsigned n_open = toy_n_open;

@@ -116,7 +116,8 @@ int alg_session(struct alg_host_engine *host, struct span id, struct arena *aren
 	if (change == NULL || step == NULL || hole == NULL)
 		return ERR_LIMIT;
 	*ret = (struct alg_session_view){ .summary = all[i], .client_leg = address("10.0.0.5:21"),
-					  .server_leg = address("10.0.0.10:47114"), .messages = { 9, 10 }, .edited = { 1, 0 },
+					  .server_leg = address("10.0.0.10:47114"), .tls = { { "TLSv1.3", "TLS_AES_128_GCM_SHA256", true } },
+					  .messages = { 9, 10 }, .edited = { 1, 0 },
 					  .dropped = { 1, 0 }, .holes = hole, .n_holes = 1, .steps = step, .n_steps = 1,
 					  .changes = change, .n_changes = 1 };
 	*hole = i == 0 ? media_hole() : data_hole();

@@ -8,7 +8,7 @@
  *	reply c|s TEXT                                      TEXT and LF go to that side; `fill c|s N`: N octets
  *	resume c|s | wait N                                 N is a hole's handle
  *	reserve CLASS | arm N | free N | pause N | public N c|s | open          open: reserve of class 0, and arm
- *	policy VERB TARGET | timer N MS | transfer N | note TEXT | ending
+ *	policy VERB TARGET | timer N MS | transfer N | note TEXT | ending | tls
  *	say c|s                                             the result of the command before, as "rc N" and LF
  *	on COMMANDS...                                      these, at each event: the rest of the line, commas for semicolons
  *	tell c|s                                            each event from now on, as "event TYPE HOLE" and LF
@@ -152,6 +152,7 @@ COMMAND(arm) { UNUSED_ARGS; t->rc = t->host->hole_arm(t->session, (uint32_t)numb
 COMMAND(free) { UNUSED_ARGS; t->host->hole_free(t->session, (uint32_t)number(args)); }
 COMMAND(pause) { UNUSED_ARGS; t->host->hole_pause(t->session, (uint32_t)number(args), true); }
 COMMAND(ending) { UNUSED_ARGS; t->host->ending(t->session); }
+COMMAND(tls) { UNUSED_ARGS; t->rc = t->host->start_tls(t->session); }
 
 COMMAND(reserve)
 {
@@ -253,7 +254,7 @@ static const struct {
 	{ "verdict", do_verdict }, { "take", do_take },
 	{ "again", do_again }, { "edit", do_edit }, { "edits", do_edits }, { "reply", do_reply }, { "fill", do_fill },
 	{ "resume", do_resume }, { "wait", do_wait }, { "arm", do_arm }, { "free", do_free }, { "pause", do_pause },
-	{ "ending", do_ending }, { "reserve", do_reserve }, { "open", do_open }, { "public", do_public },
+	{ "ending", do_ending }, { "tls", do_tls }, { "reserve", do_reserve }, { "open", do_open }, { "public", do_public },
 	{ "policy", do_policy }, { "timer", do_timer }, { "transfer", do_transfer }, { "note", do_note }, { "say", do_say },
 	{ "tell", do_tell }, { "on", do_on },
 };

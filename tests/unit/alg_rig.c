@@ -79,6 +79,12 @@ static void do_transfer(struct toy *t, uint32_t hole, bool is_ok)
 	t->host->transfer(t->session, &transfer);
 }
 
+static void tell_tls(struct toy *t)
+{
+	if (t->host->start_tls(t->session) < 0)
+		tell(t, "no tls\n");
+}
+
 static enum alg_verdict obey(struct toy *t, char *line)
 {
 	char *rest = line, *words[3] = { line, line, line };
@@ -107,6 +113,8 @@ static enum alg_verdict obey(struct toy *t, char *line)
 		t->host->note(t->session, "r1", "%s", words[1]);
 	else if (strcmp(words[0], "ending") == 0)
 		t->host->ending(t->session);
+	else if (strcmp(words[0], "tls") == 0)
+		tell_tls(t);
 	return strcmp(words[0], "reset") == 0 ? ALG_RESET : strcmp(words[0], "drop") == 0 ? ALG_DROP :
 	       strcmp(words[0], "bypass") == 0 ? ALG_BYPASS : ALG_PASS;
 }
@@ -150,7 +158,7 @@ static void toy_event(void *state, const struct alg_event *event)
 static const struct alg_class classes[] = { { "data", ALG_HOLE_TCP, CLASS_MAX, 5000, 10000 } };
 static const struct alg_verb verbs[] = { { "GET", "read" }, { "PUT", "write" }, { NULL, NULL } };
 static const struct alg_module toy_module = {
-	.magic = ALG_MAGIC, .abi_major = ALG_ABI_MAJOR, .size = sizeof(struct alg_module), .name = "ftp", .version = "1",
+	.magic = ALG_MAGIC, .abi_major = ALG_ABI_MAJOR, .abi_minor = ALG_ABI_MINOR, .size = sizeof(struct alg_module), .name = "ftp", .version = "1",
 	.default_port = 21, .classes = classes, .n_classes = 1, .verbs = verbs, .message_max = 512, .state_size = sizeof(struct toy),
 	.open = toy_open, .bytes = toy_bytes, .event = toy_event,
 };

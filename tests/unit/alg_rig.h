@@ -6,6 +6,7 @@
  *	arm N | free N | wait N | public N s|c ("public PORT")
  *	data up|down PATH    a question to the profile about verb PUT or GET; denied: dropped, and "denied CODE" to the client
  *	transfer N ok|bad | ending | reset | drop | bypass | timer MS | note TEXT
+ *	tls                  begins behind this line; "no tls" to the client when it cannot
  * Everything passes but what is dropped. Each event is said to the client: "opened N", "ended N C S", "limit N", "expired N", "timer". */
 #ifndef TESTS_UNIT_ALG_RIG_H
 #define TESTS_UNIT_ALG_RIG_H

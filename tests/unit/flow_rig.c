@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 int rig_result;
+bool rig_is_tls;
 
 static uint64_t now_ms(void *arg)
 {
@@ -134,7 +135,8 @@ static const struct flow_owner owner = {
 struct flow_rig *rig_new(const struct alg_module *module)
 {
 	static struct flow_rig rig;
-	static const struct alg_about about = { .client = { .family = 4 }, .server = { .family = 4 } };
+	const struct alg_about about = { .client = { .family = 4 }, .server = { .family = 4 }, .tls = ALG_TLS_TERMINATE,
+					 .is_tls = rig_is_tls };
 
 	memset(&rig, 0, sizeof(rig));
 	rig_result = flow_new(module, &about, &owner, &rig, &rig.flow);

@@ -24,6 +24,7 @@ struct flow_rig {
 
 struct flow_rig *rig_new(const struct alg_module *module); /* NULL: the flow could not be made, see rig_result */
 extern int rig_result;
+extern bool rig_is_tls; /* the next flow begins with TLS */
 void rig_free(struct flow_rig *rig);
 
 /* Sends a text from a side: "c", "s". Returns flow_input()'s result. */

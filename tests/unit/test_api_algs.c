@@ -100,6 +100,9 @@ static void shows_a_session(void)
 	CU_ASSERT_STRING_EQUAL(rig_text("legs.server.gateway"), "10.0.0.10:47114");
 	CU_ASSERT_EQUAL(rig_number("legs.server.bytes"), 512);
 	CU_ASSERT_EQUAL(rig_number("legs.client.edited"), 1);
+	CU_ASSERT_STRING_EQUAL(rig_text("legs.client.tls.version"), "TLSv1.3");
+	CU_ASSERT_TRUE(json_is_true(rig_at("legs.client.tls.resumed")));
+	CU_ASSERT_TRUE(json_is_null(rig_at("legs.server.tls")));
 	CU_ASSERT_STRING_EQUAL(rig_text("holes.0.path"), "nft");
 	CU_ASSERT_TRUE(json_is_null(rig_at("holes.0.reason")));
 	CU_ASSERT_EQUAL(rig_number("holes.0.bytes.server"), 1048576);

@@ -171,7 +171,8 @@ static void tells_a_session(void)
 	start();
 	CU_ASSERT_EQUAL(ask("show session " FAKE_FTP), CLI_OK);
 	CU_ASSERT_TRUE(says("Session " FAKE_FTP "\n  Protocol     ftp\n  State        open\n  ALG          office-ftp\n"));
-	CU_ASSERT_TRUE(says("client   192.0.2.77:40000  10.0.0.5:21      214    9         1       1\n"));
+	CU_ASSERT_TRUE(says("client   192.0.2.77:40000  10.0.0.5:21      214    9         1       1        TLSv1.3  TLS_AES_128_GCM_SHA256\n"));
+	CU_ASSERT_TRUE(says("server   10.0.0.5:21       10.0.0.10:47114  512    10        0       0        -        -\n"));
 	CU_ASSERT_TRUE(says("1     data   tcp   bound  10.0.0.5:50000  10.0.0.5:50000  0            1048576      "
 			    "2026-03-01 11:58:24  nft   -\n"));
 	CU_ASSERT_TRUE(says("\nDecided\n  11:58:22.500  no-exe: STOR /in/x.exe denied with 550\n"));

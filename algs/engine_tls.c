@@ -1,0 +1,58 @@
+/* TLS as an ALG's configuration wants it: towards clients with the gateway's own certificate, towards servers under the eyes of a
+ * certificate authority. Made when a configuration comes into force; sessions keep what they began with. */
+#include "algs/engine.h"
+
+#include <stdio.h>
+
+/* RFC 7301 names of the control channel, and of its data for those clients that have one. */
+static const char *const ftp_protocols[] = { "ftp", "ftp-data", NULL };
+
+enum alg_tls engine_tls_of(const struct alg_conf *conf)
+{
+	static const enum alg_tls values[] = { [CONFIG_ALG_TLS_REFUSE] = ALG_TLS_REFUSE, [CONFIG_ALG_TLS_PASS] = ALG_TLS_PASS,
+					       [CONFIG_ALG_TLS_TERMINATE] = ALG_TLS_TERMINATE };
+
+	return values[conf->tls];
+}
+
+int engine_tls_make(const struct alg_conf *conf, struct tls_context *ret[ALG_SIDES], char *error_text, size_t error_size)
+{
+	bool is_ftp = span_eq(span_of(conf->protocol), SPAN_LIT("ftp"));
+	const struct tls_server_conf near = { .certificate = conf->certificate, .key = conf->key,
+					      .protocols = is_ftp ? ftp_protocols : NULL };
+	const struct tls_client_conf far = { .ca = conf->server_ca, .is_verified = conf->is_server_verified, .name = conf->server_name,
+					     .protocol = is_ftp ? ftp_protocols[0] : NULL };
+	char text[400];
+	int err;
+
+	if (conf->tls != CONFIG_ALG_TLS_TERMINATE)
+		return 0;
+	err = tls_context_server(&near, text, sizeof(text), &ret[ALG_CLIENT]);
+	if (err == 0 && conf->is_server_tls)
+		err = tls_context_client(&far, text, sizeof(text), &ret[ALG_SERVER]);
+	if (err < 0) {
+		snprintf(error_text, error_size, "algs/%s: %s", conf->name, text);
+		engine_tls_drop(ret);
+	}
+	return err;
+}
+
+void engine_tls_drop(struct tls_context *contexts[ALG_SIDES])
+{
+	for (unsigned side = 0; side < ALG_SIDES; side++) {
+		tls_context_unref(contexts[side]);
+		contexts[side] = NULL;
+	}
+}
+
+int alg_host_check(const struct config *config, char *error_text, size_t error_size)
+{
+	struct tls_context *contexts[ALG_SIDES] = { NULL };
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < config->n_algs; i++) {
+		err = engine_tls_make(&config->algs[i], contexts, error_text, error_size);
+		engine_tls_drop(contexts);
+	}
+	return err;
+}
