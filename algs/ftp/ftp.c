@@ -206,6 +206,8 @@ static void ftp_open(void *memory, const struct alg_about *about, const struct a
 	state->about = about;
 	state->host = host;
 	state->session = session;
+	/* Where TLS begins with the connection, data is encrypted unless PROT says otherwise. */
+	state->protection.is_on = state->protection.is_private = about->is_tls;
 	(void)ftp_queue_push(state, FTP_GREETING, 0);
 }
 

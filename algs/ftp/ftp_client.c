@@ -80,12 +80,14 @@ static struct ftp_answer claim(struct ftp_state *state, const struct ftp_command
 	return (struct ftp_answer){ 0, NULL };
 }
 
-static struct ftp_answer ask_auth(const struct ftp_state *state, const struct ftp_command *command)
+static struct ftp_answer ask_auth(struct ftp_state *state, const struct ftp_command *command)
 {
 	static const char *const tls[] = { "TLS", "SSL", "TLS-C", "TLS-P" };
 
 	if (state->about->tls == ALG_TLS_REFUSE)
 		return (struct ftp_answer){ 534, "Encryption is not allowed here." };
+	if (state->about->tls == ALG_TLS_TERMINATE)
+		return ftp_protect_ask(state, command);
 	for (size_t i = 0; i < sizeof(tls) / sizeof(tls[0]); i++)
 		if (span_ieq(span_trim(command->arg), span_of(tls[i])))
 			return (struct ftp_answer){ 0, NULL };
@@ -107,9 +109,16 @@ static struct ftp_answer answer_algs(const struct ftp_state *state, const struct
 /* Checks of the gateway's own, with what has to be reserved and edited. What is not refused is passed. */
 static struct ftp_answer prepare(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command)
 {
+	struct ftp_answer data = ftp_protect_need_data(state);
+
 	switch (kind_of(command)) {
 	case FTP_AUTH:
 		return ask_auth(state, command);
+	case FTP_PBSZ:
+	case FTP_PROT:
+	case FTP_CCC:
+	case FTP_REIN:
+		return ftp_protect_ask(state, command);
 	case FTP_SECURED:
 		return (struct ftp_answer){ 533, "Protected commands are not allowed here." };
 	case FTP_ALGS:
@@ -117,11 +126,11 @@ static struct ftp_answer prepare(struct ftp_state *state, struct ftp_line *line,
 	case FTP_PORT:
 	case FTP_EPRT:
 	case FTP_LPRT:
-		return ftp_data_ask_active(state, line, command);
+		return data.code != 0 ? data : ftp_data_ask_active(state, line, command);
 	case FTP_PASV:
 	case FTP_EPSV:
 	case FTP_LPSV:
-		return ftp_data_ask_passive(state, line, command);
+		return data.code != 0 ? data : ftp_data_ask_passive(state, line, command);
 	default:
 		return (struct ftp_answer){ 0, NULL };
 	}
@@ -210,6 +219,8 @@ static struct ftp_answer ask(struct ftp_state *state, struct ftp_line *line, con
 {
 	struct ftp_answer own = find_trick(line, command);
 
+	if (own.code == 0)
+		own = ftp_protect_need(state, command);
 	if (own.code == 0 && kind_of(command) == FTP_USER)
 		own = claim(state, command);
 	if (own.code == 0)
@@ -219,6 +230,16 @@ static struct ftp_answer ask(struct ftp_state *state, struct ftp_line *line, con
 	if (own.code != 0 && kind_of(command) == FTP_USER)
 		state->claimed = state->user;
 	return own;
+}
+
+static struct alg_result answer(struct ftp_state *state, const struct ftp_line *line, struct ftp_answer own)
+{
+	unsigned code = own.code;
+	struct alg_result result = ftp_policy_reply(state, line, own);
+
+	if (code == FTP_TLS_BEGINS && result.verdict == ALG_DROP && !ftp_protect_begin(state))
+		return (struct alg_result){ .verdict = ALG_RESET };
+	return result;
 }
 
 struct alg_result ftp_client_line(struct ftp_state *state, struct ftp_line *line)
@@ -231,7 +252,7 @@ struct alg_result ftp_client_line(struct ftp_state *state, struct ftp_line *line
 	struct span target;
 
 	if (state->answer.code != 0)
-		return ftp_policy_reply(state, line, (struct ftp_answer){ state->answer.code, state->answer.text });
+		return answer(state, line, (struct ftp_answer){ state->answer.code, state->answer.text });
 	ftp_command_read(line->text, &command);
 	if (kind_of(&command) == FTP_EMPTY)
 		return pass_empty(state, line);
@@ -241,5 +262,5 @@ struct alg_result ftp_client_line(struct ftp_state *state, struct ftp_line *line
 		return (struct alg_result){ .verdict = ALG_RESET };
 	target = target_of(state, &command, &out);
 	own = ask(state, line, &command, target, &memory);
-	return own.code != 0 ? ftp_policy_reply(state, line, own) : pass(state, line, &command, target);
+	return own.code != 0 ? answer(state, line, own) : pass(state, line, &command, target);
 }

@@ -24,6 +24,7 @@ enum ftp_kind { /* what a command means to the gateway */
 	FTP_TRANSFER,
 	FTP_ALLO,
 	FTP_AUTH,
+	FTP_PBSZ, FTP_PROT, FTP_CCC,
 	FTP_SECURED,   /* MIC, CONF, ENC: commands that cannot be read */
 	FTP_FEAT,
 	FTP_HELP,

@@ -94,7 +94,7 @@ static int edit_active(struct ftp_state *state, struct ftp_line *line, const str
 
 struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command)
 {
-	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_CLIENT };
+	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_CLIENT, .is_protected = ftp_protect_is_private(state) };
 	struct ftp_address found;
 	struct ftp_answer answer = check_active(state, command->verb->kind, command->arg, &found);
 	struct alg_addr to;
@@ -193,6 +193,11 @@ static void adopt(struct ftp_state *state, uint32_t hole)
 	state->data.is_opened = state->data.is_ended = false;
 }
 
+void ftp_data_forget(struct ftp_state *state)
+{
+	adopt(state, 0);
+}
+
 static void say(struct ftp_state *state, struct ftp_line *line, struct ftp_answer answer)
 {
 	char text[120];
@@ -263,7 +268,8 @@ static int edit_passive(struct ftp_state *state, struct ftp_line *line, const st
 static int open_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_address *from)
 {
 	/* The server's word for its port only: an address that is not its own is no address of this session. */
-	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_SERVER, .at = state->about->server };
+	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_SERVER, .at = state->about->server,
+				 .is_protected = ftp_protect_is_private(state) };
 	struct alg_addr to;
 	uint32_t hole;
 	int err;

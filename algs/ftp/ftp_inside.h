@@ -19,6 +19,7 @@ enum {
 	FTP_UNKNOWN_MAX = 3,     /* verbs that nobody knows, before USER */
 	FTP_PORT_FLOOR = 1024,
 	FTP_TLS_PORTS_MAX = 64,
+	FTP_TLS_BEGINS = 234,    /* the reply to AUTH behind which TLS begins */
 };
 enum { FTP_CLASS_DATA, FTP_CLASS_TLS, FTP_CLASSES };
 
@@ -88,6 +89,11 @@ struct ftp_state {
 		const struct ftp_verb *verb;
 		struct ftp_text_path path;
 	} transfer;
+	struct {                 /* that the gateway ends */
+		bool is_on;          /* of the channel */
+		bool is_private;     /* of data connections from now on: PROT P */
+		bool next_is_private; /* when AUTH or PROT is answered well */
+	} protection;
 	uint32_t tls_holes[FTP_TLS_PORTS_MAX];
 };
 
@@ -106,6 +112,8 @@ int ftp_line_edit(struct ftp_state *state, struct ftp_line *line, size_t at, siz
 int ftp_line_replace(struct ftp_state *state, struct ftp_line *line, struct span with);
 struct alg_result ftp_line_pass(const struct ftp_line *line);
 struct alg_result ftp_line_drop(const struct ftp_line *line);
+
+void ftp_forget_user(struct ftp_state *state); /* nobody is logged in any more */
 
 /* Without NUL, which is nothing in Telnet. ERR_LIMIT when it was cut. */
 int ftp_keep_path(struct ftp_text_path *to, struct span path);
@@ -143,9 +151,10 @@ struct ftp_answer ftp_policy_ask(struct ftp_state *state, const struct ftp_comma
 struct alg_result ftp_policy_reply(struct ftp_state *state, const struct ftp_line *line, struct ftp_answer answer);
 /* A line inside the reply to FEAT or HELP. True: it is to be dropped. May edit. */
 bool ftp_policy_trim_feat(struct ftp_state *state, const struct ftp_line *line);
+void ftp_policy_end_feat(struct ftp_state *state, struct ftp_line *line); /* the last line of several */
 void ftp_policy_trim_help(struct ftp_state *state, struct ftp_line *line);
 
-/* ---- data connections (ftp_data.c, ftp_tls.c) -------------------------------------------------------------------- */
+/* ---- data connections (ftp_data.c) ------------------------------------------------------------------------------- */
 
 /* Before the command is passed: checks, reserves, edits. */
 struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *line,
@@ -163,7 +172,21 @@ bool ftp_data_is_flowing(struct ftp_state *state);
 void ftp_data_wait(struct ftp_state *state); /* the line at hand goes behind the data */
 void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned code);
 void ftp_data_event(struct ftp_state *state, const struct alg_event *event);
+void ftp_data_forget(struct ftp_state *state); /* what was opened and not used is used no more */
 void ftp_data_close(struct ftp_state *state); /* the session ends, maybe within a transfer */
+
+/* ---- encryption that the gateway ends (ftp_protect.c) ------------------------------------------------------------ */
+
+/* AUTH, PBSZ, PROT, CCC, REIN. An answer of FTP_TLS_BEGINS is to be followed by ftp_protect_begin(). */
+struct ftp_answer ftp_protect_ask(struct ftp_state *state, const struct ftp_command *command);
+/* Refuses what is not to be said, or opened, in clear. */
+struct ftp_answer ftp_protect_need(const struct ftp_state *state, const struct ftp_command *command);
+struct ftp_answer ftp_protect_need_data(const struct ftp_state *state);
+bool ftp_protect_begin(struct ftp_state *state);      /* behind the message at hand. False: it cannot */
+void ftp_protect_prot_reply(struct ftp_state *state); /* PROT was answered well */
+bool ftp_protect_is_private(const struct ftp_state *state); /* data connections are encrypted */
+
+/* ---- encryption that passes (ftp_tls.c) -------------------------------------------------------------------------- */
 
 void ftp_tls_begin(struct ftp_state *state);
 /* True: the event is about one of its pinholes. */

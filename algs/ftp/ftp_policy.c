@@ -134,17 +134,20 @@ static bool is_shown(struct ftp_state *state, struct span name)
 		if (!state->about->may_be_active)
 			return false;
 		break;
+	case FTP_CCC:
+		if (state->about->tls != ALG_TLS_PASS)
+			return false;
+		break;
 	case FTP_AUTH:
+	case FTP_PBSZ:
+	case FTP_PROT:
 		if (state->about->tls == ALG_TLS_REFUSE)
 			return false;
 		break;
 	case FTP_SECURED:
 		return false;
 	default:
-		if (state->about->tls == ALG_TLS_REFUSE &&
-		    (span_ieq(name, SPAN_LIT("PBSZ")) || span_ieq(name, SPAN_LIT("PROT")) ||
-		     span_ieq(name, SPAN_LIT("CCC"))))
-			return false;
+		break;
 	}
 	question = question_of(state, &command);
 	question.is_trial = true;
@@ -173,12 +176,25 @@ static bool is_capital(struct span word)
 	return true;
 }
 
+static bool is_protection(struct span name)
+{
+	return span_ieq(name, SPAN_LIT("AUTH")) || span_ieq(name, SPAN_LIT("PBSZ")) || span_ieq(name, SPAN_LIT("PROT"));
+}
+
 bool ftp_policy_trim_feat(struct ftp_state *state, const struct ftp_line *line)
 {
 	struct span text = span_trim(line->text);
 	size_t end = name_end(text, 0);
 
+	if (state->about->is_server_plain && is_protection(span_sub(text, 0, end)))
+		return true; /* its own is not asked for */
 	return end > 0 && !is_shown(state, span_sub(text, 0, end));
+}
+
+void ftp_policy_end_feat(struct ftp_state *state, struct ftp_line *line)
+{
+	if (state->about->is_server_plain && is_shown(state, SPAN_LIT("AUTH")))
+		(void)ftp_line_edit(state, line, 0, 0, SPAN_LIT(" AUTH TLS\r\n PBSZ\r\n PROT\r\n"));
 }
 
 /* Some words of a list of verbs, as "HELP" gives them, become blanks, so that columns stay. */

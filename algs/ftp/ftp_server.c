@@ -9,6 +9,11 @@ static struct ftp_pending *pending_of(struct ftp_state *state, int index)
 	return index >= 0 && (unsigned)index < state->n_pending ? &state->pending[index] : NULL;
 }
 
+static bool is_kind(const struct ftp_pending *pending, enum ftp_kind kind)
+{
+	return pending != NULL && pending->kind == kind;
+}
+
 /* The client is to see nothing of it, or something else at its end. */
 static bool is_hidden(const struct ftp_state *state, const struct ftp_pending *pending)
 {
@@ -25,9 +30,9 @@ static struct alg_result inner_line(struct ftp_state *state, struct ftp_line *li
 
 	if (is_hidden(state, pending))
 		return ftp_line_drop(line);
-	if (pending != NULL && pending->kind == FTP_FEAT && ftp_policy_trim_feat(state, line))
+	if (is_kind(pending, FTP_FEAT) && ftp_policy_trim_feat(state, line))
 		return ftp_line_drop(line);
-	if (pending != NULL && pending->kind == FTP_HELP)
+	if (is_kind(pending, FTP_HELP))
 		ftp_policy_trim_help(state, line);
 	return ftp_line_pass(line);
 }
@@ -41,7 +46,7 @@ static struct alg_result first_line(struct ftp_state *state, struct ftp_line *li
 	if (is_hidden(state, pending))
 		return ftp_line_drop(line);
 	/* The reply begins here: no part of it may come before the end of the data. */
-	if (pending != NULL && pending->kind == FTP_TRANSFER && code / 100 == 2)
+	if (is_kind(pending, FTP_TRANSFER) && code / 100 == 2)
 		ftp_data_wait(state);
 	return ftp_line_pass(line);
 }
@@ -61,7 +66,7 @@ static void log_in(struct ftp_state *state, enum ftp_kind kind, unsigned code)
 	}
 }
 
-static void start_anew(struct ftp_state *state)
+void ftp_forget_user(struct ftp_state *state)
 {
 	state->is_logged_in = state->is_epsv_only = false;
 	state->user.len = state->claimed.len = state->directory.len = 0;
@@ -89,7 +94,7 @@ static void apply(struct ftp_state *state, struct ftp_line *line, enum ftp_kind 
 		break;
 	case FTP_REIN:
 		if (is_good)
-			start_anew(state);
+			ftp_forget_user(state);
 		break;
 	case FTP_CWD:
 		if (is_good)
@@ -115,6 +120,10 @@ static void apply(struct ftp_state *state, struct ftp_line *line, enum ftp_kind 
 	case FTP_TRANSFER:
 		ftp_data_finish(state, line, code);
 		break;
+	case FTP_PROT:
+		if (is_good)
+			ftp_protect_prot_reply(state);
+		break;
 	default:
 		break;
 	}
@@ -128,12 +137,16 @@ static void note_end(struct ftp_state *state, unsigned code)
 	state->host->ending(state->session);
 }
 
-static struct alg_result encrypt(struct ftp_state *state)
+static struct alg_result encrypt(struct ftp_state *state, const struct ftp_line *line, int index)
 {
 	if (state->is_held) {
 		/* Said in clear before the reply, it would be read as if it had come encrypted. */
 		state->host->note(state->session, NULL, "commands sent in clear behind AUTH: ended");
 		return (struct alg_result){ .verdict = ALG_RESET };
+	}
+	if (state->about->tls == ALG_TLS_TERMINATE) {
+		ftp_queue_remove(state, index);
+		return ftp_protect_begin(state) ? ftp_line_pass(line) : (struct alg_result){ .verdict = ALG_RESET };
 	}
 	ftp_tls_begin(state);
 	return (struct alg_result){ .verdict = ALG_BYPASS };
@@ -152,8 +165,8 @@ static struct alg_result last_line(struct ftp_state *state, struct ftp_line *lin
 			ftp_data_progress(state, span_sub(line->text, reply->text_at, line->text.len));
 		return is_hidden(state, pending) ? ftp_line_drop(line) : ftp_line_pass(line);
 	}
-	if (answered.kind == FTP_AUTH && reply->code == 234)
-		return encrypt(state);
+	if (answered.kind == FTP_AUTH && reply->code == FTP_TLS_BEGINS)
+		return encrypt(state, line, index);
 	ftp_queue_remove(state, index);
 	if (is_final)
 		note_end(state, reply->code);
@@ -168,7 +181,7 @@ static struct alg_result last_line(struct ftp_state *state, struct ftp_line *lin
 /* What the server takes for success may still be cut on its way. */
 static bool must_wait(struct ftp_state *state, const struct ftp_pending *pending, unsigned code)
 {
-	if (pending == NULL || pending->kind != FTP_TRANSFER || code / 100 != 2 || state->transfer.is_cut ||
+	if (!is_kind(pending, FTP_TRANSFER) || code / 100 != 2 || state->transfer.is_cut ||
 	    !ftp_data_is_flowing(state))
 		return false;
 	state->is_reply_held = true;
@@ -185,6 +198,8 @@ struct alg_result ftp_server_line(struct ftp_state *state, struct ftp_line *line
 	if (state->reply.code != 0) {
 		if (!ftp_reply_closes(line->text, state->reply.code) || !ftp_reply_read(line->text, &reply))
 			return inner_line(state, line);
+		if (is_kind(pending_of(state, state->reply.index), FTP_FEAT))
+			ftp_policy_end_feat(state, line);
 		state->reply.code = 0;
 		return last_line(state, line, &reply, state->reply.index);
 	}

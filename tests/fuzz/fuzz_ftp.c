@@ -1,7 +1,7 @@
 /* The FTP ALG between a client and a server that say anything, with a host that checks what it asks for.
  *
  * The first octet of the input chooses the session: translated, encryption, active mode, families, a policy that
- * denies. Then records follow: an octet, whose lowest three bits say who speaks (0 to 2 the client, 3 to 5 the
+ * denies, encryption that ends at the gateway, and what is asked of clients then. Then records follow: an octet, whose lowest three bits say who speaks (0 to 2 the client, 3 to 5 the
  * server) or what happens (6, 7) and whose others are a length, 0: up to and with the next line feed. */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -28,6 +28,7 @@ struct alg_session {
 	unsigned n_edits, n_replies;
 	bool is_resumed[ALG_SIDES];
 	bool is_ending;
+	bool has_tls, begins_tls; /* in the call at hand */
 };
 
 static void must(bool is_true)
@@ -101,6 +102,8 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 	must(want->class < ftp_module.n_classes && want->at.port >= 1024);
 	must(is_ip(&want->at, want->listener == ALG_CLIENT ? &about->client : &about->server));
 	must(want->listener == ALG_SERVER || about->may_be_active);
+	must(!want->is_protected || s->has_tls);
+	must(want->is_protected || about->tls != ALG_TLS_TERMINATE || about->tls_need != ALG_TLS_NEED_DATA);
 	must(!want->is_same_port || (about->tls == ALG_TLS_PASS && want->listener == ALG_SERVER &&
 				     want->at.port >= about->tls_port_min &&
 				     want->at.port <= about->tls_port_max));
@@ -180,12 +183,21 @@ static void host_ending(struct alg_session *s)
 	s->is_ending = true;
 }
 
+static int host_start_tls(struct alg_session *s)
+{
+	must(s->has_message && s->about.tls == ALG_TLS_TERMINATE && !s->has_tls);
+	must(s->from == (s->about.is_server_plain ? ALG_CLIENT : ALG_SERVER));
+	s->has_tls = s->begins_tls = true;
+	return 0;
+}
+
 static const struct alg_host host = {
 	.size = sizeof(host), .now_ms = host_now, .edit = host_edit, .reply = host_reply, .resume = host_resume,
 	.wait_for = host_wait_for,
 	.hole_reserve = host_reserve, .hole_public = host_public, .hole_arm = host_arm, .hole_free = host_free,
 	.policy = host_policy,
 	.timer = host_timer, .transfer = host_transfer, .note = host_note, .ending = host_ending,
+	.start_tls = host_start_tls,
 };
 
 struct run {
@@ -233,11 +245,16 @@ static bool ask(struct run *run, enum alg_side from, bool is_end)
 	s->from = from;
 	s->given = run->in[from].len;
 	s->n_edits = s->n_replies = 0;
+	s->begins_tls = false;
 	result = ftp_module.bytes(run->state, from, (struct alg_bytes){ run->in[from].data, s->given }, is_end);
 	s->has_message = false;
 	check(run, &result);
 	take_resumes(run);
 	run->is_over |= result.verdict == ALG_BYPASS || result.verdict == ALG_RESET;
+	if (s->begins_tls) { /* the flow ends the session when there is more in clear */
+		must(result.verdict == ALG_PASS || result.verdict == ALG_DROP);
+		run->is_over |= run->in[from].len > result.consumed || run->in[alg_other(from)].len > 0;
+	}
 	run->in[from].is_held |= result.verdict == ALG_HOLD;
 	taken = result.verdict == ALG_NEED && (s->given == LONGEST || is_end) ? s->given : result.consumed;
 	if (result.verdict == ALG_HOLD || (result.verdict == ALG_NEED && taken == 0))
@@ -329,7 +346,9 @@ static void set_up(struct alg_session *s, uint8_t choice)
 	s->about.server = server[1];
 	s->about.client_sees = s->about.is_translated ? client[2] : server[1];
 	s->about.server_sees = s->about.is_translated ? server[3] : client[0];
-	s->about.tls = (choice & 2) != 0 ? ALG_TLS_PASS : ALG_TLS_REFUSE;
+	s->about.tls = (choice & 64) != 0 ? ALG_TLS_TERMINATE : (choice & 2) != 0 ? ALG_TLS_PASS : ALG_TLS_REFUSE;
+	s->about.is_server_plain = (choice & 66) == 66;
+	s->about.tls_need = (choice & 192) == 192 ? ALG_TLS_NEED_DATA : ALG_TLS_NEED_NOTHING;
 	s->about.tls_port_min = 50000;
 	s->about.tls_port_max = 50003;
 	s->about.may_be_active = (choice & 4) != 0;

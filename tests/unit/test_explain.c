@@ -347,6 +347,21 @@ static void refuses_what_cannot_be_played(void)
 	rig_stop();
 }
 
+/* What is inside of TLS is judged as in clear, and where it begins is said. */
+static void rehearses_tls(void)
+{
+	rig_start();
+	CU_ASSERT_EQUAL(explain(
+		"{\"alg\":\"office-ftp\",\"client\":\"192.0.2.77\",\"transcript\":\"set tls terminate\\nS: 220 ready\\nC: AUTH TLS\\n"
+		"S: 234 begin\\nC: USER alice\\nS: 230 in\\nC: STOR x.exe\"}"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("notes.0.text"), "TLS begins");
+	CU_ASSERT_EQUAL(rig_number("notes.0.line"), 4);
+	CU_ASSERT_FALSE(json_is_true(rig_at("is_bypassed")));
+	CU_ASSERT_STRING_EQUAL(rig_text("decisions.2.verb"), "STOR");
+	CU_ASSERT_STRING_EQUAL(rig_text("decisions.2.verdict"), "deny");
+	rig_stop();
+}
+
 static void limits_transcripts(void)
 {
 	enum { LINES = 1001, LINE = 9 };
@@ -392,6 +407,7 @@ static const struct unit_test tests[] = {
 	{ "what the profile denies is played", plays_what_the_profile_denies },
 	{ "media of an explicit gateway are played", plays_media_of_an_explicit_gateway },
 	{ "what cannot be played is refused", refuses_what_cannot_be_played },
+	{ "transcripts with TLS", rehearses_tls },
 	{ "transcripts have limits", limits_transcripts },
 	{ "trouble is an answer", survives_trouble },
 };
