@@ -137,9 +137,9 @@ static SSL_TICKET_RETURN on_ticket_read(SSL *ssl, SSL_SESSION *session, const un
 static int load_server(struct tls_context *context, const struct tls_server_conf *conf, char *text, size_t size)
 {
 	if (SSL_CTX_use_certificate_chain_file(context->ssl, conf->certificate) != 1)
-		return report(text, size, "certificate", conf->certificate, "it has to be a readable PEM file, the certificate first");
+		return report(text, size, "certificate", conf->certificate, "it has to be a PEM file, the certificate first, that the account of the gateway can read");
 	if (SSL_CTX_use_PrivateKey_file(context->ssl, conf->key, SSL_FILETYPE_PEM) != 1 && ERR_GET_LIB(ERR_peek_error()) != ERR_LIB_X509)
-		return report(text, size, "key", conf->key, "it has to be a readable PEM file without a passphrase");
+		return report(text, size, "key", conf->key, "it has to be a PEM file without a passphrase, that the account of the gateway can read");
 	if (ERR_peek_error() != 0 || SSL_CTX_check_private_key(context->ssl) != 1)
 		return report(text, size, "key", conf->key, "it has to be the one that the certificate was made with");
 	return 0;
@@ -201,7 +201,7 @@ static int load_roots(struct tls_context *context, const struct tls_client_conf 
 		return 0;
 	SSL_CTX_set_verify(context->ssl, SSL_VERIFY_PEER, NULL);
 	if (conf->ca != NULL && SSL_CTX_load_verify_file(context->ssl, conf->ca) != 1)
-		return report(text, size, "certificates of authorities", conf->ca, "it has to be a readable PEM file");
+		return report(text, size, "certificates of authorities", conf->ca, "it has to be a PEM file that the account of the gateway can read");
 	if (conf->ca == NULL && SSL_CTX_set_default_verify_paths(context->ssl) != 1)
 		return report(text, size, "certificates of authorities", "of the system", "name a file");
 	return 0;

@@ -305,7 +305,7 @@ static void faulty_files(void)
 		const char *says, *file;
 	} cases[] = {
 		{ { missing, rig.key, NULL }, "No such file", missing },
-		{ { rig.key, rig.key, NULL }, "it has to be a readable PEM file", rig.key },
+		{ { rig.key, rig.key, NULL }, "it has to be a PEM file", rig.key },
 		{ { rig.certificate, missing, NULL }, "No such file", missing },
 		{ { rig.certificate, rig.certificate, NULL }, "without a passphrase", rig.certificate },
 		{ { rig.certificate, rig.rsa_key, NULL }, "the one that the certificate was made with", rig.rsa_key },
