@@ -70,8 +70,10 @@ struct tcp_ports *engine_pool(const struct alg_host_engine *engine, const struct
 /* The realm's first address of that family, or NULL. */
 const struct addr *engine_own_address(const struct realm_conf *realm, uint8_t family);
 
-/* engine_tls.c: what the configuration of an ALG says about TLS becomes its contexts. Reads files. 0, or an error and its text. */
-int engine_tls_make(const struct alg_conf *conf, struct tls_context *ret[ALG_SIDES], char *error_text, size_t error_size);
+/* engine_tls.c: what the configuration of an ALG says about TLS becomes its contexts. Reads files, and warns of a
+ * certificate that expires soon (loop NULL: does not). 0, or an error and its text. */
+int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_context *ret[ALG_SIDES], char *error_text,
+		    size_t error_size);
 enum alg_tls engine_tls_of(const struct alg_conf *conf); /* as modules are told */
 void engine_tls_drop(struct tls_context *contexts[ALG_SIDES]);
 

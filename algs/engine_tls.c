@@ -4,6 +4,10 @@
 
 #include <stdio.h>
 
+#include "core/log.h"
+
+enum { DAY_MS = 86400000, WARN_MS = 14 * DAY_MS };
+
 /* RFC 7301 names of the control channel, and of its data for those clients that have one. */
 static const char *const ftp_protocols[] = { "ftp", "ftp-data", NULL };
 
@@ -15,7 +19,19 @@ enum alg_tls engine_tls_of(const struct alg_conf *conf)
 	return values[conf->tls];
 }
 
-int engine_tls_make(const struct alg_conf *conf, struct tls_context *ret[ALG_SIDES], char *error_text, size_t error_size)
+/* An expired one still serves: clients that look at it fail, and who restarts the gateway must not be the one to find out. */
+static void warn_of_expiry(const struct alg_conf *conf, const struct tls_context *context, int64_t now_ms)
+{
+	int64_t expires_ms = tls_context_expires_ms(context);
+
+	if (expires_ms == 0 || expires_ms - now_ms > WARN_MS)
+		return;
+	log_warn("alg", expires_ms < now_ms ? "the certificate has expired" : "the certificate expires soon", LF_TEXT("alg", conf->name),
+		 LF_TEXT("file", conf->certificate), LF_INT("days_left", (expires_ms - now_ms) / DAY_MS));
+}
+
+int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_context *ret[ALG_SIDES], char *error_text,
+		    size_t error_size)
 {
 	bool is_ftp = span_eq(span_of(conf->protocol), SPAN_LIT("ftp"));
 	const struct tls_server_conf near = { .certificate = conf->certificate, .key = conf->key,
@@ -33,8 +49,11 @@ int engine_tls_make(const struct alg_conf *conf, struct tls_context *ret[ALG_SID
 	if (err < 0) {
 		snprintf(error_text, error_size, "algs/%s: %s", conf->name, text);
 		engine_tls_drop(ret);
+		return err;
 	}
-	return err;
+	if (loop != NULL)
+		warn_of_expiry(conf, ret[ALG_CLIENT], loop_wall_ms(loop));
+	return 0;
 }
 
 void engine_tls_drop(struct tls_context *contexts[ALG_SIDES])
@@ -51,7 +70,7 @@ int alg_host_check(const struct config *config, char *error_text, size_t error_s
 	int err = 0;
 
 	for (unsigned i = 0; err == 0 && i < config->n_algs; i++) {
-		err = engine_tls_make(&config->algs[i], contexts, error_text, error_size);
+		err = engine_tls_make(&config->algs[i], NULL, contexts, error_text, error_size);
 		engine_tls_drop(contexts);
 	}
 	return err;

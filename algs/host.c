@@ -193,7 +193,7 @@ static int make_algs(struct alg_host_engine *h, char *text, size_t size)
 		alg->clients = hash_table_new(alg->conf->max_sessions);
 		if (alg->clients == NULL)
 			return -ENOMEM;
-		err = engine_tls_make(alg->conf, alg->tls, text, size);
+		err = engine_tls_make(alg->conf, h->loop, alg->tls, text, size);
 		if (err < 0)
 			return err;
 	}

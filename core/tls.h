@@ -27,6 +27,8 @@ struct tls_client_conf {
 /* 0 and a context with one reference; or a negative error, and in error_text which file is wrong, how, and what to do. */
 int tls_context_server(const struct tls_server_conf *conf, char *error_text, size_t error_size, struct tls_context **ret);
 int tls_context_client(const struct tls_client_conf *conf, char *error_text, size_t error_size, struct tls_context **ret);
+/* A server's: when its certificate expires, as wall clock in milliseconds since 1970 UTC; 0: nobody knows. */
+int64_t tls_context_expires_ms(const struct tls_context *context);
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context); /* NULL is fine */
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "core/addr.h"
 #include "core/err.h"
@@ -169,6 +170,16 @@ int tls_context_server(const struct tls_server_conf *conf, char *error_text, siz
 	SSL_CTX_set_session_ticket_cb(context->ssl, on_ticket_made, on_ticket_read, NULL);
 	*ret = context;
 	return 0;
+}
+
+int64_t tls_context_expires_ms(const struct tls_context *context)
+{
+	const X509 *certificate = SSL_CTX_get0_certificate(context->ssl);
+	struct tm tm;
+
+	if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+		return 0;
+	return (int64_t)timegm(&tm) * 1000;
 }
 
 /* ---- client ---------------------------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/err.h"
@@ -280,6 +281,20 @@ static void refused_certificates(void)
 	}
 }
 
+static void expiry(void)
+{
+	const int64_t now_ms = (int64_t)time(NULL) * 1000, day_ms = 86400000;
+	const struct tls_server_conf expired = { rig.expired, rig.key, NULL };
+	struct tls_context *context = tls_rig_server(&rig);
+	char text[256];
+
+	CU_ASSERT_TRUE(tls_context_expires_ms(context) > now_ms && tls_context_expires_ms(context) < now_ms + 2 * day_ms);
+	tls_context_unref(context);
+	CU_ASSERT_EQUAL_FATAL(tls_context_server(&expired, text, sizeof(text), &context), 0);
+	CU_ASSERT_TRUE(tls_context_expires_ms(context) < now_ms && tls_context_expires_ms(context) > now_ms - 2 * day_ms);
+	tls_context_unref(context);
+}
+
 static void unverified(void)
 {
 	const struct tls_client_conf conf = { .name = "nobody.example" };
@@ -545,6 +560,7 @@ static const struct unit_test tests[] = {
 	{ "connections that belong together resume, newest session first", resumption },
 	{ "a server resumes no session of another family", resumption_of_others },
 	{ "certificates that do not do", refused_certificates },
+	{ "when a certificate expires", expiry },
 	{ "without verification any certificate does", unverified },
 	{ "files that do not do are named", faulty_files },
 	{ "garbage instead of a handshake", garbage },
