@@ -7,7 +7,7 @@
  *	                                                    at 0, 1, ..., until one is refused
  *	reply c|s TEXT                                      TEXT and LF go to that side; `fill c|s N`: N octets
  *	resume c|s | wait N                                 N is a hole's handle
- *	reserve CLASS | arm N | free N | pause N | public N c|s | open          open: reserve of class 0, and arm
+ *	reserve CLASS [protected] | arm N | free N | pause N | public N c|s | open          open: reserve of class 0, and arm
  *	policy VERB TARGET | timer N MS | transfer N | note TEXT | ending | tls
  *	say c|s                                             the result of the command before, as "rc N" and LF
  *	on COMMANDS...                                      these, at each event: the rest of the line, commas for semicolons
@@ -156,7 +156,8 @@ COMMAND(tls) { UNUSED_ARGS; t->rc = t->host->start_tls(t->session); }
 
 COMMAND(reserve)
 {
-	struct alg_want want = { .class = (unsigned)number(args), .listener = ALG_SERVER, .at = { .family = 0, .port = 0 } };
+	struct alg_want want = { .class = (unsigned)number(args), .listener = ALG_SERVER, .at = { .family = 0, .port = 0 },
+				 .is_protected = args->rest.len > 0 };
 
 	UNUSED_ARGS;
 	t->rc = t->host->hole_reserve(t->session, &want, &t->hole);

@@ -17,7 +17,7 @@ static int hole_reserve(void *arg, const struct alg_want *want, uint32_t *ret_ho
 {
 	struct flow_rig *r = arg;
 
-	(void)want;
+	r->is_protected = want->is_protected;
 	if (r->reserve_result < 0 || r->n_holes + 1 == RIG_HOLES)
 		return r->reserve_result < 0 ? r->reserve_result : ALG_ERR_LIMIT;
 	*ret_hole = ++r->n_holes;

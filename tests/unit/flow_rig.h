@@ -20,6 +20,7 @@ struct flow_rig {
 	enum alg_verdict verdict; /* of the last message */
 	char original[400], edited[400];
 	bool is_denying;
+	bool is_protected;       /* the hole reserved last */
 };
 
 struct flow_rig *rig_new(const struct alg_module *module); /* NULL: the flow could not be made, see rig_result */

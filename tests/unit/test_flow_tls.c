@@ -126,6 +126,25 @@ static void not_at_events(void)
 	rig_free(r);
 }
 
+/* What a module of an earlier minor version has behind the members it knows is not read. */
+static void protected_holes(void)
+{
+	struct alg_module earlier = postern_alg_v1;
+	struct flow_rig *r = rig_new(&postern_alg_v1);
+
+	rig_send(r, "c", "reserve 0 protected\n");
+	CU_ASSERT_TRUE(r->is_protected);
+	rig_send(r, "c", "reserve 0\n");
+	CU_ASSERT_FALSE(r->is_protected);
+	rig_free(r);
+	earlier.abi_minor = 0;
+	r = rig_new(&earlier);
+	rig_send(r, "c", "reserve 0 protected\n");
+	CU_ASSERT_EQUAL(r->n_holes, 1);
+	CU_ASSERT_FALSE(r->is_protected);
+	rig_free(r);
+}
+
 static const struct unit_test tests[] = {
 	{ "TLS begins behind the message, and nothing is taken before", begins_behind_the_message },
 	{ "TLS begins behind a reply of the module's own", behind_a_reply },
@@ -134,5 +153,6 @@ static const struct unit_test tests[] = {
 	{ "TLS from the beginning", from_the_beginning },
 	{ "TLS behind a message that does not go on is a fault", faults },
 	{ "TLS begins with messages only", not_at_events },
+	{ "holes of protected data, and modules that know nothing of them", protected_holes },
 };
 UNIT_MAIN("flow-tls", tests)

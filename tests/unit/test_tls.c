@@ -26,6 +26,15 @@ struct pair {
 
 static struct tls_rig rig;
 
+/* Our own memory; OpenSSL's is its own affair. */
+static int fails_in; /* the so many-th allocation from now on fails; 0: none */
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails_in > 0 && --fails_in == 0 ? NULL : __real_calloc(n, size);
+}
+
 static void open_pair(struct pair *p)
 {
 	*p = (struct pair){ .fds = { -1, -1 } };
@@ -295,6 +304,32 @@ static void expiry(void)
 	tls_context_unref(context);
 }
 
+static void out_of_memory(void)
+{
+	static const char *const protocols[] = { "ftp", NULL };
+	const struct tls_server_conf server_conf = { rig.certificate, rig.key, protocols };
+	const struct tls_client_conf client_conf = { .ca = rig.ca, .is_verified = true };
+	struct tls_context *server = NULL, *client = NULL;
+	struct tls *tls = NULL;
+	char text[256] = "";
+
+	fails_in = 1;
+	CU_ASSERT_EQUAL(tls_context_server(&server_conf, text, sizeof(text), &server), -ENOMEM);
+	CU_ASSERT_TRUE(text[0] != '\0');
+	fails_in = 1;
+	text[0] = '\0';
+	CU_ASSERT_EQUAL(tls_context_client(&client_conf, text, sizeof(text), &client), -ENOMEM);
+	CU_ASSERT_TRUE(text[0] != '\0');
+	client = tls_rig_client(&rig, NULL);
+	for (int i = 1; i <= 2; i++) {
+		fails_in = i;
+		CU_ASSERT_EQUAL(tls_new(client, 0, NULL, &tls), -ENOMEM);
+		CU_ASSERT_EQUAL(fails_in, 0);
+	}
+	CU_ASSERT_PTR_NULL(tls);
+	tls_context_unref(client);
+}
+
 static void unverified(void)
 {
 	const struct tls_client_conf conf = { .name = "nobody.example" };
@@ -561,6 +596,7 @@ static const struct unit_test tests[] = {
 	{ "a server resumes no session of another family", resumption_of_others },
 	{ "certificates that do not do", refused_certificates },
 	{ "when a certificate expires", expiry },
+	{ "out of memory", out_of_memory },
 	{ "without verification any certificate does", unverified },
 	{ "files that do not do are named", faulty_files },
 	{ "garbage instead of a handshake", garbage },
