@@ -253,22 +253,24 @@ static int choice(struct span value, const char *const words[])
 	return -1;
 }
 
+enum setting { SET_ACTIVE, SET_TLS, SET_TLS_SERVER, SET_TLS_REQUIRED, SET_COMMITS, SETTINGS };
 enum { TLS_IMPLICIT = ALG_TLS_TERMINATE + 1 };
 
-static void set_choice(struct runner_script *s, unsigned setting, int value)
+/* value: which of its words. */
+static void set_choice(struct runner_script *s, enum setting setting, int value)
 {
 	switch (setting) {
-	case 0:
+	case SET_ACTIVE:
 		s->about.may_be_active = value == 1;
 		break;
-	case 1:
+	case SET_TLS:
 		s->about.is_tls = value == TLS_IMPLICIT;
 		s->about.tls = value == TLS_IMPLICIT ? ALG_TLS_TERMINATE : (enum alg_tls)value;
 		break;
-	case 2:
+	case SET_TLS_SERVER:
 		s->about.is_server_plain = value == 0;
 		break;
-	case 3:
+	case SET_TLS_REQUIRED:
 		s->about.tls_need = (enum alg_tls_need)value;
 		break;
 	default:
@@ -281,15 +283,15 @@ static int set_flag(struct runner_script *s, struct span name, struct span value
 {
 	static const struct {
 		const char *name, *words[5];
-	} settings[] = {
-		{ "active", { "no", "yes" } },
-		{ "tls", { "refuse", "pass", "terminate", "implicit" } },
-		{ "tls-server", { "no", "yes" } },
-		{ "tls-required", { "nothing", "control", "data" } },
-		{ "commits", { "at-once", "later" } },
+	} settings[SETTINGS] = {
+		[SET_ACTIVE] = { "active", { "no", "yes" } },
+		[SET_TLS] = { "tls", { "refuse", "pass", "terminate", "implicit" } },
+		[SET_TLS_SERVER] = { "tls-server", { "no", "yes" } },
+		[SET_TLS_REQUIRED] = { "tls-required", { "nothing", "control", "data" } },
+		[SET_COMMITS] = { "commits", { "at-once", "later" } },
 	};
 
-	for (unsigned i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+	for (enum setting i = SET_ACTIVE; i < SETTINGS; i++) {
 		int n = choice(value, settings[i].words);
 
 		if (!span_eq(name, span_of(settings[i].name)) || n < 0)

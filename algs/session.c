@@ -148,7 +148,7 @@ static void do_open(struct session *s)
 		.client = hole_alg_addr(&s->far[ALG_CLIENT]), .server = hole_alg_addr(&s->far[ALG_SERVER]),
 		.client_sees = hole_alg_addr(&s->client_sees),
 		.is_translated = s->conf->mode != CONFIG_ALG_TRANSPARENT,
-		.tls = engine_tls_of(s->conf), .is_tls = s->conf->is_tls_implicit, 
+		.tls = engine_tls_of(s->conf), .is_tls = s->conf->is_tls_implicit,
 		.is_server_plain = s->tls[ALG_CLIENT] != NULL && s->tls[ALG_SERVER] == NULL,
 		.tls_need = (enum alg_tls_need)s->conf->tls_need,
 		.tls_port_min = s->conf->tls_port_min, .tls_port_max = s->conf->tls_port_max,

@@ -84,8 +84,10 @@ bool session_tls_on_leg(struct session *s, struct tcp_leg *leg)
 		fail(s, side, leg->tls != NULL && tls_error(leg->tls)[0] != '\0' ? tls_error(leg->tls) : err_str(leg->error));
 		return true;
 	}
-	succeed(s, side);
-	go_on(s);
+	if (s->secured[side].version == NULL) { /* not the one that waits for the other's */
+		succeed(s, side);
+		go_on(s);
+	}
 	return true;
 }
 
