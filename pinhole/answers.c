@@ -150,6 +150,22 @@ static bool on_closed(struct pinholes *engine, const struct engine_request *requ
 	return is_well_formed;
 }
 
+static bool on_looked(const struct engine_request *request, const struct wire_looked *records)
+{
+	bool is_well_formed = true;
+
+	for (unsigned i = 0; i < request->n; i++) {
+		struct pinhole *pinhole = request->pinholes[i];
+
+		is_well_formed = is_well_formed && records[i].id == request->ids[i];
+		pinhole->is_looked_at = false;
+		if (is_well_formed && state_is_in_kernel(pinhole) && pinhole->fn != NULL)
+			pinhole->look_fn(pinhole->arg, pinhole, (enum pinhole_end)records[i].end);
+		state_release(pinhole);
+	}
+	return is_well_formed;
+}
+
 static bool on_swept(struct pinholes *engine, const struct wire_count *count)
 {
 	if (count->n > 0)
@@ -181,6 +197,9 @@ const char *answers_take(struct pinholes *engine, const struct channel_message *
 		break;
 	case WIRE_SWEPT:
 		is_well_formed = on_swept(engine, message->records);
+		break;
+	case WIRE_LOOKED:
+		is_well_formed = on_looked(&request, message->records);
 		break;
 	case WIRE_SOCKET_READY:
 		is_well_formed = sockets_take(request.socket, message);

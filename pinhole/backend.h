@@ -71,6 +71,8 @@ struct backend_ops {
 	/* 0 or a negative errno. An equal one that is there is kept, counters too, and renewed. */
 	int (*apply)(struct backend *backend, const struct wire_pinhole *pinhole, struct backend_entry *ret);
 	int (*remove)(struct backend *backend, const struct wire_pinhole *pinhole, struct slot *ret_last);
+	/* May be NULL. How far the connection of one has come now; its counters are of this moment afterwards. */
+	enum pinhole_end (*look)(struct backend *backend, const struct wire_pinhole *pinhole);
 	int (*list)(struct backend *backend, backend_list_fn *fn, void *arg); /* from the kernel, not from memory */
 	/* Once a second: counters into slots, neighbours kept alive, what is due. May call gone() for pinholes that are gone;
 	 * remove() follows for each of these when tick() has returned, for their last counters and to free their slots. */

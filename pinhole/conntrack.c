@@ -315,7 +315,7 @@ static void note_left(void *arg, const struct conntrack_entry *entry)
 
 static int look_around(struct backend *backend)
 {
-	int err = conntrack_kernel_watch(backend->frame.kernel, backend->frame.mark, backend->frame.mask);
+	int err = conntrack_kernel_watch(backend->frame.kernel, CONNTRACK_ENDS, backend->frame.mark, backend->frame.mask);
 
 	return err < 0 ? err : nat_frame_dump(&backend->frame, note_left, backend);
 }

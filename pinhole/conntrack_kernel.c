@@ -23,6 +23,8 @@ struct conntrack_kernel {
 	uint32_t serial, steps_serial; /* of the dump in steps, 0: none */
 };
 
+_Static_assert((int)CONNTRACK_TCP_FIN_WAIT == (int)TCP_CONNTRACK_FIN_WAIT, "kernel's numbers");
+_Static_assert((int)CONNTRACK_TCP_LAST_ACK == (int)TCP_CONNTRACK_LAST_ACK, "kernel's numbers");
 _Static_assert((int)CONNTRACK_TCP_TIME_WAIT == (int)TCP_CONNTRACK_TIME_WAIT, "kernel's numbers");
 _Static_assert((int)CONNTRACK_TCP_CLOSE == (int)TCP_CONNTRACK_CLOSE, "kernel's numbers");
 _Static_assert((int)CONNTRACK_DST_NAT == (int)IPS_DST_NAT, "kernel's numbers");
@@ -71,6 +73,8 @@ static struct conntrack_entry entry_of(const struct nf_conntrack *ct)
 		.target = get_end(ct, &repl_src, family), .from = get_end(ct, &repl_dst, family),
 		.proto = nfct_get_attr_u8(ct, ATTR_ORIG_L4PROTO),
 		.tcp_state = nfct_attr_is_set(ct, ATTR_TCP_STATE) > 0 ? nfct_get_attr_u8(ct, ATTR_TCP_STATE) : 0,
+		.has_closed_first = { nfct_get_attr_u8(ct, ATTR_TCP_FLAGS_ORIG) & IP_CT_TCP_FLAG_CLOSE_INIT,
+				      nfct_get_attr_u8(ct, ATTR_TCP_FLAGS_REPL) & IP_CT_TCP_FLAG_CLOSE_INIT },
 		.mark = nfct_get_attr_u32(ct, ATTR_MARK), .timeout_s = nfct_get_attr_u32(ct, ATTR_TIMEOUT),
 		.id = nfct_get_attr_u32(ct, ATTR_ID), .status = nfct_get_attr_u32(ct, ATTR_STATUS),
 		.packets = { nfct_get_attr_u64(ct, ATTR_ORIG_COUNTER_PACKETS), nfct_get_attr_u64(ct, ATTR_REPL_COUNTER_PACKETS) },
@@ -340,10 +344,10 @@ int conntrack_kernel_step(struct conntrack_kernel *kernel, conntrack_entry_fn *f
 	return more;
 }
 
-int conntrack_kernel_watch(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask)
+int conntrack_kernel_watch(struct conntrack_kernel *kernel, enum conntrack_news news, uint32_t value, uint32_t mask)
 {
 	struct nfct_filter_dump_mark mark = { .val = value, .mask = mask };
-	struct mnl_socket *socket = open_socket(NF_NETLINK_CONNTRACK_DESTROY);
+	struct mnl_socket *socket = open_socket(news == CONNTRACK_ENDS ? NF_NETLINK_CONNTRACK_DESTROY : NF_NETLINK_CONNTRACK_NEW);
 	struct nfct_filter *filter = socket ? nfct_filter_create() : NULL;
 	int size = EVENTS_BUFFER, err = 0;
 
@@ -366,7 +370,7 @@ int conntrack_kernel_watch(struct conntrack_kernel *kernel, uint32_t value, uint
 	return 0;
 }
 
-int conntrack_kernel_ends(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg)
+int conntrack_kernel_news(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg)
 {
 	char buffer[DUMP_BUFFER] SCRATCH;
 	struct visit visit = { fn, arg };
@@ -403,6 +407,7 @@ struct conntrack_entry conntrack_turned(const struct conntrack_entry *entry)
 	for (unsigned i = 0; i < 2; i++) {
 		turned.packets[i] = entry->packets[1 - i];
 		turned.bytes[i] = entry->bytes[1 - i];
+		turned.has_closed_first[i] = entry->has_closed_first[1 - i];
 	}
 	return turned;
 }

@@ -12,11 +12,12 @@ struct conntrack_entry {
 	struct wire_addr source, listen, from, target;
 	uint8_t proto;
 	uint8_t tcp_state;           /* TCP_CONNTRACK_* of the kernel; 0 with UDP */
+	bool has_closed_first[2];    /* this way and back: the first FIN came from there */
 	uint32_t mark, timeout_s, id;
 	uint32_t status;             /* IPS_* */
 	uint64_t packets[2], bytes[2]; /* this way and back, whole IP datagrams; needs net.netfilter.nf_conntrack_acct */
 };
-enum { CONNTRACK_TCP_TIME_WAIT = 7, CONNTRACK_TCP_CLOSE = 8 };
+enum { CONNTRACK_TCP_FIN_WAIT = 4, CONNTRACK_TCP_CLOSE_WAIT = 5, CONNTRACK_TCP_LAST_ACK = 6, CONNTRACK_TCP_TIME_WAIT = 7, CONNTRACK_TCP_CLOSE = 8 };
 enum { CONNTRACK_DST_NAT = 1 << 5 }; /* in status */
 
 struct conntrack_kernel;
@@ -42,10 +43,12 @@ int conntrack_kernel_begin(struct conntrack_kernel *kernel, uint32_t value, uint
 enum { CONNTRACK_STEP = 2000 /* entries, about */ };
 int conntrack_kernel_step(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg);
 
-/* Ends of entries with (mark & mask) == value, from now on: hints with final counters, some may be missing. _watch once. */
-int conntrack_kernel_watch(struct conntrack_kernel *kernel, uint32_t value, uint32_t mask);
+/* Beginnings of entries with (mark & mask) == value, or their ends with final counters, from now on: hints, some may be missing. _watch
+ * once, for one of the two. The kernel then makes these reports for all entries of the machine, and throws most away. */
+enum conntrack_news { CONNTRACK_BEGINNINGS, CONNTRACK_ENDS };
+int conntrack_kernel_watch(struct conntrack_kernel *kernel, enum conntrack_news news, uint32_t value, uint32_t mask);
 /* What was reported since the last call; does not wait. -ENOBUFS when reports were lost. */
-int conntrack_kernel_ends(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg);
+int conntrack_kernel_news(struct conntrack_kernel *kernel, conntrack_entry_fn *fn, void *arg);
 
 bool conntrack_same_way(const struct conntrack_entry *a, const struct conntrack_entry *b); /* the four addresses and proto */
 /* The same entry seen from its other end. */

@@ -142,7 +142,7 @@ void conntrack_upkeep(struct backend *backend, void (*gone)(void *arg, uint64_t 
 	struct review review = { backend, false, gone, arg };
 
 	look_at_rules(backend);
-	conntrack_kernel_ends(backend->frame.kernel, on_end, backend); /* lost reports: the dump tells */
+	conntrack_kernel_news(backend->frame.kernel, on_end, backend); /* lost reports: the dump tells */
 	if (hash_table_count(backend->sides) == 0)
 		return;
 	review.is_round_complete = read_on(backend);

@@ -172,6 +172,7 @@ void engine_init_pinhole(struct pinhole *pinhole)
 {
 	list_init(&pinhole->queue);
 	list_init(&pinhole->unbound);
+	list_init(&pinhole->look);
 	loop_timer_init(&pinhole->renewal, pinhole->engine->loop, on_renewal, pinhole);
 }
 
@@ -276,6 +277,7 @@ static void on_message(void *arg, const struct channel_message *message)
 	case WIRE_SWEPT:
 	case WIRE_LISTED:
 	case WIRE_SOCKET_READY:
+	case WIRE_LOOKED:
 		why = answers_take(engine, message);
 		break;
 	default:
@@ -399,6 +401,7 @@ int pinholes_new(struct loop *loop, const struct pinholes_conf *conf, struct pin
 	list_init(&engine->out);
 	list_init(&engine->done);
 	list_init(&engine->unbound);
+	list_init(&engine->looks);
 	list_init(&engine->sockets_out);
 	list_init(&engine->sockets_sent);
 	list_init(&engine->sockets_failed);

@@ -28,6 +28,9 @@ struct pinhole {
 	struct list all;
 	struct list queue;          /* in engine->out while `want` is set, in engine->done after a close without the helper */
 	struct list unbound;        /* in engine->unbound while armed and no packet was seen */
+	struct list look;           /* in engine->looks until the helper is asked how far it has come */
+	pinhole_look_fn *look_fn;
+	bool is_looked_at;          /* it is asked */
 	struct pinholes *engine;
 	struct pinhole_spec spec;
 	uint64_t id;
@@ -72,7 +75,7 @@ struct pinholes {
 	struct channel *channel;    /* NULL: there never was one */
 	const char *no_helper;      /* why there is none; NULL while there is */
 	struct hash_table *by_id;
-	struct list all, out, done, unbound;
+	struct list all, out, done, unbound, looks;
 	uint32_t last_batch;
 	struct list sockets_out, sockets_sent, sockets_failed; /* requests: to be sent, in the ring, to be told */
 	unsigned n_sockets;
@@ -164,6 +167,7 @@ void state_tell(struct pinhole *pinhole, int event);
 void state_input(struct pinhole *pinhole, enum state_input input); /* both */
 void state_release(struct pinhole *pinhole); /* one request less names it */
 bool state_is_live(const struct pinhole *pinhole); /* reserved, armed or bound */
+bool state_is_in_kernel(const struct pinhole *pinhole); /* armed or bound */
 void state_free(struct pinhole *pinhole);
 /* Took a path, or left it (PINHOLE_NONE): for the gauge. */
 void state_set_path(struct pinhole *pinhole, enum pinhole_path path);

@@ -331,6 +331,15 @@ void helper_pinholes_close(struct helper_pinholes *h, const struct wire_key *key
 	*ret = result;
 }
 
+void helper_pinholes_look(struct helper_pinholes *h, const struct wire_key *key, struct wire_looked *ret)
+{
+	const struct table_entry *entry = table_find(h->table, key->id);
+
+	*ret = (struct wire_looked){ .id = key->id, .end = PINHOLE_END_UNKNOWN };
+	if (entry != NULL && entry->path != PINHOLE_NONE && h->mechanisms[entry->mechanism].kind->ops->look != NULL)
+		ret->end = (uint8_t)h->mechanisms[entry->mechanism].kind->ops->look(h->mechanisms[entry->mechanism].backend, &entry->pinhole);
+}
+
 /* One back end's list, entry by entry. */
 struct listing {
 	struct helper_pinholes *h;

@@ -29,6 +29,7 @@ struct helper_pinholes {
 void helper_pinholes_open(struct helper_pinholes *h, const struct wire_pinhole *pinholes, unsigned n, uint64_t now_ms,
 			  struct wire_opened *ret);
 void helper_pinholes_close(struct helper_pinholes *h, const struct wire_key *key, struct wire_closed *ret);
+void helper_pinholes_look(struct helper_pinholes *h, const struct wire_key *key, struct wire_looked *ret);
 /* Takes what back ends find in the kernel into the table, as far as it has an id. */
 void helper_pinholes_adopt(struct helper_pinholes *h, uint64_t now_ms);
 /* Removes what was not opened by this process; how many. */

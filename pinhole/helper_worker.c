@@ -50,6 +50,7 @@ struct worker {
 	union {
 		struct wire_opened opened[WIRE_BATCH_MAX];
 		struct wire_closed closed[WIRE_BATCH_MAX];
+		struct wire_looked looked[WIRE_BATCH_MAX];
 	} answer;
 };
 
@@ -205,6 +206,15 @@ static void on_close(struct worker *w, const struct wire_head *head, const void 
 	put(w, WIRE_CLOSED, head->serial, w->answer.closed, head->count);
 }
 
+static void on_look(struct worker *w, const struct wire_head *head, const void *records)
+{
+	const struct wire_key *keys = records;
+
+	for (uint32_t i = 0; i < head->count; i++)
+		helper_pinholes_look(&w->pinholes, &keys[i], &w->answer.looked[i]);
+	put(w, WIRE_LOOKED, head->serial, w->answer.looked, head->count);
+}
+
 /* A sweep that was on its way while this process began would remove what has not been opened again yet. */
 static void on_sweep(struct worker *w, const struct wire_head *head, const void *records)
 {
@@ -262,6 +272,7 @@ static void on_socket(struct worker *w, const struct wire_head *request, const v
 typedef void request_fn(struct worker *w, const struct wire_head *head, const void *records);
 static request_fn *const requests[] = {
 	[WIRE_OPEN] = on_open, [WIRE_CLOSE] = on_close, [WIRE_SWEEP] = on_sweep, [WIRE_LIST] = on_list, [WIRE_SOCKET] = on_socket,
+	[WIRE_LOOK] = on_look,
 };
 
 static void count_malformed(struct worker *w, const char *why)

@@ -93,6 +93,8 @@ static int apply_new(struct backend *backend, const struct wire_pinhole *pinhole
 	door->kernel = wanted_door(pinhole);
 	door->is_to_self = pinhole->flags & WIRE_TO_SELF;
 	nft_flows_cut_before(backend, &door->kernel);
+	if (door->kernel.is_one_shot && door->kernel.from.family == 0 && !door->is_to_self)
+		nft_flows_watch(backend);
 	err = conntrack_slots_take(&door->slot);
 	if (err < 0) {
 		free(door);
@@ -202,6 +204,15 @@ static int remove_pinhole(struct backend *backend, const struct wire_pinhole *pi
 	hash_table_remove(backend->doors, &door->node);
 	free(door);
 	return 0;
+}
+
+static enum pinhole_end look(struct backend *backend, const struct wire_pinhole *pinhole)
+{
+	struct door *door = nat_frame_is_ready(&backend->frame) ? find_pinhole(backend, pinhole) : NULL;
+
+	if (!door || door->kernel.id != pinhole->id || !door->kernel.is_one_shot || door->is_to_self || pinhole->proto != IPPROTO_TCP)
+		return PINHOLE_END_UNKNOWN;
+	return nft_flows_look(backend, door);
 }
 
 struct listing {
@@ -361,6 +372,7 @@ static int open_backend(const struct backend_conf *conf, struct backend **ret)
 
 	if (!backend)
 		return -ENOMEM;
+	backend->serial = 1;
 	list_init(&backend->leaving);
 	backend->doors = hash_table_new(conf->seal->pinholes_max);
 	backend->left = hash_table_new(conf->seal->pinholes_max);
@@ -422,6 +434,7 @@ const struct backend_ops backend_nft = {
 	.path_of = path_of,
 	.apply = apply,
 	.remove = remove_pinhole,
+	.look = look,
 	.list = list,
 	.tick = tick,
 	.slots = nat_frame_slots,

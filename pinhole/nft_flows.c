@@ -196,19 +196,112 @@ int nft_flows_read(struct backend *backend)
 	return err;
 }
 
+static bool is_known(const struct door *door)
+{
+	return door->seen || door->is_shut;
+}
+
+/* Reads the one connection that is known, and counts it. 0, -ENOENT when it is gone, or another negative errno. */
+static int read_known(struct backend *backend, struct door *door, struct conntrack_entry *ret)
+{
+	const struct conntrack_entry *known = &door->flow;
+	int err = conntrack_kernel_find(backend->frame.kernel, known->proto, &known->source, &known->listen, ret);
+
+	if (err == 0 && ret->id != known->id)
+		err = -ENOENT;
+	if (err < 0)
+		return err;
+	begin_flows(&door->node, backend);
+	read_flow(backend, ret);
+	end_flows(&door->node, backend);
+	return 0;
+}
+
+/* Before it is known: by what answers look like, which is known where the gateway gave it an address of its own. */
+static int find_first(struct backend *backend, struct door *door)
+{
+	const struct nft_door *wanted = &door->kernel;
+	struct conntrack_entry flow;
+	int err = conntrack_kernel_find(backend->frame.kernel, wanted->proto, &wanted->target, &wanted->from, &flow);
+
+	if (err < 0)
+		return err;
+	if ((flow.mark & backend->frame.mask) != backend->frame.mark || !is_of(&flow, wanted))
+		return -ENOENT;
+	door->flow = flow;
+	return 0;
+}
+
+/* A connection that has begun. Where its source keeps its port, this says which one that is. */
+static void on_beginning(void *arg, const struct conntrack_entry *flow)
+{
+	struct backend *backend = arg;
+	struct door *door = door_of(backend, flow);
+
+	if (!door || is_known(door))
+		return;
+	door->flow = *flow;
+	door->seen = backend->serial;
+}
+
+static void read_beginnings(struct backend *backend)
+{
+	if (backend->is_watching && conntrack_kernel_news(backend->frame.kernel, on_beginning, backend) < 0)
+		backend->has_missed = true;
+}
+
+void nft_flows_watch(struct backend *backend)
+{
+	if (!backend->is_watching)
+		backend->is_watching = conntrack_kernel_watch(backend->frame.kernel, CONNTRACK_BEGINNINGS, backend->frame.mark,
+							      backend->frame.mask) == 0;
+}
+
+/* 0 when it is known; -ENOENT: there is none; another negative errno when that cannot be said now. */
+static int find_connection(struct backend *backend, struct door *door)
+{
+	if (is_known(door))
+		return 0;
+	if (door->kernel.from.family)
+		return find_first(backend, door);
+	read_beginnings(backend);
+	if (is_known(door))
+		return 0;
+	return backend->is_watching && !backend->has_missed ? -ENOENT : -EAGAIN; /* the next reading of all will tell */
+}
+
+/* The side of the first FIN is noted, the second one is a state. */
+static enum pinhole_end end_of(const struct conntrack_entry *flow)
+{
+	if (flow->tcp_state == CONNTRACK_TCP_LAST_ACK || nft_flows_is_over(flow))
+		return PINHOLE_END_BOTH;
+	if (flow->tcp_state != CONNTRACK_TCP_FIN_WAIT && flow->tcp_state != CONNTRACK_TCP_CLOSE_WAIT)
+		return PINHOLE_END_NONE;
+	return flow->has_closed_first[NFT_THERE] ? PINHOLE_END_SOURCE : PINHOLE_END_TARGET;
+}
+
+enum pinhole_end nft_flows_look(struct backend *backend, struct door *door)
+{
+	struct conntrack_entry flow;
+	int err = find_connection(backend, door);
+
+	if (err == -ENOENT)
+		return PINHOLE_END_NOBODY;
+	if (err == 0)
+		err = read_known(backend, door, &flow);
+	if (err == -ENOENT)
+		return PINHOLE_END_BOTH;
+	return err < 0 ? PINHOLE_END_UNKNOWN : end_of(&flow);
+}
+
 /* The one connection that is known. Counted to its last packet, then cut; one that ends at a socket of ours only when it is over: the
  * process may still have to say something there, a reset above all. */
 static void cut_known(struct backend *backend, struct door *door)
 {
-	const struct conntrack_entry *known = &door->flow;
 	struct conntrack_entry flow;
 
-	if (conntrack_kernel_find(backend->frame.kernel, known->proto, &known->source, &known->listen, &flow) < 0 ||
-	    flow.id != known->id)
+	if (read_known(backend, door, &flow) < 0)
 		return;
-	begin_flows(&door->node, backend);
-	read_flow(backend, &flow);
-	end_flows(&door->node, backend);
 	if (!door->is_to_self || nft_flows_is_over(&flow))
 		conntrack_kernel_delete(backend->frame.kernel, &flow);
 }
@@ -281,6 +374,8 @@ void nft_flows_tick(struct backend *backend)
 	else if (backend->left_until_ms <= backend->frame.now_ms)
 		forget_left(backend);
 	cut_leaving(backend);
+	read_beginnings(backend);
+	backend->has_missed = false; /* all connections are read now */
 }
 
 void nft_flows_close(struct backend *backend)

@@ -32,7 +32,8 @@ struct backend {
 	struct nat_frame frame;
 	struct nft_table *ports; /* NULL where it could not be had: nothing depends on it */
 	struct hash_table *doors;
-	uint64_t serial;         /* of dumps */
+	uint64_t serial;         /* of dumps, above 0 */
+	bool is_watching, has_missed; /* beginnings of connections are told; some were not, since the last dump */
 	unsigned n_looks;
 	struct list leaving;     /* closed, and to be looked at once more with the next tick */
 	struct hash_table *left; /* connections of an earlier process, as they were found; NULL when there are none any more */
@@ -68,6 +69,10 @@ void nft_flows_tick(struct backend *backend);
 /* Which doors have connections, and what these have moved. Afterwards door->seen == backend->serial tells. */
 int nft_flows_read(struct backend *backend);
 bool nft_flows_is_over(const struct conntrack_entry *flow); /* it is only remembered */
+/* From now on beginnings of connections are known at once: for doors whose connection cannot be found by what answers it. */
+void nft_flows_watch(struct backend *backend);
+/* How far the one connection of this door has come; counts it. */
+enum pinhole_end nft_flows_look(struct backend *backend, struct door *door);
 /* Whether a connection that an earlier process let in through this door for one is still there: the door stays shut. */
 bool nft_flows_is_used_up(struct backend *backend, struct door *door);
 /* Of a door that is being closed: counts its connections for the last time and cuts them, but for those of our own sockets. */

@@ -176,6 +176,17 @@ void pinhole_close(struct pinhole *pinhole)
 	engine_kick(engine);
 }
 
+void pinhole_look(struct pinhole *pinhole, pinhole_look_fn *fn)
+{
+	if (!state_is_in_kernel(pinhole))
+		return;
+	pinhole->look_fn = fn;
+	if (pinhole->is_looked_at || !list_is_empty(&pinhole->look))
+		return;
+	list_append(&pinhole->engine->looks, &pinhole->look);
+	engine_kick(pinhole->engine);
+}
+
 void pinhole_disown(struct pinhole *pinhole)
 {
 	pinhole->fn = NULL;

@@ -82,6 +82,21 @@ int pinhole_open(struct pinholes *pinholes, const struct pinhole_spec *specs, un
 		 struct pinhole **ret);
 /* Removes it; the handle stays valid until its final event. Closing twice is harmless. */
 void pinhole_close(struct pinhole *pinhole);
+/* How far the connection of a one-shot pinhole has come, as the kernel saw it. Who has finished (FIN) had all that he sent forwarded
+ * before, unless some of it was lost on its way here. */
+enum pinhole_end {
+	PINHOLE_END_UNKNOWN, /* cannot be said now */
+	PINHOLE_END_NOBODY,  /* nobody has come */
+	PINHOLE_END_NONE,    /* nobody has finished */
+	PINHOLE_END_SOURCE, PINHOLE_END_TARGET, /* only that one has */
+	PINHOLE_END_BOTH,    /* both have, or it was reset */
+	PINHOLE_ENDS
+};
+/* Asks the kernel about one that is armed or bound, now and not with the next second; its counters are then of this moment, too. fn gets
+ * the pinhole's `arg`; it is not called when the helper cannot answer or the pinhole ends before: so ask again. One question at a
+ * time, further ones join it. */
+typedef void pinhole_look_fn(void *arg, struct pinhole *pinhole, enum pinhole_end end);
+void pinhole_look(struct pinhole *pinhole, pinhole_look_fn *fn);
 /* From here on events go nowhere (the owner is about to go away); still to be closed. */
 void pinhole_disown(struct pinhole *pinhole);
 

@@ -186,6 +186,29 @@ static bool send_strays(struct pinholes *engine)
 	return true;
 }
 
+static bool send_looks(struct pinholes *engine)
+{
+	struct wire_key keys[WIRE_BATCH_MAX];
+	struct engine_request what = { .n = 0 };
+
+	LIST_EACH(&engine->looks, node) {
+		struct pinhole *pinhole = LIST_ENTRY(node, struct pinhole, look);
+
+		if (what.n == WIRE_BATCH_MAX)
+			break;
+		what.ids[what.n] = keys[what.n].id = pinhole->id;
+		what.pinholes[what.n++] = pinhole;
+	}
+	if (!requests_send(engine, WIRE_LOOK, keys, what.n, &what))
+		return false;
+	for (unsigned i = 0; i < what.n; i++) {
+		list_remove(&what.pinholes[i]->look);
+		what.pinholes[i]->is_looked_at = true;
+		what.pinholes[i]->n_requests++;
+	}
+	return true;
+}
+
 static bool send_sweep(struct pinholes *engine)
 {
 	const struct wire_count since = { .n = engine->starts };
@@ -212,6 +235,8 @@ static bool send_next(struct pinholes *engine)
 		return sockets_send(engine);
 	if (!list_is_empty(&engine->out))
 		return send_queued(engine);
+	if (!list_is_empty(&engine->looks))
+		return send_looks(engine);
 	if (engine->n_strays > 0)
 		return send_strays(engine);
 	/* A sweep removes what was not opened again: so only when nothing is left to open, not even what was refused in the
@@ -236,7 +261,7 @@ bool requests_take(struct pinholes *engine, const struct wire_head *head, struct
 {
 	static const enum wire_op answers[] = {
 		[WIRE_OPEN] = WIRE_OPENED, [WIRE_CLOSE] = WIRE_CLOSED, [WIRE_SWEEP] = WIRE_SWEPT, [WIRE_LIST] = WIRE_LISTED,
-		[WIRE_SOCKET] = WIRE_SOCKET_READY,
+		[WIRE_SOCKET] = WIRE_SOCKET_READY, [WIRE_LOOK] = WIRE_LOOKED,
 	};
 	const struct engine_request *oldest = &engine->requests[engine->first_request];
 
@@ -257,9 +282,13 @@ void requests_forget(struct pinholes *engine)
 	while (engine->n_requests > 0) {
 		struct engine_request *request = &engine->requests[engine->first_request];
 
-		for (unsigned i = 0; i < request->n; i++)
-			if (request->pinholes[i] != NULL)
-				state_release(request->pinholes[i]);
+		for (unsigned i = 0; i < request->n; i++) {
+			if (request->pinholes[i] == NULL)
+				continue;
+			if (request->op == WIRE_LOOK)
+				request->pinholes[i]->is_looked_at = false;
+			state_release(request->pinholes[i]);
+		}
 		if (request->socket != NULL)
 			sockets_fail(request->socket, ERR_CLOSED);
 		engine->first_request = (engine->first_request + 1) % ENGINE_REQUESTS_MAX;

@@ -174,6 +174,11 @@ bool state_is_live(const struct pinhole *pinhole)
 	return pinhole->state <= PINHOLE_BOUND;
 }
 
+bool state_is_in_kernel(const struct pinhole *pinhole)
+{
+	return pinhole->state == PINHOLE_ARMED || pinhole->state == PINHOLE_BOUND;
+}
+
 int state_step(struct pinhole *pinhole, enum state_input input)
 {
 	const struct step *step = &steps[pinhole->state][input];
@@ -199,6 +204,7 @@ void state_free(struct pinhole *pinhole)
 	list_remove(&pinhole->all);
 	list_remove(&pinhole->queue);
 	list_remove(&pinhole->unbound);
+	list_remove(&pinhole->look);
 	free(pinhole);
 }
 

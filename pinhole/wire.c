@@ -234,6 +234,15 @@ static const char *check_listed(const void *record)
 	return is_zero(r->zero, sizeof(r->zero)) ? NULL : why_not_zero;
 }
 
+static const char *check_looked(const void *record)
+{
+	const struct wire_looked *r = record;
+
+	if (r->end >= PINHOLE_ENDS)
+		return why_range;
+	return is_zero(r->zero, sizeof(r->zero)) ? NULL : why_not_zero;
+}
+
 static const char *check_result(const void *record)
 {
 	const struct wire_result *r = record;
@@ -271,6 +280,7 @@ static const struct wire_shape shapes[] = {
 	[WIRE_SWEEP] = { sizeof(struct wire_count), 1, 1, NULL },
 	[WIRE_LIST] = { 0, 0, 0, NULL },
 	[WIRE_SOCKET] = { sizeof(struct wire_socket_request), 1, 1, check_socket_request },
+	[WIRE_LOOK] = { sizeof(struct wire_key), 1, WIRE_BATCH_MAX, check_key },
 	[WIRE_CAPTURE] = { sizeof(struct wire_capture), 1, WIRE_BATCH_MAX, check_capture },
 	[WIRE_HELLO] = { sizeof(struct wire_hello), 1, 1, check_hello },
 	[WIRE_ABILITY] = { sizeof(struct wire_ability), 0, WIRE_BATCH_MAX, check_ability },
@@ -278,6 +288,7 @@ static const struct wire_shape shapes[] = {
 	[WIRE_CLOSED] = { sizeof(struct wire_closed), 1, WIRE_BATCH_MAX, check_closed },
 	[WIRE_SWEPT] = { sizeof(struct wire_count), 1, 1, NULL },
 	[WIRE_LISTED] = { sizeof(struct wire_listed), 0, WIRE_BATCH_MAX, check_listed },
+	[WIRE_LOOKED] = { sizeof(struct wire_looked), 1, WIRE_BATCH_MAX, check_looked },
 	[WIRE_SOCKET_READY] = { sizeof(struct wire_result), 1, 1, check_result },
 	[WIRE_GONE] = { sizeof(struct wire_gone), 1, WIRE_BATCH_MAX, check_gone },
 	[WIRE_CAPTURING] = { sizeof(struct wire_capturing), 1, 1, check_capturing },
@@ -299,6 +310,7 @@ _Static_assert(sizeof(struct slot) == 144, "slot");
 _Static_assert(sizeof(struct wire_closed) == 160 && FITS(wire_closed), "wire_closed");
 _Static_assert(sizeof(struct wire_gone) == 160 && FITS(wire_gone), "wire_gone");
 _Static_assert(sizeof(struct wire_listed) == 16, "wire_listed");
+_Static_assert(sizeof(struct wire_looked) == 16, "wire_looked");
 _Static_assert(sizeof(struct wire_socket_request) == 28, "wire_socket_request");
 
 static const struct wire_shape *shape_of(unsigned op)

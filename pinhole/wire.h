@@ -30,6 +30,7 @@ enum wire_op {
 	WIRE_LIST,       /* nothing: ids of what is in the kernel now; WIRE_LISTED messages, the last one with count 0 */
 	WIRE_SOCKET,     /* wire_socket_request, one; WIRE_SOCKET_READY with the descriptor */
 	WIRE_CAPTURE,    /* wire_capture, between the limits and the seal; no answer */
+	WIRE_LOOK,       /* wire_key: how far their connections have come; counters are brought up to date. WIRE_LOOKED */
 	/* helper to posternd. */
 	WIRE_HELLO = 64, /* wire_hello; descriptors: the memory of slots, see wire_hello */
 	WIRE_ABILITY,    /* wire_ability; answer to the seal, and unasked when something changed */
@@ -40,6 +41,7 @@ enum wire_op {
 	WIRE_SOCKET_READY, /* wire_result, one; with err 0 the descriptor comes along */
 	WIRE_GONE,       /* wire_gone, unasked: expired, used up, or lost */
 	WIRE_CAPTURING,  /* wire_capturing, unasked: after the hello when there are captures, and when something changed */
+	WIRE_LOOKED,     /* wire_looked */
 };
 
 struct wire_head {
@@ -133,6 +135,11 @@ struct wire_closed {
 	int32_t err;       /* 0, ERR_NOT_FOUND, or another error: the helper goes on trying to remove it */
 	uint32_t zero;
 	struct slot last;  /* final counters */
+};
+
+struct wire_looked { /* per key, in their order */
+	uint64_t id;
+	uint8_t end, zero[7]; /* enum pinhole_end */
 };
 
 enum wire_gone_why { WIRE_EXPIRED = 1, WIRE_USED_UP, WIRE_LOST };

@@ -184,6 +184,11 @@ static int fake_remove(struct backend *b, const struct wire_pinhole *pinhole, st
 	return 0;
 }
 
+static enum pinhole_end fake_look(struct backend *b, const struct wire_pinhole *pinhole)
+{
+	return find(b->kernel, pinhole) != NULL ? (enum pinhole_end)b->kernel->end : PINHOLE_END_UNKNOWN;
+}
+
 static int fake_list(struct backend *b, backend_list_fn *fn, void *arg)
 {
 	for (size_t i = 0; i < FAKE_ENTRIES; i++) {
@@ -255,7 +260,7 @@ const struct backend_ops backend_fake = {
 const struct backend_ops backend_fake_nat = {
 	.name = "fake-nat", .features = BACKEND_UDP | BACKEND_TCP | BACKEND_ANY_SOURCE | BACKEND_ONE_SHOT | BACKEND_IPV6, .region = 1,
 	.open = fake_nat_open, .close = fake_close, .remove_all = fake_remove_all, .path_of = fake_path_of, .apply = fake_apply,
-	.remove = fake_remove, .list = fake_list, .tick = fake_tick, .slots = fake_slots, .links_changed = fake_links_changed,
+	.remove = fake_remove, .look = fake_look, .list = fake_list, .tick = fake_tick, .slots = fake_slots, .links_changed = fake_links_changed,
 	.report = fake_report,
 };
 const struct backend_ops backend_fake_capture = {

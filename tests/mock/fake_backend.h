@@ -18,6 +18,7 @@ struct fake_kernel { /* one per back end */
 	uint32_t n_opens, n_applies, n_removes, n_ticks, n_links_changed;
 	char state_dir[64], node_tag[40];
 	/* What the test wants of it. */
+	uint8_t end;              /* how far connections have come (enum pinhole_end); the second one only */
 	uint8_t path;             /* what path_of() says; PINHOLE_NONE: nothing, and why */
 	uint64_t fail_apply;      /* this id cannot be applied */
 	uint64_t fail_remove;     /* this id cannot be removed */

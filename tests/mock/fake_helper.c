@@ -255,6 +255,16 @@ static void answer_socket(struct fake_helper *helper, const struct fake_helper_m
 	close(fd);
 }
 
+static void answer_look(struct fake_helper *helper, const struct fake_helper_message *message)
+{
+	struct wire_looked looked[WIRE_BATCH_MAX] = { 0 };
+	const struct wire_key *keys = message->records;
+
+	for (unsigned i = 0; i < message->head.count; i++)
+		looked[i] = (struct wire_looked){ .id = keys[i].id, .end = (uint8_t)helper->end };
+	fake_helper_send(helper, WIRE_LOOKED, message->head.serial, looked, message->head.count);
+}
+
 void fake_helper_answer(struct fake_helper *helper, const struct fake_helper_message *message)
 {
 	switch ((enum wire_op)message->head.op) {
@@ -269,6 +279,9 @@ void fake_helper_answer(struct fake_helper *helper, const struct fake_helper_mes
 		break;
 	case WIRE_SOCKET:
 		answer_socket(helper, message);
+		break;
+	case WIRE_LOOK:
+		answer_look(helper, message);
 		break;
 	case WIRE_LIST:
 		answer_list(helper, message);

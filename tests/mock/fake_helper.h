@@ -4,6 +4,7 @@
 #ifndef TESTS_MOCK_FAKE_HELPER_H
 #define TESTS_MOCK_FAKE_HELPER_H
 
+#include "pinhole/pinhole.h"
 #include "pinhole/wire.h"
 #include "tests/mock/fake_loop.h"
 
@@ -28,10 +29,11 @@ struct fake_helper {
 	uint64_t refused[8];      /* ids, 0: none */
 	int refusal;              /* the error then */
 	int socket_err;           /* of sockets; 0: a descriptor */
+	enum pinhole_end end;     /* how far connections have come */
 	unsigned space;           /* opens beyond are refused with ERR_LIMIT */
 	struct wire_socket_request socket; /* the last one asked for */
 	/* What it was asked, since the test last set it to 0: */
-	unsigned n_messages[WIRE_CAPTURING + 1], n_records[WIRE_CAPTURING + 1];
+	unsigned n_messages[WIRE_LOOKED + 1], n_records[WIRE_LOOKED + 1];
 };
 
 struct fake_helper_message {

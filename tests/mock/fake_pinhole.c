@@ -32,6 +32,7 @@ struct pinhole {
 	enum pinhole_path path;
 	const char *reason;
 	pinhole_event_fn *fn; /* NULL: disowned */
+	pinhole_look_fn *look_fn; /* NULL: not asked */
 	void *arg;
 	struct slot_stats stats;
 };
@@ -164,6 +165,16 @@ void fake_pinhole_set_stats(struct pinhole *pinhole, const struct slot_stats *st
 	pthread_mutex_unlock(&stats_lock);
 }
 
+bool fake_pinhole_looked(struct pinhole *pinhole, enum pinhole_end end)
+{
+	pinhole_look_fn *fn = pinhole->look_fn;
+
+	pinhole->look_fn = NULL;
+	if (fn != NULL && pinhole->fn != NULL)
+		fn(pinhole->arg, pinhole, end);
+	return fn != NULL;
+}
+
 bool fake_pinhole_is_disowned(const struct pinhole *pinhole)
 {
 	return pinhole->fn == NULL;
@@ -230,6 +241,12 @@ void pinhole_close(struct pinhole *pinhole)
 {
 	if (pinhole->state != PINHOLE_CLOSED)
 		pinhole->state = PINHOLE_DRAINING;
+}
+
+void pinhole_look(struct pinhole *pinhole, pinhole_look_fn *fn)
+{
+	if (pinhole->state == PINHOLE_ARMED || pinhole->state == PINHOLE_BOUND)
+		pinhole->look_fn = fn;
 }
 
 void pinhole_disown(struct pinhole *pinhole)

@@ -31,6 +31,8 @@ void fake_pinhole_fire(struct pinhole *pinhole, enum pinhole_event event);
 void fake_pinholes_settle(struct pinholes *pinholes);
 void fake_pinhole_set_path(struct pinhole *pinhole, enum pinhole_path path, const char *reason); /* static text */
 void fake_pinhole_set_stats(struct pinhole *pinhole, const struct slot_stats *stats);
+/* The question how far it has come is answered; false when nobody has asked since the last answer. */
+bool fake_pinhole_looked(struct pinhole *pinhole, enum pinhole_end end);
 bool fake_pinhole_is_disowned(const struct pinhole *pinhole);
 
 /* Sockets that were asked for and neither answered nor given up, oldest first. NULL past the end. */

@@ -305,6 +305,31 @@ static size_t list(uint64_t *ret_sum)
 	return n;
 }
 
+static enum pinhole_end look_at(uint64_t id)
+{
+	struct wire_key key = { .id = id };
+	struct wire_looked looked;
+
+	helper_pinholes_look(&h, &key, &looked);
+	CU_ASSERT_EQUAL(looked.id, id);
+	return (enum pinhole_end)looked.end;
+}
+
+static void looked_at(void)
+{
+	set_up();
+	nat->end = PINHOLE_END_SOURCE;
+	CU_ASSERT_EQUAL(open_ids(1, 1, 1000), 0);
+	CU_ASSERT_EQUAL(look_at(1), PINHOLE_END_UNKNOWN); /* XDP knows no connections */
+	fake->path = PINHOLE_NONE;
+	CU_ASSERT_EQUAL(open_ids(2, 1, 1000), 0);
+	CU_ASSERT_EQUAL(look_at(2), PINHOLE_END_SOURCE);
+	CU_ASSERT_EQUAL(look_at(3), PINHOLE_END_UNKNOWN);
+	CU_ASSERT_EQUAL(close_id(2), 0);
+	CU_ASSERT_EQUAL(look_at(2), PINHOLE_END_UNKNOWN);
+	tear_down();
+}
+
 static void kernel_and_table(void)
 {
 	struct wire_pinhole tcp = pinholed_rig_pinhole(9);
@@ -369,6 +394,7 @@ static const struct unit_test tests[] = {
 	{ "doubles and conflicts", doubles_and_conflicts },
 	{ "lifetimes", lifetimes },
 	{ "kernel does not let go", kernel_does_not_let_go },
+	{ "how far connections have come", looked_at },
 	{ "kernel and table", kernel_and_table },
 	{ "renewed elsewhere", renewed_elsewhere },
 };

@@ -280,6 +280,27 @@ static int a_restart(struct place *place)
 	return 0;
 }
 
+/* The question may come too soon after another one to be answered. */
+static enum pinhole_end looked(struct place *place, const struct wire_pinhole *pinhole)
+{
+	enum pinhole_end end = PINHOLE_END_UNKNOWN;
+
+	for (unsigned i = 0; i < 50 && end == PINHOLE_END_UNKNOWN; i++) {
+		usleep(2000);
+		end = place->ops->look(place->backend, pinhole);
+	}
+	return end;
+}
+
+/* Segments take a moment. */
+static bool comes(struct place *place, const struct wire_pinhole *pinhole, enum pinhole_end wanted)
+{
+	for (unsigned i = 0; i < 100; i++)
+		if (looked(place, pinhole) == wanted)
+			return true;
+	return false;
+}
+
 /* A reset ends it as well as two who have finished; one who has finished does not. */
 static int how_it_ends(struct place *place)
 {
@@ -306,6 +327,47 @@ static int how_it_ends(struct place *place)
 	if (err < 0)
 		return err;
 	PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, &last) == 0 && last.bytes_back >= 1000);
+	return 0;
+}
+
+/* One connection after the other through the same pinhole's like, looked at without any tick in between. */
+static int how_far_it_is(struct place *place)
+{
+	static const uint8_t kinds[] = { 0, WIRE_THROUGH, WIRE_AS_SOURCE, WIRE_THROUGH | WIRE_AS_SOURCE };
+	const struct linger at_once = { .l_onoff = 1 };
+
+	for (size_t i = 0; i < 2 * sizeof(kinds); i++) {
+		struct wire_pinhole pinhole = pinhole_of(place, kinds[i / 2]);
+		bool is_left_first = i % 2;
+		struct backend_entry entry;
+		struct slot last;
+		struct pair pair;
+		int err;
+
+		snprintf(place->reason, place->size, "round %zu", i);
+		pinhole.target.port = (uint16_t)(pinhole.target.port + i); /* the one before may still be in use */
+		if (kinds[i / 2] & WIRE_THROUGH)
+			pinhole.listen = pinhole.target;
+		PLACE_CHECK(place, looked(place, &pinhole) == PINHOLE_END_UNKNOWN);
+		PLACE_CHECK(place, place_apply(place, &pinhole, &entry) == 0);
+		PLACE_CHECK(place, looked(place, &pinhole) == PINHOLE_END_NOBODY);
+		err = open_pair(place, &pinhole, &pair);
+		if (err < 0)
+			return err;
+		PLACE_CHECK(place, passes(pair.right, pair.left, 1000) && passes(pair.left, pair.right, 100));
+		PLACE_CHECK(place, looked(place, &pinhole) == PINHOLE_END_NONE);
+		PLACE_CHECK(place, place->slots[entry.slot].bytes_back >= 1000 && place->slots[entry.slot].bytes >= 100);
+		PLACE_CHECK(place, shutdown(is_left_first ? pair.left : pair.right, SHUT_WR) == 0);
+		PLACE_CHECK(place, comes(place, &pinhole, is_left_first ? PINHOLE_END_SOURCE : PINHOLE_END_TARGET));
+		/* Who has not finished may go on. */
+		PLACE_CHECK(place, is_left_first ? passes(pair.right, pair.left, 500) : passes(pair.left, pair.right, 500));
+		PLACE_CHECK(place, looked(place, &pinhole) == (is_left_first ? PINHOLE_END_SOURCE : PINHOLE_END_TARGET));
+		if (i % 4 == 0)
+			PLACE_CHECK(place, setsockopt(pair.left, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) == 0);
+		close_pair(&pair);
+		PLACE_CHECK(place, comes(place, &pinhole, PINHOLE_END_BOTH));
+		PLACE_CHECK(place, place->ops->remove(place->backend, &pinhole, &last) == 0 && last.bytes_back >= 1000);
+	}
 	return 0;
 }
 
@@ -421,6 +483,7 @@ TEST(test_to_self, to_self, true)
 TEST(closed, only_through_pinholes, true)
 TEST(restart, a_restart, true)
 TEST(ends, how_it_ends, false)
+TEST(how_far, how_far_it_is, true)
 TEST(expiry, nobody_comes, false)
 TEST(closing, closing_to_self_cuts_nothing, true)
 TEST(test_others, others, true)
@@ -436,6 +499,7 @@ static const struct unit_test tests[] = {
 	{ "only pinholes let connections through", closed },
 	{ "a restart changes nothing", restart },
 	{ "what counts as an end", ends },
+	{ "how far a connection has come", how_far },
 	{ "nobody comes", expiry },
 	{ "closing cuts no socket of ours", closing },
 	{ "only one host, and one door", test_others },

@@ -26,6 +26,7 @@ struct message { /* aligned as receivers must have it */
 		struct wire_opened opened;
 		struct wire_closed closed;
 		struct wire_listed listed;
+		struct wire_looked looked;
 		struct wire_result result;
 		struct wire_gone gone;
 		uint8_t bytes[WIRE_MESSAGE_MAX];
@@ -97,7 +98,7 @@ static void versions_and_ops(void)
 {
 	static const enum wire_op known[] = { WIRE_LIMITS, WIRE_SEAL, WIRE_OPEN, WIRE_CLOSE, WIRE_SWEEP, WIRE_LIST, WIRE_SOCKET,
 					      WIRE_HELLO, WIRE_ABILITY, WIRE_OPENED, WIRE_CLOSED, WIRE_SWEPT, WIRE_LISTED,
-					      WIRE_SOCKET_READY, WIRE_GONE, WIRE_CAPTURE, WIRE_CAPTURING };
+					      WIRE_SOCKET_READY, WIRE_GONE, WIRE_CAPTURE, WIRE_CAPTURING, WIRE_LOOK, WIRE_LOOKED };
 	unsigned n_known = 0;
 	const char *why;
 
@@ -156,7 +157,8 @@ static bool is_taken_with(enum wire_op op, size_t offset, uint8_t value)
 	switch (op) {
 	case WIRE_LIMITS: m.u.limit.addr = (struct wire_addr){ .ip = { 192, 0, 2, 1 }, .family = AF_INET }; break;
 	case WIRE_OPEN: start_open(1); break;
-	case WIRE_CLOSE: m.u.key.id = 1; break;
+	case WIRE_CLOSE:
+	case WIRE_LOOK: m.u.key.id = 1; break;
 	case WIRE_SOCKET: m.u.socket.addr = own4; m.u.socket.proto = IPPROTO_TCP; break;
 	case WIRE_CAPTURE:
 		m.u.capture = (struct wire_capture){ .servers = { .ip = { 198, 51, 100, 64 }, .family = AF_INET }, .to = own4,
@@ -204,6 +206,8 @@ static void values(void)
 		{ WIRE_OPEN, AT(wire_pinhole, dscp, false, 64) },
 		{ WIRE_OPEN, AT(wire_pinhole, zero, false, 1) },
 		{ WIRE_CLOSE, AT(wire_key, id, false, 0) },
+		{ WIRE_LOOK, AT(wire_key, id, true, 2) },
+		{ WIRE_LOOK, AT(wire_key, id, false, 0) },
 		{ WIRE_SOCKET, AT(wire_socket_request, proto, false, 0) },
 		{ WIRE_SOCKET, AT(wire_socket_request, addr.zero, false, 1) },
 		{ WIRE_SOCKET, AT(wire_socket_request, is_transparent, false, 2) },
@@ -236,6 +240,9 @@ static void values(void)
 		{ WIRE_OPENED, AT(wire_opened, err, false, 1) },
 		{ WIRE_CLOSED, AT(wire_closed, err, false, 1) },
 		{ WIRE_LISTED, AT(wire_listed, path, false, PINHOLE_NONE) },
+		{ WIRE_LOOKED, AT(wire_looked, end, true, PINHOLE_END_BOTH) },
+		{ WIRE_LOOKED, AT(wire_looked, end, false, PINHOLE_ENDS) },
+		{ WIRE_LOOKED, AT(wire_looked, zero[6], false, 1) },
 		{ WIRE_SOCKET_READY, AT(wire_result, err, false, 1) },
 		{ WIRE_GONE, AT(wire_gone, why, false, 0) },
 		{ WIRE_GONE, AT(wire_gone, why, false, 4) },
