@@ -147,7 +147,8 @@ struct alg_host {
 	int (*reply)(struct alg_session *session, enum alg_side to, struct alg_bytes bytes);
 	/* The message held from that side, and those behind it, go on. */
 	void (*resume)(struct alg_session *session, enum alg_side from);
-	/* The message at hand goes on only when all data of that hole has been passed on to its end. */
+	/* The message at hand goes on only when all data of that hole has been passed on to its end. Also with ALG_HOLD: what may take a
+	 * second to be noticed otherwise is then noticed at once. */
 	int (*wait_for)(struct alg_session *session, uint32_t hole);
 
 	/* Reserve: addresses are known, nothing is open. Arm: the peer has agreed. Free: as soon as it is known that nobody will use

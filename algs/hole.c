@@ -175,6 +175,7 @@ static int arm_tcp(struct hole *hole)
 	bool needs_from = hole->session->conf->mode == CONFIG_ALG_EXPLICIT ||
 			  (hole->session->conf->mode == CONFIG_ALG_NAT && side == ALG_SERVER);
 
+	hole_end_yield(hole->session, &hole->listen);
 	if (hole->way == HOLE_RELAY || (hole->data != NULL && data_has_connection(hole->data)))
 		return arm_relay(hole);
 	if (needs_from && hole_port_take(hole, &hole->own[1], side, 0) < 0)
@@ -274,7 +275,7 @@ bool hole_is_busy(struct hole *hole)
 {
 	if (hole->is_over)
 		return false;
-	return hole->data != NULL && data_is_busy(hole->data);
+	return hole->data != NULL ? data_is_busy(hole->data) : hole_end_await(hole);
 }
 
 void hole_pause(struct hole *hole, bool is_paused)
@@ -326,6 +327,8 @@ void hole_free(struct hole *hole)
 
 	hole->events = 0;
 	hole->is_forgotten = true;
+	if (hole->is_lingering)
+		return;
 	if (hole->is_committing) /* the message that waited for it goes on */
 		hole->is_committing = false;
 	if (hole->way <= HOLE_RELAY && may_have_data && !hole->is_over && hole->record.is_set && hole->record.is_ok) {
@@ -364,7 +367,7 @@ void hole_sweep(struct hole *hole, uint64_t now_ms)
 		hole->session->active_ms = hole->moved_ms;
 	if (!hole->is_over)
 		check_deadlines(hole, now_ms);
-	if (hole->is_over && hole->is_forgotten)
+	if (hole->is_over && hole->events == 0 && (hole->is_forgotten || hole->is_lingering) && !hole_end_lingers(hole, now_ms))
 		hole_close(hole);
 }
 

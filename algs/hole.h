@@ -60,6 +60,7 @@ struct hole {
 	bool is_opened_told, is_over; /* over: nothing but CLOSED follows */
 	bool is_committing;
 	bool is_forgotten;        /* the module freed it; kept only until its data has ended */
+	bool is_lingering;        /* its end has been told; kept until both sides have closed the connection, which the kernel has */
 	char limit_text[96];      /* reason of ALG_EV_LIMIT */
 	struct addr listen, target; /* where the other side goes, and where that ends */
 	struct hole_port own[HOLE_ENDS]; /* of the dialler's realm, of the listener's */
@@ -67,6 +68,9 @@ struct hole {
 	struct pinhole *pinholes[HOLE_PINHOLES_MAX]; /* NULL where one is gone */
 	enum alg_side senders[HOLE_PINHOLES_MAX];    /* whose octets go forth through it */
 	unsigned n_pinholes, n_armed;
+	struct loop_timer look;      /* hole_end.c: runs while something waits for the end */
+	uint32_t look_ms;            /* until the next look; 0: nothing waits */
+	uint64_t waited_ms;          /* since when */
 	uint64_t counted[HOLE_PINHOLES_MAX];         /* octets of both directions, as last seen */
 	uint64_t past[ALG_SIDES];                    /* octets of those that are gone */
 	bool is_to_self;          /* the pinhole brings a foreign address to `data` */
@@ -147,6 +151,17 @@ int hole_kernel_media(struct hole *hole); /* transparent: both ends' datagrams a
 void hole_kernel_count(struct hole *hole);
 void hole_kernel_payload(struct slot_stats *stats); /* of TCP: takes off what is counted with its payload */
 void hole_kernel_close(struct hole *hole);
+
+/* hole_end.c */
+void hole_end_init(struct hole *hole);
+/* Something waits for the end of its data: from now on the kernel is asked until it has come. False when there is none to wait for. */
+bool hole_end_await(struct hole *hole);
+/* Its end has been told: closes it, but for a connection that the kernel has and that is not closed yet. */
+void hole_end_told(struct hole *hole);
+/* Lingering, and there is still a reason to. */
+bool hole_end_lingers(const struct hole *hole, uint64_t now_ms);
+/* The oldest of the session that lingers, there or (NULL) anywhere, goes now: another one needs the place. */
+void hole_end_yield(struct session *session, const struct addr *listen);
 
 /* hole_media.c */
 int hole_media_open(struct hole *hole);

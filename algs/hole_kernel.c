@@ -118,7 +118,9 @@ static void on_gone(struct hole *hole, unsigned index, enum pinhole_event event)
 		hole_opened(hole, NULL);
 	if (has_pinholes(hole))
 		return;
-	if (hole->is_opened_told)
+	if (hole->is_lingering)
+		hole_close(hole);
+	else if (hole->is_opened_told)
 		hole_ended(hole);
 	else
 		hole_refused(hole, event == PINHOLE_EV_LOST ? "the kernel has lost it" : "it was used up");
@@ -224,6 +226,7 @@ int hole_kernel_media(struct hole *hole)
 
 void hole_kernel_close(struct hole *hole)
 {
+	loop_timer_stop(&hole->look);
 	for (unsigned i = 0; i < hole->n_pinholes; i++) {
 		if (hole->pinholes[i] == NULL)
 			continue;

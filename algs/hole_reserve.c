@@ -31,7 +31,7 @@ static unsigned live_of_class(const struct session *s, const struct alg_class *c
 	LIST_EACH(&s->holes, node) {
 		const struct hole *hole = LIST_ENTRY(node, struct hole, node);
 
-		n += hole->class == class && hole_is_live(hole) && !hole->is_forgotten;
+		n += hole->class == class && hole_is_live(hole) && !hole->is_forgotten && !hole->is_lingering;
 	}
 	return n;
 }
@@ -115,6 +115,7 @@ static struct hole *make(struct session *s, const struct alg_want *want)
 	hole->since_ms = loop_wall_ms(s->engine->loop);
 	hole->path = "none";
 	hole->reason = "";
+	hole_end_init(hole);
 	list_init(&hole->member.node);
 	list_append(&s->holes, &hole->node);
 	return hole;
@@ -127,6 +128,8 @@ int hole_reserve(struct session *s, const struct alg_want *want, uint32_t *ret_h
 
 	if (want->class >= s->module->n_classes || (unsigned)want->listener >= ALG_SIDES || s->state >= SESSION_DRAINING)
 		return ALG_ERR_STATE;
+	if (s->n_holes >= LIVE_MAX)
+		hole_end_yield(s, NULL);
 	trim(s);
 	if (s->is_ending || live_of_class(s, &s->module->classes[want->class]) >= s->module->classes[want->class].max ||
 	    s->n_holes >= LIVE_MAX || s->engine->n_holes >= ENGINE_HOLES_MAX)

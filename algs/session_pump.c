@@ -33,7 +33,9 @@ static void tell_events_of(struct session *s, struct hole *hole)
 		if (!(hole->events & 1u << order[i]))
 			continue;
 		tell_event(s, hole, order[i]);
-		if (is_last)
+		if (order[i] == ALG_EV_ENDED)
+			hole_end_told(hole);
+		else if (is_last)
 			hole_close(hole);
 	}
 }

@@ -138,4 +138,6 @@ void transfer_note(struct session *s, const struct alg_transfer *transfer)
 		transfer_finish(s, hole); /* one that still waited */
 	if (hole == NULL || hole->is_over || !hole_is_live(hole) || !keep(hole, &record))
 		store(s, hole, &record);
+	else
+		(void)hole_end_await(hole);
 }

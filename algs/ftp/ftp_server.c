@@ -184,6 +184,7 @@ static bool must_wait(struct ftp_state *state, const struct ftp_pending *pending
 	if (!is_kind(pending, FTP_TRANSFER) || code / 100 != 2 || state->transfer.is_cut ||
 	    !ftp_data_is_flowing(state))
 		return false;
+	ftp_data_wait(state); /* the host looks closely from now on */
 	state->is_reply_held = true;
 	return true;
 }

@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import netns
@@ -376,6 +377,63 @@ def listening(space, host, port=0):
         sock.listen()
         sock.settimeout(10)
         yield sock
+
+
+class ScriptedFtp(threading.Thread):
+    """An FTP server of this process for one client, so that it can do in any order what real ones do in one: `transfer(control, data)` does what it likes
+    with both sockets after the 150."""
+
+    def __init__(self, network, transfer):
+        super().__init__(daemon=True)
+        self.network, self.transfer, self.fault = network, transfer, None
+        self.stack = contextlib.ExitStack()
+        self.listener = self.stack.enter_context(listening(network.server, SERVER, 21))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.join(20)
+        self.stack.close()
+        assert not self.is_alive() and self.fault is None, self.fault
+
+    def run(self):
+        try:
+            control, _ = self.listener.accept()
+            with control:
+                control.settimeout(20)
+                self.serve(control)
+        except Exception as fault:  # told by __exit__
+            self.fault = fault
+
+    def serve(self, control):
+        control.sendall(b"220 hello\r\n")
+        data = None
+        for line in control.makefile("rb"):
+            verb = line.split()[0].upper()
+            if verb == b"EPSV":
+                data = self.stack.enter_context(listening(self.network.server, SERVER))
+                control.sendall(b"229 here (|||%d|)\r\n" % data.getsockname()[1])
+            elif verb == b"EPRT":
+                data = line.decode().split("|")
+                control.sendall(b"200 there\r\n")
+            elif verb in (b"RETR", b"STOR"):
+                connection = self.connect(data) if isinstance(data, list) else data.accept()[0]
+                connection.settimeout(20)
+                control.sendall(b"150 it comes\r\n")
+                self.transfer(control, connection)
+            elif verb == b"QUIT":
+                control.sendall(b"221 bye\r\n")
+                return
+            else:
+                control.sendall({b"USER": b"331 who\r\n", b"PASS": b"230 in\r\n"}.get(verb, b"200 ok\r\n"))
+
+    def connect(self, words):
+        connection = self.network.server.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.bind((SERVER, 0))
+        connection.connect((words[2], int(words[3])))
+        return connection
 
 
 def pasv_place(reply):

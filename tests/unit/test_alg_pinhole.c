@@ -277,7 +277,6 @@ static void test_kernel(void)
 	CU_ASSERT_EQUAL(public_port("public 1 c", "127.0.0.1"), port);
 	fake_pinhole_fire(door(), PINHOLE_EV_BOUND);
 	alg_rig_expect(&rig, &pair, 'c', "opened 1|");
-	alg_rig_through(&rig, &pair, 's', "wait 1"); /* data of the kernel is not waited for */
 	alg_rig_through(&rig, &pair, 's', "transfer 1 ok");
 	CU_ASSERT_EQUAL(strncmp(rig.stored, "data put", 8), 0);
 	fake_pinhole_set_stats(door(), &(struct slot_stats){ .packets = 10, .bytes = 128, .packets_back = 20, .bytes_back = 5248 });
@@ -368,6 +367,140 @@ static void test_kernel_lost(void)
 	alg_rig_expect(&rig, &pair, 'c', "arm 1|");
 	fake_pinhole_fire(door(), PINHOLE_EV_LOST);
 	alg_rig_expect(&rig, &pair, 'c', "expired 1|");
+	end();
+}
+
+static void begin_kernel_data(void)
+{
+	begin("", NULL, true);
+	alg_rig_through(&rig, &pair, 'c', "data down /x");
+	arm_in_kernel();
+	fake_pinhole_fire(door(), PINHOLE_EV_ARMED);
+	alg_rig_expect(&rig, &pair, 'c', "arm 1|");
+}
+
+static void passed(uint64_t octets)
+{
+	fake_pinhole_set_stats(door(), &(struct slot_stats){ .packets = 10, .bytes = 128, .packets_back = 20, .bytes_back = octets + 248 });
+}
+
+/* "226" goes when the kernel has seen the server's last octet pass, and the record is made then; the connection is left alone. */
+static void test_kernel_end(void)
+{
+	begin_kernel_data();
+	CU_ASSERT_FALSE(fake_pinhole_looked(door(), PINHOLE_END_NONE)); /* nobody cares yet */
+	alg_rig_say(&rig, &pair, 's', "wait 1");
+	alg_rig_say(&rig, &pair, 's', "transfer 1 ok");
+	alg_rig_expect(&rig, &pair, 'c', "");
+	passed(4000);
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_NONE));
+	alg_rig_pass(&rig, 30);
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_SOURCE)); /* the client: it sends nothing anyway */
+	alg_rig_expect(&rig, &pair, 'c', ""); /* what is said of its beginning stands behind the message that waits */
+	CU_ASSERT_PTR_NULL(strstr(rig.stored, "transfer verb"));
+	alg_rig_pass(&rig, 60);
+	passed(5000);
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_TARGET));
+	alg_rig_expect(&rig, &pair, 'c', "wait 1|transfer 1 ok|opened 1|ended 1 0 5000|");
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig.stored, "bytes=5000 code=226"));
+	CU_ASSERT_FALSE(fake_pinhole_is_disowned(door())); /* the client has not closed yet */
+	alg_rig_pass(&rig, 5000);
+	CU_ASSERT_FALSE(fake_pinhole_looked(door(), PINHOLE_END_TARGET)); /* nobody cares any more */
+	CU_ASSERT_EQUAL(rig.host->n_holes, 1);
+	fake_pinhole_fire(door(), PINHOLE_EV_EXPIRED);
+	CU_ASSERT_EQUAL(rig.host->n_holes, 0);
+	alg_rig_expect(&rig, &pair, 'c', "");
+	end();
+}
+
+/* The direction of the data says whose end it is. */
+static void test_kernel_end_up(void)
+{
+	begin("", NULL, true);
+	alg_rig_through(&rig, &pair, 'c', "data up /x");
+	arm_in_kernel();
+	fake_pinhole_fire(door(), PINHOLE_EV_ARMED);
+	alg_rig_expect(&rig, &pair, 'c', "arm 1|");
+	alg_rig_say(&rig, &pair, 's', "wait 1");
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_TARGET));
+	alg_rig_expect(&rig, &pair, 'c', "");
+	alg_rig_pass(&rig, 10);
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_SOURCE));
+	alg_rig_expect(&rig, &pair, 'c', "wait 1|ended 1 0 0|");
+	end();
+}
+
+/* A server that keeps the connection is believed in the end, but not while octets move. */
+static void test_kernel_no_end(void)
+{
+	begin_kernel_data();
+	alg_rig_say(&rig, &pair, 's', "wait 1");
+	for (unsigned i = 1; i <= 5; i++) {
+		passed(1000 * i);
+		(void)fake_pinhole_looked(door(), PINHOLE_END_NONE);
+		alg_rig_pass(&rig, 2000);
+	}
+	alg_rig_expect(&rig, &pair, 'c', "");
+	for (unsigned i = 0; i < 20; i++) {
+		(void)fake_pinhole_looked(door(), i % 2 ? PINHOLE_END_NONE : PINHOLE_END_UNKNOWN);
+		alg_rig_pass(&rig, 200);
+	}
+	alg_rig_expect(&rig, &pair, 'c', "wait 1|opened 1|ended 1 0 5000|");
+	CU_ASSERT_FALSE(fake_pinhole_is_disowned(door()));
+	alg_rig_pass(&rig, 70000); /* but not for ever */
+	CU_ASSERT_TRUE(fake_pinhole_is_disowned(door()));
+	end();
+}
+
+/* A helper that does not answer holds nothing up for good. */
+static void test_kernel_no_answer(void)
+{
+	begin_kernel_data();
+	alg_rig_say(&rig, &pair, 's', "wait 1");
+	alg_rig_pass(&rig, 1000);
+	alg_rig_expect(&rig, &pair, 'c', "");
+	alg_rig_pass(&rig, 3000);
+	alg_rig_expect(&rig, &pair, 'c', "wait 1|ended 1 0 0|");
+	end();
+}
+
+static void test_kernel_nobody_came(void)
+{
+	begin_kernel_data();
+	alg_rig_say(&rig, &pair, 's', "transfer 1 bad"); /* "425": the next transfer may use it */
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_NOBODY));
+	alg_rig_expect(&rig, &pair, 'c', "transfer 1 bad|");
+	CU_ASSERT_PTR_NULL(strstr(rig.stored, "transfer verb"));
+	alg_rig_say(&rig, &pair, 's', "transfer 1 ok");
+	CU_ASSERT_TRUE(fake_pinhole_looked(door(), PINHOLE_END_NOBODY));
+	alg_rig_expect(&rig, &pair, 'c', "transfer 1 ok|ended 1 0 0|");
+	end();
+}
+
+/* Connections that linger take no place, neither of the class nor where another one is to be. */
+static void test_kernel_lingering(void)
+{
+	begin("", NULL, true);
+	for (unsigned i = 1; i <= 5; i++) { /* the class has three */
+		struct pinhole *pinhole;
+		char line[40];
+
+		snprintf(line, sizeof(line), "hole %u", i);
+		reserve('s', (uint16_t)(5070 + (i == 5 ? 1 : i)), line);
+		snprintf(line, sizeof(line), "arm %u", i);
+		alg_rig_say(&rig, &pair, 's', line);
+		pinhole = fake_pinhole_at(rig.pinholes, i - 1);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(pinhole);
+		fake_pinhole_fire(pinhole, PINHOLE_EV_ARMED);
+		snprintf(line, sizeof(line), "wait %u", i);
+		alg_rig_say(&rig, &pair, 's', line);
+		CU_ASSERT_TRUE(fake_pinhole_looked(pinhole, PINHOLE_END_BOTH));
+		snprintf(line, sizeof(line), "arm %u|wait %u|ended %u 0 0|", i, i, i);
+		alg_rig_expect(&rig, &pair, 'c', line);
+		alg_rig_through(&rig, &pair, 'c', i == 3 ? "free 3" : "data down /x"); /* freeing it cuts nothing */
+		CU_ASSERT_FALSE(fake_pinhole_is_disowned(pinhole));
+	}
+	CU_ASSERT_EQUAL(rig.host->n_holes, 5);
 	end();
 }
 
@@ -522,6 +655,12 @@ static const struct unit_test tests[] = {
 	{ "without the kernel", test_no_engine },
 	{ "kernel data that was over before it was seen", test_kernel_unseen },
 	{ "the kernel lost it", test_kernel_lost },
+	{ "the end of kernel data", test_kernel_end },
+	{ "the end of kernel data from the client", test_kernel_end_up },
+	{ "kernel data without an end", test_kernel_no_end },
+	{ "kernel data of which the helper says nothing", test_kernel_no_answer },
+	{ "kernel data that nobody came for", test_kernel_nobody_came },
+	{ "kernel data that lingers", test_kernel_lingering },
 	{ "kernel data outlives its control channel", test_session_ends_with_kernel_data },
 	{ "commands a profile denies", test_profile },
 	{ "data a profile limits", test_limit },

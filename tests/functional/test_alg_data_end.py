@@ -1,0 +1,217 @@
+"""The end of data that goes through the kernel: the reply that tells of it comes behind its last octet and never waits for ever, whatever
+server and client do. The server here is of this process, so that it can do in any order what real ones do in one."""
+import contextlib
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+import algnet
+from algnet import Pyftpdlib, Raw, ScriptedFtp, epsv_port, folder, ftp, make_file, network, place, transfers, wait_quiet  # noqa: F401
+
+MODES = ["nat", "transparent", "explicit"]
+PART = b"0123456789abcdef" * 4096
+
+
+@contextlib.contextmanager
+def fetching(network, mode, verb="RETR"):
+    """(control, data) with the transfer begun."""
+    with Raw(network.client, *place(mode)).login() as raw:
+        with begun(network, raw, mode, verb) as data:
+            yield raw, data
+            assert raw.ask("NOOP").startswith("200")
+            assert raw.ask("QUIT").startswith("221")
+
+
+@contextlib.contextmanager
+def begun(network, raw, mode, verb="RETR"):
+    port = epsv_port(raw.ask("EPSV"))
+    with network.client.socket(socket.AF_INET, socket.SOCK_STREAM) as data:
+        data.settimeout(20)
+        data.connect((place(mode)[0], port))
+        raw.send(f"{verb} file")
+        assert raw.reply().startswith("150")
+        yield data
+
+
+def read_all(sock):
+    got = 0
+    while part := sock.recv(1 << 20):
+        got += len(part)
+    return got
+
+
+class Capture:
+    """What arrives at the client, in its order."""
+
+    def __init__(self, network, folder):
+        self.file = folder / "client.pcap"
+        self.process = subprocess.Popen(network.client.command(
+            "tcpdump", "-i", "outer", "-Q", "in", "-s", 200, "-U", "--immediate-mode", "-w", self.file, "tcp"), stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if "listening on" in line:
+                break
+
+    def segments(self):
+        """[(own port of the client, flags, text of the payload)]"""
+        time.sleep(0.2)
+        algnet.harness.stop(self.process)
+        text = subprocess.run(["tcpdump", "-r", self.file, "-nn", "-A", "tcp"], capture_output=True, check=True).stdout.decode("latin-1")
+        found = []
+        for line in text.splitlines():
+            if " > " in line and "Flags [" in line:
+                found.append([int(line.split(" > ")[1].split(":")[0].rsplit(".", 1)[1]), line.split("Flags [")[1].split("]")[0],
+                              int(line.rsplit("length ", 1)[1].split(":")[0]), ""])
+            elif found:
+                found[-1][3] += line + "\n"
+        return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_reply_comes_behind_the_data(network, start_gateway, folder, mode):
+    """The server says 226 before its last octets. The client sees them first."""
+    def transfer(control, data):
+        data.sendall(PART)
+        control.sendall(b"226 done\r\n")
+        time.sleep(0.3)
+        data.sendall(PART)
+        data.close()
+
+    gateway = start_gateway(ftp(mode))
+    capture = Capture(network, folder)
+    with ScriptedFtp(network, transfer), fetching(network, mode) as (raw, data):
+        port = data.getsockname()[1]
+        assert read_all(data) == 2 * len(PART)
+        assert raw.reply().startswith("226")
+        record = transfers(gateway)[0]
+        assert record["data_path"] == "nft" and record["is_ok"] and 2 * len(PART) <= record["bytes"] < 2.2 * len(PART)
+    segments = capture.segments()
+    last = max(index for index, (to, _, size, _) in enumerate(segments) if to == port and size > 0)
+    assert next(index for index, (_, _, _, text) in enumerate(segments) if "226 done" in text) > last
+    wait_quiet(gateway, network)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_server_closes_late(network, start_gateway, mode):
+    """All octets, 226, and the end of the data two seconds later: waited for."""
+    closed = []
+
+    def transfer(control, data):
+        data.sendall(PART)
+        control.sendall(b"226 done\r\n")
+        time.sleep(2)
+        closed.append(True)
+        data.close()
+
+    gateway = start_gateway(ftp(mode))
+    with ScriptedFtp(network, transfer), fetching(network, mode) as (raw, data):
+        assert raw.reply().startswith("226")
+        assert closed
+        assert read_all(data) == len(PART)
+        assert len(PART) <= transfers(gateway)[0]["bytes"] < 1.2 * len(PART)
+    wait_quiet(gateway, network)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_server_keeps_the_connection(network, start_gateway, mode):
+    """226, and no end of the data at all: believed after some seconds; the connection is not cut for it."""
+    goes_on = threading.Event()
+
+    def transfer(control, data):
+        data.sendall(PART)
+        control.sendall(b"226 done\r\n")
+        assert goes_on.wait(20)
+        data.sendall(b"more")
+        data.close()
+
+    gateway = start_gateway(ftp(mode))
+    with ScriptedFtp(network, transfer), fetching(network, mode) as (raw, data):
+        assert raw.reply().startswith("226")
+        assert len(PART) <= transfers(gateway)[0]["bytes"] < 1.2 * len(PART)
+        goes_on.set()
+        assert read_all(data) == len(PART) + 4
+    wait_quiet(gateway, network)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_client_keeps_the_connection(network, start_gateway, mode):
+    """A client that closes its data connection only when it has read the reply, or never: it gets the reply, and the next transfer."""
+    def transfer(control, data):
+        data.sendall(PART)
+        data.close()
+        time.sleep(1.5)  # long enough to be noticed as a connection
+        control.sendall(b"226 done\r\n")
+
+    gateway = start_gateway(ftp(mode))
+    with ScriptedFtp(network, transfer), Raw(network.client, *place(mode)).login() as raw, contextlib.ExitStack() as kept:
+        for _ in range(6):  # more than a session may have pinholes at a time
+            data = kept.enter_context(begun(network, raw, mode))
+            assert raw.reply().startswith("226")
+            assert read_all(data) == len(PART)
+        assert len(transfers(gateway, 6)) == 6
+        assert raw.ask("QUIT").startswith("221")
+    wait_quiet(gateway, network)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_upload(network, start_gateway, mode):
+    """The client's end is the end; the server closes much later."""
+    def transfer(control, data):
+        assert read_all(data) == len(PART)
+        control.sendall(b"226 done\r\n")
+        time.sleep(1.5)
+        data.close()
+
+    gateway = start_gateway(ftp(mode))
+    with ScriptedFtp(network, transfer), fetching(network, mode, "STOR") as (raw, data):
+        data.sendall(PART)
+        data.shutdown(socket.SHUT_WR)
+        assert raw.reply().startswith("226")
+        record = transfers(gateway)[0]
+        assert record["is_ok"] and len(PART) <= record["bytes"] < 1.2 * len(PART)
+    wait_quiet(gateway, network)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_reset(network, start_gateway, mode):
+    def transfer(control, data):
+        data.sendall(PART)
+        time.sleep(0.2)
+        data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        data.close()
+        control.sendall(b"426 broken\r\n")
+
+    gateway = start_gateway(ftp(mode))
+    with ScriptedFtp(network, transfer), fetching(network, mode) as (raw, data):
+        assert raw.reply().startswith("426")
+        with contextlib.suppress(ConnectionResetError):
+            read_all(data)
+        assert not transfers(gateway)[0]["is_ok"]
+    wait_quiet(gateway, network)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_many_small_ones(network, start_gateway, folder, mode):
+    """One after the other on one control channel, faster than anything that happens once a second: all are in the kernel, and each is
+    recorded with its octets."""
+    with Pyftpdlib(network, folder) as server:
+        make_file(server.root / "file", 1000)
+        gateway = start_gateway(ftp(mode))
+        with Raw(network.client, *place(mode)).login() as raw:
+            assert raw.ask("TYPE I").startswith("200")
+            for _ in range(200):
+                port = epsv_port(raw.ask("EPSV"))
+                with network.client.socket(socket.AF_INET, socket.SOCK_STREAM) as data:
+                    data.settimeout(10)
+                    data.connect((place(mode)[0], port))
+                    raw.send("RETR file")
+                    assert raw.reply().startswith(("150", "125"))
+                    assert read_all(data) == 1000
+                assert raw.reply().startswith("226")
+            found = transfers(gateway, 200, "?limit=500")
+            assert {one["data_path"] for one in found} == {"nft"}
+            assert all(one["is_ok"] and one["bytes"] >= 1000 for one in found)
+        wait_quiet(gateway, network)
