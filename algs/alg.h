@@ -212,6 +212,12 @@ struct alg_verb {
 
 enum alg_probe { ALG_NO, ALG_MAYBE, ALG_YES };
 
+enum alg_datum {
+	ALG_DATUM_MORE,  /* it goes on, and more will follow */
+	ALG_DATUM_LAST,  /* it goes on, and with it the hole's data has come to its end; or it is a repetition of the last ones */
+	ALG_DATUM_STRAY, /* it does not: nothing is to follow the end */
+};
+
 struct alg_module {
 	uint32_t magic;
 	uint16_t abi_major, abi_minor;
@@ -235,6 +241,8 @@ struct alg_module {
 	/* is_end: that side will send no more; then `bytes` may be empty. */
 	struct alg_result (*bytes)(void *state, enum alg_side from, struct alg_bytes bytes, bool is_end);
 	void (*event)(void *state, const struct alg_event *event); /* may be NULL */
+	/* ALG_HOLE_UDP: what passes through the hole, before it does. Looks, and asks the host nothing. NULL: silence is the only end. */
+	enum alg_datum (*datum)(void *state, uint32_t hole, enum alg_side from, struct alg_bytes bytes);
 };
 
 #endif

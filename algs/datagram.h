@@ -18,6 +18,7 @@ struct datagrams {
 	size_t n_waiting;
 	struct hole *hole;          /* armed or bound */
 	uint16_t server_port;       /* fixed by the first answer; 0: not yet */
+	bool is_complete;           /* as the module says: what is repeated may still pass */
 	uint64_t passed, pace_ms;   /* octets; when the next may pass */
 	struct loop_timer pause;
 	unsigned foreign;

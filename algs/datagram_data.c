@@ -1,7 +1,7 @@
 /* What arrives at the two sockets of a session of datagrams.
  *
  * A pinhole of kind UDP takes the server's answers from any of its ports, until the first one fixes it; what client and server send
- * each other from there on passes here, unseen by the module, within the limits of the profile. Control thread. */
+ * each other from there on passes here, within the limits of the profile; the module only says where it ends. Control thread. */
 #include "algs/datagram.h"
 
 #include <errno.h>
@@ -38,6 +38,20 @@ static void pace(struct datagrams *d, size_t octets)
 	loop_timer_start(&d->pause, d->pace_ms - now_ms);
 }
 
+/* Whether it may pass, as far as the protocol goes. The end of the data is told with the next turn; until nobody has to repeat
+ * anything any more, the sockets stay. */
+static bool is_of_transfer(struct datagrams *d, enum alg_side from, struct span bytes)
+{
+	struct session *s = d->session;
+	enum alg_datum what;
+
+	s->is_in_flow = true;
+	what = flow_datum(s->flow, d->hole->id, from, bytes);
+	s->is_in_flow = false;
+	d->is_complete |= what == ALG_DATUM_LAST;
+	return what != ALG_DATUM_STRAY;
+}
+
 /* False when the profile's limit is reached. */
 static bool count(struct datagrams *d, enum alg_side from, size_t octets)
 {
@@ -57,17 +71,21 @@ static bool count(struct datagrams *d, enum alg_side from, size_t octets)
 
 static bool has_data(const struct datagrams *d)
 {
-	return d->hole != NULL && !d->hole->is_over && (d->hole->state == HOLE_ARMED || d->hole->state == HOLE_BOUND);
+	if (d->hole == NULL || (d->hole->is_over && !d->is_complete))
+		return false;
+	return d->hole->state == HOLE_ARMED || hole_has_data(d->hole);
 }
 
 static void from_client(struct datagrams *d, struct span bytes)
 {
 	struct addr to = d->session->far[ALG_SERVER];
 
-	if (!has_data(d) || d->server_port == 0 || !count(d, ALG_CLIENT, bytes.len))
+	if (!has_data(d) || d->server_port == 0 || !is_of_transfer(d, ALG_CLIENT, bytes) || !count(d, ALG_CLIENT, bytes.len))
 		return;
 	to.port = d->server_port;
 	datagram_send(d->fds[ALG_SERVER], bytes, &to);
+	if (d->is_complete)
+		hole_ended(d->hole);
 }
 
 static void from_server(struct datagrams *d, struct span bytes, const struct addr *source)
@@ -90,8 +108,11 @@ static void from_server(struct datagrams *d, struct span bytes, const struct add
 		d->server_port = source->port;
 		hole_opened(d->hole, source);
 	}
-	if (count(d, ALG_SERVER, bytes.len))
-		datagram_to_client(d, bytes, source->port);
+	if (!is_of_transfer(d, ALG_SERVER, bytes) || !count(d, ALG_SERVER, bytes.len))
+		return;
+	datagram_to_client(d, bytes, source->port);
+	if (d->is_complete)
+		hole_ended(d->hole);
 }
 
 static ssize_t receive(struct session *s, int fd, struct addr *ret_source)
@@ -150,6 +171,7 @@ int datagram_hole_arm(struct hole *hole)
 	d->hole = hole;
 	d->server_port = 0;
 	d->passed = 0;
+	d->is_complete = false;
 	return 0;
 }
 

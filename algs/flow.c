@@ -511,6 +511,18 @@ void flow_event(struct flow *flow, const struct alg_event *event)
 	pump(flow);
 }
 
+enum alg_datum flow_datum(struct flow *flow, uint32_t hole, enum alg_side from, struct span bytes)
+{
+	enum alg_datum answer;
+
+	if (flow->module->datum == NULL || flow->fault != NULL || flow->is_reset)
+		return ALG_DATUM_MORE;
+	begin_call(flow);
+	answer = flow->module->datum(flow->state, hole, from, (struct alg_bytes){ bytes.ptr, bytes.len });
+	end_call(flow);
+	return answer;
+}
+
 void flow_committed(struct flow *flow, uint32_t hole, int result)
 {
 	uint32_t call = 0;

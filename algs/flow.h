@@ -75,6 +75,9 @@ const char *flow_fault(const struct flow *flow);
 void flow_committed(struct flow *flow, uint32_t hole, int result);
 void flow_event(struct flow *flow, const struct alg_event *event); /* ENDED and EXPIRED also let go what waits for that hole */
 
+/* What the module says to a datagram of that hole; ALG_DATUM_MORE when it has no opinion. */
+enum alg_datum flow_datum(struct flow *flow, uint32_t hole, enum alg_side from, struct span bytes);
+
 void flow_stats(const struct flow *flow, struct flow_stats *ret);
 
 #endif

@@ -262,6 +262,9 @@ static const char *happen(struct run *run, const struct runner_step *step)
 	case RUNNER_SLEEP:
 		runner_owner_sleep(&run->owner, step->n);
 		return NULL;
+	case RUNNER_DATUM:
+		(void)flow_datum(run->flow, step->n, step->side, step->bytes);
+		return NULL;
 	default:
 		(void)flow_input(run->flow, step->side, SPAN_NONE, true); /* RUNNER_END; a second end changes nothing */
 		return NULL;
@@ -273,7 +276,7 @@ static const char *what_of(enum runner_kind kind)
 	static const char *const texts[] = {
 		[RUNNER_SEND] = "send", [RUNNER_END] = "end", [RUNNER_OPENED] = "opened", [RUNNER_ENDED] = "ended",
 		[RUNNER_EXPIRED] = "expired", [RUNNER_LIMIT] = "limit", [RUNNER_COMMITTED] = "committed",
-		[RUNNER_TIMER] = "timer", [RUNNER_SLEEP] = "sleep",
+		[RUNNER_TIMER] = "timer", [RUNNER_SLEEP] = "sleep", [RUNNER_DATUM] = "datum",
 	};
 
 	return texts[kind];

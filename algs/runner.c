@@ -143,6 +143,14 @@ static const char *limit(struct pass *p, const struct runner_step *step)
 	return runner_owner_limit(p->owner, step->n, reason);
 }
 
+static const char *datum(struct pass *p, const struct runner_step *step)
+{
+	static const char *const names[] = { [ALG_DATUM_MORE] = "more", [ALG_DATUM_LAST] = "last", [ALG_DATUM_STRAY] = "stray" };
+	enum alg_datum answer = flow_datum(p->flow, step->n, step->side, step->bytes);
+
+	return span_eq(step->args, span_of(names[answer])) ? NULL : "the module takes this datum for something else";
+}
+
 static const char *outside(struct pass *p, const struct runner_step *step)
 {
 	switch (step->kind) {
@@ -161,6 +169,8 @@ static const char *outside(struct pass *p, const struct runner_step *step)
 	case RUNNER_SLEEP:
 		runner_owner_sleep(p->owner, step->n);
 		return NULL;
+	case RUNNER_DATUM:
+		return datum(p, step);
 	case RUNNER_END:
 		p->backlog[step->side].wants_end = true;
 		return NULL;

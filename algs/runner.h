@@ -29,6 +29,7 @@
  *   ended N [bytes C S]            its data has ended, with so many octets from the client and from the server
  *   expired N | limit N REASON | committed N [failed]
  *   timer N                        timer N of the module runs out, which has to run
+ *   datum N C|S more|last|stray OCTETS   a datagram of that side in the hole of datagrams, and what the module has to say to it
  *   sleep MS                       time passes: timers run out, and pinholes that nobody used expire
  *
  * What is expected, after what it follows from:

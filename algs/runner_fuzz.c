@@ -236,6 +236,8 @@ static void play(struct fuzz *f, const struct runner_step *step)
 		send_step(f, step);
 	else if (step->kind == RUNNER_END)
 		flow_input(f->flow, step->side, SPAN_NONE, true);
+	else if (step->kind == RUNNER_DATUM)
+		(void)flow_datum(f->flow, step->n, step->side, step->bytes);
 	else
 		happen(f, step->kind, step->n);
 	if (below(f, 4) == 0)

@@ -346,6 +346,7 @@ static const struct line_word {
 	{ "committed", RUNNER_COMMITTED, true },
 	{ "timer", RUNNER_TIMER, true },
 	{ "sleep", RUNNER_SLEEP, true },
+	{ "datum", RUNNER_DATUM, true },
 	{ "drop", RUNNER_DROP, false },
 	{ "waits", RUNNER_WAITS, false },
 	{ "hole", RUNNER_HOLE, true },
@@ -371,6 +372,20 @@ static int read_rule(struct reading *r, struct span args)
 	return ret == ERR_PARSE ? fault(r, what) : ret;
 }
 
+/* "C last \x00\x04..." */
+static int read_datum(struct reading *r, struct span rest, struct runner_step *step)
+{
+	struct span side = runner_word(&rest);
+	int ret;
+
+	step->side = span_eq(side, SPAN_LIT("S")) ? ALG_SERVER : ALG_CLIENT;
+	step->args = runner_word(&rest);
+	if (step->side == ALG_CLIENT && !span_eq(side, SPAN_LIT("C")))
+		return fault(r, "a datum is from C or S");
+	ret = read_octets(r, span_trim(rest), &step->bytes);
+	return ret == 0 ? add_step(r, step) : ret;
+}
+
 static int read_line(struct reading *r, struct span line)
 {
 	struct runner_step step = { .line = r->line };
@@ -392,6 +407,8 @@ static int read_line(struct reading *r, struct span line)
 		step.kind = line_words[i].kind;
 		if (line_words[i].has_number && span_to_u32(runner_word(&rest), UINT32_MAX, &step.n) < 0)
 			return fault(r, "a number is wanted");
+		if (step.kind == RUNNER_DATUM)
+			return read_datum(r, rest, &step);
 		step.args = span_trim(rest);
 		return add_step(r, &step);
 	}

@@ -20,6 +20,7 @@ enum runner_kind {
 	RUNNER_COMMITTED,
 	RUNNER_TIMER,
 	RUNNER_SLEEP,
+	RUNNER_DATUM,
 	/* What is expected. */
 	RUNNER_EXPECT,
 	RUNNER_DROP,
@@ -42,7 +43,7 @@ struct runner_step {
 	enum alg_side side;    /* who sends or ends, where something is expected */
 	struct span bytes;     /* sent or expected */
 	uint32_t n;            /* the first word, a number: hole, timer, milliseconds, count */
-	struct span args;      /* the words that follow */
+	struct span args;      /* the words that follow; RUNNER_DATUM: what is expected of it */
 };
 
 struct runner_script {

@@ -1,13 +1,13 @@
-/* TFTP (RFC 1350, 2347, 2349): the client asks at port 69, and the server answers from a new port. So each request
+/* TFTP (RFC 1350, 2347, 2348, 2349): the client asks at port 69, and the server answers from a new port. So each request
  * that is allowed gets one pinhole: from the server, any port, to the client's own port. Nothing is rewritten. It
  * is also the example of docs/adding-an-alg.md: complete, and as small as an ALG can be. */
 #include "algs/tftp/tftp.h"
 
 #include <string.h>
 
-enum { RRQ = 1, WRQ = 2, ERROR = 5 }; /* operations */
+enum { RRQ = 1, WRQ = 2, DATA = 3, ACK = 4, ERROR = 5, OACK = 6 }; /* operations */
 enum { UNDEFINED = 0, ACCESS_VIOLATION = 2 }; /* codes of errors */
-enum { MESSAGE_MAX = 1024, PATH_MAX_LEN = 511 };
+enum { MESSAGE_MAX = 1024, PATH_MAX_LEN = 511, BLOCK = 512 /* octets, unless another size is agreed upon */, HEAD = 4 };
 
 struct tftp {
 	const struct alg_host *host;
@@ -15,6 +15,11 @@ struct tftp {
 	uint32_t hole;           /* 0: none */
 	bool is_flowing;         /* the server has answered */
 	bool is_write;           /* of the last request that was passed on */
+	uint64_t block_size;
+	bool has_last, is_done;  /* a short block has passed; and its acknowledgement, or an error */
+	uint16_t last;           /* its number */
+	unsigned error;          /* code of the error that ended it */
+	bool has_failed;
 	char path[PATH_MAX_LEN];
 	size_t path_len;
 };
@@ -165,10 +170,53 @@ static struct alg_result tftp_bytes(void *state, enum alg_side from, struct alg_
 	}
 	if (!t->is_flowing) {
 		t->is_write = request.is_write;
+		t->block_size = BLOCK;
+		t->has_last = t->is_done = t->has_failed = false;
+		t->error = 0;
 		t->path_len = request.path.len;
 		memcpy(t->path, request.path.ptr, request.path.len);
 	}
 	return (struct alg_result){ ALG_PASS, bytes.len, 0 };
+}
+
+/* Data */
+
+/* What the server agrees to (RFC 2348). One that makes no sense is the ends' own trouble. */
+static void read_options(struct tftp *t, struct alg_bytes rest)
+{
+	struct alg_bytes option, value;
+	uint64_t size;
+
+	while (cut_text(&rest, &option) && cut_text(&rest, &value))
+		if (is_word(option, "blksize") && to_number(value, &size) && size > 0)
+			t->block_size = size;
+}
+
+/* The last block is the one that is not full, and then it has to be acknowledged. When that is lost both are repeated. */
+static enum alg_datum tftp_datum(void *state, uint32_t hole, enum alg_side from, struct alg_bytes bytes)
+{
+	struct tftp *t = state;
+	bool is_sender = from == (t->is_write ? ALG_CLIENT : ALG_SERVER), is_first_time = !t->is_done;
+	unsigned operation = bytes.len >= HEAD && bytes.ptr[0] == 0 ? (unsigned char)bytes.ptr[1] : 0;
+	uint16_t number = operation != 0 ? (uint16_t)((unsigned char)bytes.ptr[2] << 8 | (unsigned char)bytes.ptr[3]) : 0;
+
+	(void)hole;
+	if (operation == ERROR) {
+		t->has_failed |= is_first_time;
+		t->error = is_first_time ? number : t->error;
+		t->is_done = true;
+	} else if (operation == OACK && from == ALG_SERVER && is_first_time) {
+		read_options(t, (struct alg_bytes){ bytes.ptr + 2, bytes.len - 2 });
+	} else if (operation == DATA && is_sender && is_first_time && bytes.len - HEAD < t->block_size) {
+		t->has_last = true;
+		t->last = number;
+	} else if (operation == ACK && !is_sender && t->has_last && number == t->last) {
+		t->is_done = true;
+	} else if (!is_first_time && !(operation == DATA && is_sender && t->has_last && number == t->last &&
+				       bytes.len - HEAD < t->block_size)) {
+		return ALG_DATUM_STRAY;
+	}
+	return t->is_done ? ALG_DATUM_LAST : ALG_DATUM_MORE;
 }
 
 static void tftp_event(void *state, const struct alg_event *event)
@@ -180,11 +228,13 @@ static void tftp_event(void *state, const struct alg_event *event)
 		return;
 	if (event->type == ALG_EV_OPENED)
 		t->is_flowing = true;
+	if (event->type == ALG_EV_LIMIT)
+		t->has_failed = true;
 	if (event->type == ALG_EV_ENDED) {
 		transfer.verb = (struct alg_bytes){ t->is_write ? "WRQ" : "RRQ", 3 };
 		transfer.direction = t->is_write ? ALG_UP : ALG_DOWN;
-		/* An error is not answered; data and its acknowledgement go both ways. */
-		transfer.is_ok = event->octets[ALG_CLIENT] > 0 && event->octets[ALG_SERVER] > 0;
+		transfer.is_ok = t->is_done && !t->has_failed;
+		transfer.code = t->error;
 		t->host->transfer(t->session, &transfer);
 		t->host->ending(t->session);
 	}
@@ -229,4 +279,5 @@ const struct alg_module tftp_module = {
 	.open = tftp_open,
 	.bytes = tftp_bytes,
 	.event = tftp_event,
+	.datum = tftp_datum,
 };

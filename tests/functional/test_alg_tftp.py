@@ -46,6 +46,8 @@ def test_get(network, start_gateway, server, folder, mode):
     gateway = start_gateway(tftp(mode))
     done = fetch(network, mode, "boot.img", folder / "got")
     assert (folder / "got").exists() and sha256(folder / "got") == digest, (done.stdout, done.stderr)
+    record = algnet.transfers(gateway)[0]  # at once
+    assert record["verb"] == "RRQ" and record["is_ok"] and record["bytes"] >= 400_000
     shown = algnet.session(gateway)  # it ends when nothing has come for a while
     assert shown["protocol"] == "tftp" and [hole["kind"] for hole in shown["holes"]] == ["udp"]
     assert shown["holes"][0]["bytes"]["server"] >= 400_000

@@ -1,4 +1,4 @@
-/* TFTP: one datagram from the client, one from the server. Nothing but a request of the client opens anything, or
+/* TFTP: one datagram from the client, one from the server, and both once more as data. Nothing but a request of the client opens anything, or
  * is held back; no datagram is changed; and what is refused is answered with an error. */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct fuzz {
 	unsigned n_questions, n_reserved, n_armed, n_transfers;
-	bool is_denying;
+	bool is_denying, has_ended; /* a datum was the last */
 };
 
 static void must(bool is_true)
@@ -59,7 +59,7 @@ static void transfer(void *arg, const struct alg_transfer *t)
 {
 	struct fuzz *f = arg;
 
-	must(t->hole == 1 && t->path.len > 0 && t->is_ok);
+	must(t->hole == 1 && t->path.len > 0 && (!t->is_ok || (f->has_ended && t->code == 0)));
 	f->n_transfers++;
 }
 
@@ -71,6 +71,21 @@ static void nothing(void *arg)
 static const struct flow_owner owner = {
 	.now_ms = now_ms, .hole_reserve = hole_reserve, .hole_arm = hole_arm, .policy = policy, .transfer = transfer, .ending = nothing,
 };
+
+/* Whatever comes: after the last one nothing is "more". */
+static void pass_data(struct fuzz *f, struct flow *flow, struct span bytes)
+{
+	static const char last[] = "\0\3\0\1", acknowledgement[] = "\0\4\0\1";
+	const struct span data[] = { bytes, { last, 4 }, bytes, { acknowledgement, 4 }, bytes };
+
+	for (unsigned i = 0; i < 2 * sizeof(data) / sizeof(data[0]); i++) {
+		enum alg_datum answer = flow_datum(flow, 1, i % 2 ? ALG_CLIENT : ALG_SERVER, data[i / 2]);
+
+		must(answer != ALG_DATUM_STRAY || f->has_ended);
+		must(answer != ALG_DATUM_MORE || !f->has_ended);
+		f->has_ended |= answer == ALG_DATUM_LAST;
+	}
+}
 
 static void play(struct fuzz *f, const char *data, size_t size)
 {
@@ -95,6 +110,7 @@ static void play(struct fuzz *f, const char *data, size_t size)
 		must(span_eq(out, (struct span){ data, size }) && f->n_reserved <= f->n_questions && f->n_armed == f->n_reserved);
 		must(flow_output(flow, ALG_CLIENT).ptr == NULL);
 	}
+	pass_data(f, flow, (struct span){ data, size });
 	flow_event(flow, &ended);
 	must(f->n_transfers == f->n_armed && flow_fault(flow) == NULL);
 	flow_free(flow);

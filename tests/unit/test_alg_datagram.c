@@ -96,12 +96,38 @@ static void test_transfer(void)
 
 	alg_rig_open_tftp(&rig, "", NULL);
 	begin(&talk);
-	post(talk.client, &talk.gateway, BYTES(ACK));
-	CU_ASSERT_TRUE(get(talk.server, BYTES(ACK), NULL));
 	CU_ASSERT_STRING_EQUAL(rig.stored, "");
-	CU_ASSERT_EQUAL(alg_rig_sessions(&rig), 1);
-	alg_rig_pass(&rig, 31000); /* silence is its end */
+	post(talk.client, &talk.gateway, BYTES(ACK)); /* of the last block: done */
+	CU_ASSERT_TRUE(get(talk.server, BYTES(ACK), NULL));
 	CU_ASSERT_STRING_EQUAL(rig.stored, "transfer verb=RRQ path=file user= direction=d bytes=9 code=0 ok=1\n");
+	for (unsigned i = 0; i < 3; i++) { /* what was lost is repeated, and nothing else passes */
+		alg_rig_pass(&rig, 5000);
+		post(talk.server, &talk.behind, BYTES("\0\3\0\2more"));
+		CU_ASSERT_TRUE(is_quiet(talk.client));
+		post(talk.server, &talk.behind, BYTES(DATA));
+		CU_ASSERT_TRUE(get(talk.client, BYTES(DATA), NULL));
+		post(talk.client, &talk.gateway, BYTES(ACK));
+		CU_ASSERT_TRUE(get(talk.server, BYTES(ACK), NULL));
+	}
+	CU_ASSERT_EQUAL(alg_rig_sessions(&rig), 1);
+	alg_rig_pass(&rig, 11000);
+	alg_rig_pass(&rig, 2000);
+	CU_ASSERT_EQUAL(alg_rig_sessions(&rig), 0);
+	CU_ASSERT_PTR_NULL(strstr(strchr(rig.stored, '\n'), "transfer")); /* one record */
+	finish(&talk);
+	alg_rig_close(&rig);
+}
+
+static void test_silence(void)
+{
+	struct talk talk;
+
+	alg_rig_open_tftp(&rig, "", NULL);
+	begin(&talk);
+	alg_rig_pass(&rig, 29000);
+	CU_ASSERT_STRING_EQUAL(rig.stored, "");
+	alg_rig_pass(&rig, 2000);
+	CU_ASSERT_STRING_EQUAL(rig.stored, "transfer verb=RRQ path=file user= direction=d bytes=9 code=0 ok=0\n");
 	alg_rig_pass(&rig, 2000);
 	CU_ASSERT_EQUAL(alg_rig_sessions(&rig), 0);
 	finish(&talk);
@@ -178,7 +204,7 @@ static void test_profile(void)
 	begin(&talk); /* 9 octets */
 	post(talk.client, &talk.gateway, BYTES(ACK)); /* 13 */
 	CU_ASSERT_TRUE(is_quiet(talk.server));
-	CU_ASSERT_PTR_NOT_NULL(strstr(rig.stored, "bytes=9 "));
+	CU_ASSERT_PTR_NOT_NULL(strstr(rig.stored, "bytes=9 code=0 ok=0"));
 	finish(&talk);
 	alg_rig_close(&rig);
 }
@@ -201,7 +227,8 @@ static void test_caps(void)
 }
 
 static const struct unit_test tests[] = {
-	{ "a transfer, and silence as its end", test_transfer },
+	{ "a transfer, and what is repeated", test_transfer },
+	{ "silence is an end, too", test_silence },
 	{ "third parties", test_third_parties },
 	{ "a request again", test_again },
 	{ "what a profile says", test_profile },
