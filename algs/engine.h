@@ -6,6 +6,7 @@
 #include "algs/host.h"
 #include "algs/tcp_ports.h"
 #include "core/hash.h"
+#include "core/limit.h"
 #include "core/list.h"
 #include "core/loop.h"
 #include "core/tls.h"
@@ -16,6 +17,7 @@ enum {
 	ENGINE_HISTORY_MAX = 500,      /* ended sessions that the API still shows */
 	ENGINE_HOLES_MAX = 65536,      /* at once, all sessions together */
 	ENGINE_SWEEP_MS = 1000,
+	ENGINE_RATE_SLOTS = 4096,      /* buckets of clients, per ALG; clients whose addresses hash alike share one */
 	ENGINE_CONNECT_MS = 10000,     /* to a server */
 	ENGINE_SCRATCH = 64 << 10,
 };
@@ -31,6 +33,8 @@ struct engine_alg { /* counts of one configured ALG */
 	struct tls_context *tls[ALG_SIDES]; /* of channels and data towards that side; NULL: in clear */
 	unsigned sessions;
 	struct hash_table *clients; /* struct engine_client, by address */
+	struct limit rate;          /* of new sessions */
+	struct limit_table *client_rates; /* likewise, by address; NULL: no limit */
 };
 
 struct engine_client {
@@ -77,7 +81,7 @@ int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_c
 enum alg_tls engine_tls_of(const struct alg_conf *conf); /* as modules are told */
 void engine_tls_drop(struct tls_context *contexts[ALG_SIDES]);
 
-/* Counts a session of that client in: 0 and the count to give back, or ERR_LIMIT. */
+/* Counts a session of that client in: 0 and the count to give back, ERR_LIMIT when there are too many, -EAGAIN when they come too fast. */
 int engine_admit(struct alg_host_engine *engine, struct engine_alg *alg, const struct addr *client, struct engine_client **ret);
 void engine_dismiss(struct engine_client *client);
 /* A session has ended: into the history, and what waits for the last one. */

@@ -82,6 +82,16 @@ static bool is_client(const struct hash_node *node, const void *key)
 	return addr_eq_ip(&HASH_ENTRY(node, struct engine_client, node)->ip, key);
 }
 
+/* The client's own rate first: what it is refused does not count against others. */
+static bool is_too_fast(struct alg_host_engine *h, struct engine_alg *alg, uint64_t client_hash)
+{
+	uint64_t now_ms = loop_now_ms(h->loop);
+
+	if (alg->client_rates != NULL && !limit_table_take(alg->client_rates, client_hash, now_ms))
+		return true;
+	return !limit_take(&alg->rate, now_ms);
+}
+
 int engine_admit(struct alg_host_engine *h, struct engine_alg *alg, const struct addr *client, struct engine_client **ret)
 {
 	uint64_t hash = hash_bytes(ip_of(client));
@@ -91,6 +101,8 @@ int engine_admit(struct alg_host_engine *h, struct engine_alg *alg, const struct
 	if (h->n_live >= ENGINE_SESSIONS_MAX || alg->sessions >= alg->conf->max_sessions ||
 	    (c != NULL && c->sessions >= alg->conf->max_sessions_per_client))
 		return ERR_LIMIT;
+	if (is_too_fast(h, alg, hash))
+		return -EAGAIN;
 	if (c == NULL) {
 		c = calloc(1, sizeof(*c));
 		if (c == NULL)
@@ -173,6 +185,16 @@ static void on_pinholes_change(void *arg)
 
 /* ---- life -------------------------------------------------------------------------------------------------------------------- */
 
+static int make_rates(const struct alg_host_engine *h, struct engine_alg *alg)
+{
+	const struct alg_conf *conf = alg->conf;
+
+	limit_init(&alg->rate, conf->sessions_per_s, conf->sessions_per_s, loop_now_ms(h->loop));
+	if (conf->sessions_per_s_per_client > 0)
+		alg->client_rates = limit_table_new(ENGINE_RATE_SLOTS, conf->sessions_per_s_per_client, conf->sessions_per_s_per_client);
+	return conf->sessions_per_s_per_client > 0 && alg->client_rates == NULL ? -ENOMEM : 0;
+}
+
 static int make_algs(struct alg_host_engine *h, char *text, size_t size)
 {
 	const struct config *config = h->config;
@@ -194,6 +216,9 @@ static int make_algs(struct alg_host_engine *h, char *text, size_t size)
 		if (alg->clients == NULL)
 			return -ENOMEM;
 		err = engine_tls_make(alg->conf, h->loop, alg->tls, text, size);
+		if (err < 0)
+			return err;
+		err = make_rates(h, alg);
 		if (err < 0)
 			return err;
 	}
@@ -299,6 +324,7 @@ void alg_host_free(struct alg_host_engine *h)
 	for (unsigned i = 0; h->algs != NULL && i < h->config->n_algs; i++) {
 		engine_tls_drop(h->algs[i].tls);
 		hash_table_free(h->algs[i].clients);
+		limit_table_free(h->algs[i].client_rates);
 	}
 	hash_table_free(h->by_id);
 	free(h->pools);

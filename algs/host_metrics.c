@@ -1,6 +1,7 @@
 /* Metrics of the ALG host: by ALG what an operator configures limits for, and by path and result what tells whether it works. */
 #include "algs/host_metrics.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "core/err.h"
 #include "core/metrics.h"
 
-enum { REFUSED_DENIED, REFUSED_LIMIT, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES_KERNEL, HOLES_RELAY, HOLES_MEDIA, HOLES_DATAGRAMS,
+enum { REFUSED_DENIED, REFUSED_LIMIT, REFUSED_RATE, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES_KERNEL, HOLES_RELAY, HOLES_MEDIA, HOLES_DATAGRAMS,
        NO_HOLE_DENIED, NO_HOLE_LIMIT, NO_HOLE_OTHER, TRANSFERS_OK, TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY,
        BYTES_CONTROL, TLS_CLIENT_OK, TLS_CLIENT_FAILED, TLS_SERVER_OK, TLS_SERVER_FAILED, METRICS };
 _Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)HOLES_DATAGRAMS - (int)HOLES_KERNEL == (int)HOLE_DATAGRAMS,
@@ -27,6 +28,7 @@ _Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)H
 static struct metric metrics[METRICS] = {
 	[REFUSED_DENIED] = { "postern_alg_sessions_refused_total", "reason=\"denied\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
 	[REFUSED_LIMIT] = { "postern_alg_sessions_refused_total", "reason=\"limit\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
+	[REFUSED_RATE] = { "postern_alg_sessions_refused_total", "reason=\"rate\"", REFUSED_HELP, METRIC_COUNTER, 0, 0 },
 	[LISTENERS_OPEN] = { "postern_alg_listeners", "state=\"open\"", LISTENERS_HELP, METRIC_GAUGE, 0, 0 },
 	[LISTENERS_CLOSED] = { "postern_alg_listeners", "state=\"closed\"", LISTENERS_HELP, METRIC_GAUGE, 0, 0 },
 	[HOLES_KERNEL] = { "postern_alg_holes", "way=\"kernel\"", HOLES_HELP, METRIC_GAUGE, 0, 0 },
@@ -94,7 +96,7 @@ void host_metrics_ended(const struct session *s)
 
 void host_metrics_refused(int err)
 {
-	metric_add(&metrics[err == ERR_LIMIT ? REFUSED_LIMIT : REFUSED_DENIED], 1);
+	metric_add(&metrics[err == ERR_LIMIT ? REFUSED_LIMIT : err == -EAGAIN ? REFUSED_RATE : REFUSED_DENIED], 1);
 }
 
 void host_metrics_listeners(const struct alg_host_engine *engine)

@@ -88,7 +88,8 @@ int listener_admit(struct listener *l, const struct addr *client, const struct a
 	l->refused_total++;
 	host_metrics_refused(err);
 	LOG_GATED(5, LOG_WARN, "alg", "session refused", LF_TEXT("alg", l->alg->conf->name), LF_TEXT("client", addr_text(client, text)),
-		  LF_TEXT("reason", err == ERR_LIMIT ? "too many sessions" : "not for this server, or ending"));
+		  LF_TEXT("reason", err == ERR_LIMIT ? "too many sessions" : err == -EAGAIN ? "too many a second" :
+			  "not for this server, or ending"));
 	return err;
 }
 

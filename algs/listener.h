@@ -28,8 +28,9 @@ unsigned listener_plan(struct alg_host_engine *engine, struct engine_alg *alg, s
 void listener_begin(struct listener *listener); /* opens it, or tries again by itself */
 void listener_close(struct listener *listener);
 bool listener_is_open(const struct listener *listener);
+bool listener_is_opening(const struct listener *listener); /* not open yet, and nothing is known to be wrong */
 
-/* Whether that client may begin a session with that server here. 0 and its count, or ERR_DENIED, ERR_LIMIT (counted, logged). */
+/* Whether that client may begin a session with that server here. 0 and its count, or ERR_DENIED, ERR_LIMIT, -EAGAIN (counted, logged). */
 int listener_admit(struct listener *listener, const struct addr *client, const struct addr *server, struct engine_client **ret);
 
 /* datagram.c: something can be read from a listener's UDP socket. */

@@ -72,6 +72,8 @@ static void add_limits(json_t *json, const struct alg_conf *alg)
 	res_set(json, "data", json_string(alg->data == CONFIG_ALG_DATA_RELAY ? "relay" : "kernel"));
 	res_set(json, "max_sessions", json_integer(alg->max_sessions));
 	res_set(json, "max_sessions_per_client", json_integer(alg->max_sessions_per_client));
+	res_set(json, "sessions_per_s", json_integer(alg->sessions_per_s));
+	res_set(json, "sessions_per_s_per_client", json_integer(alg->sessions_per_s_per_client));
 	res_set(json, "idle_ms", json_integer(alg->idle_ms));
 }
 

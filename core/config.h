@@ -105,6 +105,7 @@ struct alg_conf {
 	bool may_be_active;          /* ftp: servers may connect to clients */
 	enum config_alg_data data;
 	uint32_t max_sessions, max_sessions_per_client;
+	uint32_t sessions_per_s, sessions_per_s_per_client; /* new ones; 0: no limit */
 	uint32_t idle_ms;
 };
 

@@ -143,6 +143,8 @@ static void build_limits(const json_t *object, struct alg_conf *alg)
 	alg->max_sessions_per_client = config_number(object, "max_sessions_per_client");
 	if (alg->max_sessions_per_client > alg->max_sessions)
 		alg->max_sessions_per_client = alg->max_sessions;
+	alg->sessions_per_s = config_number(object, "sessions_per_s");
+	alg->sessions_per_s_per_client = config_number(object, "sessions_per_s_per_client");
 	alg->idle_ms = config_ms(object, "idle");
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "algs/listener.h"
 #include "algs/tcp_leg.h"
 #include "core/err.h"
 #include "tests/unit/alg_rig.h"
@@ -127,6 +128,41 @@ static void test_caps(void)
 	alg_rig_unpair(&pairs[1]);
 	alg_rig_unpair(&pairs[2]);
 	alg_rig_turn(&rig);
+	alg_rig_close(&rig);
+}
+
+static unsigned n_that_begin(unsigned host, unsigned n)
+{
+	unsigned n_begun = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t before = rig.host->stats.sessions_total;
+		int client = alg_rig_dial(&rig, host);
+
+		alg_rig_turn(&rig);
+		if (rig.host->stats.sessions_total > before)
+			n_begun++;
+		else
+			CU_ASSERT_TRUE(is_reset(client));
+		close(client); /* counts of sessions are no hindrance */
+		alg_rig_turn(&rig);
+	}
+	return n_begun;
+}
+
+/* A second's worth at once, then as many as the clock brings; what one client is refused is left for others. */
+static void test_rates(void)
+{
+	alg_rig_open(&rig, "sessions_per_s: 3, sessions_per_s_per_client: 2", NULL);
+	CU_ASSERT_EQUAL(n_that_begin(5, 4), 2);
+	CU_ASSERT_EQUAL(rig.host->listeners[0].refused_total, 2);
+	CU_ASSERT_EQUAL(n_that_begin(6, 4), 1); /* all together */
+	alg_rig_pass(&rig, 10000);
+	CU_ASSERT_EQUAL(n_that_begin(5, 2), 2); /* just at the limit */
+	alg_rig_pass(&rig, 10000);
+	alg_rig_close(&rig);
+	alg_rig_open(&rig, "", NULL);
+	CU_ASSERT_EQUAL(n_that_begin(5, 40), 40); /* no limit unless configured */
 	alg_rig_close(&rig);
 }
 
@@ -537,6 +573,7 @@ static const struct unit_test tests[] = {
 	{ "much at once, and a server that does not read", test_much_at_once },
 	{ "the server is gone", test_server_is_gone },
 	{ "no more sessions than the limits", test_caps },
+	{ "so many a second", test_rates },
 	{ "resets", test_reset },
 	{ "bypassed", test_bypass },
 	{ "the module's timer", test_timer },

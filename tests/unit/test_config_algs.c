@@ -59,7 +59,7 @@ static void everything_given(void)
 		"algs:\n"
 		"  b: { protocol: ftp, realm: core, to: access, mode: transparent, ports: [21, 2121], servers: [203.0.113.0/24, "
 		"192.0.2.0/25], profile: p, tls: pass, tls_ports: 50000-50063, data: relay, max_sessions: 7, "
-		"max_sessions_per_client: 3, idle: 30s, active: false }\n"
+		"max_sessions_per_client: 3, sessions_per_s: 20, sessions_per_s_per_client: 2, idle: 30s, active: false }\n"
 		"  a: { protocol: rtsp, realm: access, to: access, mode: explicit, server: \"2001:db8::5\", ports: 8554, profile: q }\n"
 		"  c: { protocol: tftp, realm: core, to: core, servers: 10.0.0.7 }\n"
 		"  d: { protocol: ftp, realm: core, to: core, servers: 10.0.0.7, max_sessions: 10 }\n"
@@ -80,6 +80,9 @@ static void everything_given(void)
 	CU_ASSERT_EQUAL(algs[0].data, CONFIG_ALG_DATA_RELAY);
 	CU_ASSERT_EQUAL(algs[0].max_sessions, 7);
 	CU_ASSERT_EQUAL(algs[0].max_sessions_per_client, 3);
+	CU_ASSERT_EQUAL(algs[0].sessions_per_s, 20);
+	CU_ASSERT_EQUAL(algs[0].sessions_per_s_per_client, 2);
+	CU_ASSERT_EQUAL(algs[1].sessions_per_s, 0);
 	CU_ASSERT_EQUAL(algs[0].idle_ms, 30000);
 	CU_ASSERT_FALSE(algs[0].may_be_active); /* although the realm is trusted */
 	CU_ASSERT_PTR_EQUAL(algs[0].policy, config->profiles[1].policy);
@@ -185,6 +188,9 @@ static void bad_members_of_algs(void)
 		  "t:5:72: /algs/x/idle: the duration, in milliseconds, is less than 30000\n"
 		  "t:5:83: /algs/x/max_sessions: the number is less than 1\n"
 		  "t:5:100: /algs/x/max_sessions_per_client: the number is more than 100000\n" },
+		{ ALG(FTP ", " SERVERS ", sessions_per_s: -1, sessions_per_s_per_client: 100001"),
+		  "t:5:72: /algs/x/sessions_per_s: the number is less than 0\n"
+		  "t:5:92: /algs/x/sessions_per_s_per_client: the number is more than 100000\n" },
 		{ ALG(FTP ", " SERVERS ", tls: pass, tls_ports: 50000-50064"),
 		  "t:5:83: /algs/x/tls_ports: the range holds more than 64 ports "
 		  "(give the servers a smaller range for passive connections)\n" },
