@@ -106,7 +106,7 @@ int alg_session_end(struct alg_host_engine *host, struct span id); /* 0 or ERR_N
 struct alg_listener_view {
 	const struct alg_conf *conf;
 	struct addr listen;         /* the gateway's own socket */
-	bool is_open;
+	bool is_open, is_opening;   /* opening: not open yet, but that is no fault so far */
 	const char *reason;         /* why not */
 	unsigned n_sessions;
 	uint64_t sessions_total, refused_total;

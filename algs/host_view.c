@@ -248,7 +248,8 @@ unsigned alg_listeners(struct alg_host_engine *h, struct arena *arena, struct al
 		const struct listener *l = &h->listeners[i];
 
 		(*ret)[i] = (struct alg_listener_view){
-			.conf = l->alg->conf, .listen = l->at, .is_open = listener_is_open(l), .reason = copy(arena, l->reason),
+			.conf = l->alg->conf, .listen = l->at, .is_open = listener_is_open(l),
+			.is_opening = listener_is_opening(l), .reason = copy(arena, l->reason),
 			.n_sessions = l->n_sessions, .sessions_total = l->sessions_total, .refused_total = l->refused_total,
 		};
 	}

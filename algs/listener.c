@@ -18,6 +18,7 @@ enum {
 	RETRY_MS = 2000,
 	REST_MS = 1000,           /* without descriptors, accepting again at once would only turn in circles */
 	ALARM_AFTER = 3,          /* failures in a row: the helper needs a moment at the start */
+	OPENING_MS = 15000,       /* as long as the helper may take to become ready */
 	PORT_FLOOR = 1024,
 };
 
@@ -143,6 +144,11 @@ static void on_readable(void *arg, int fd, int events)
 bool listener_is_open(const struct listener *l)
 {
 	return l->fd >= 0;
+}
+
+bool listener_is_opening(const struct listener *l)
+{
+	return l->fd < 0 && !l->is_alarmed && loop_now_ms(l->engine->loop) < l->begun_ms + OPENING_MS;
 }
 
 static void alarm_of(struct listener *l, bool is_raised)
@@ -279,6 +285,7 @@ static void on_retry(struct loop_timer *timer, void *arg)
 void listener_begin(struct listener *l)
 {
 	loop_timer_init(&l->retry, l->engine->loop, on_retry, l);
+	l->begun_ms = loop_now_ms(l->engine->loop);
 	open_now(l);
 }
 

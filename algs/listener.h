@@ -17,6 +17,7 @@ struct listener {
 	struct loop_timer retry;
 	char reason[120];           /* why it is not open; "" */
 	unsigned failures;
+	uint64_t begun_ms;
 	bool is_alarmed;
 	struct hash_table *datagrams; /* sessions by client, where the module is for datagrams */
 	unsigned n_sessions;

@@ -40,7 +40,7 @@ struct ready_ask {
 	const struct config *config; /* referenced */
 	struct pinhole_ability *abilities;
 	unsigned n_abilities;
-	bool has_helper, is_unwatched;
+	bool has_helper, is_unwatched, is_helper_starting;
 	struct alg_listener_view *listeners; /* of ALGs */
 	unsigned n_listeners, n_open;        /* n_open: of these */
 	struct alg_host_stats algs;
@@ -67,6 +67,7 @@ static int ready_on_loop(struct api *api, void *arg)
 		return 0;
 	pinholes_summary(deps->pinholes, &summary);
 	ask->has_helper = summary.has_helper;
+	ask->is_helper_starting = summary.is_starting;
 	ask->is_unwatched = summary.is_unwatched;
 	ask->n_abilities = pinholes_abilities(deps->pinholes, ask->abilities, ABILITIES_MAX);
 	return 0;
@@ -164,12 +165,17 @@ static void add_media_paths(const struct ready_ask *ask, json_t *body)
 	res_set(body, "media_paths", paths);
 }
 
-/* One that is closed is a fault that is shown; calls and the other ALGs work all the same, so it is no reason to
- * turn them away. */
-static void check_algs(const struct ready_ask *ask, json_t *checks)
+/* While it starts, sessions would be reset, or relayed for want of pinholes. Later one that is closed is a fault that is shown; calls
+ * and the other ALGs work all the same, so it is no reason to turn them away. */
+static void check_algs(const struct ready_ask *ask, json_t *checks, bool *is_ready)
 {
 	char fault[256] = "";
-	bool is_well = true;
+	bool is_well = true, is_starting = ask->n_listeners > 0 && ask->is_helper_starting;
+
+	if (is_starting)
+		snprintf(fault, sizeof(fault), "the helper is not ready yet");
+	for (unsigned i = 0; i < ask->n_listeners; i++)
+		is_starting |= ask->listeners[i].is_opening;
 
 	for (unsigned i = 0; i < ask->n_listeners && fault[0] == '\0'; i++) {
 		const struct alg_listener_view *listener = &ask->listeners[i];
@@ -178,7 +184,7 @@ static void check_algs(const struct ready_ask *ask, json_t *checks)
 			snprintf(fault, sizeof(fault), "%u of %u listeners are open; %s: %s", ask->n_open,
 				 ask->n_listeners, listener->conf->name, listener->reason != NULL ? listener->reason : "not open yet");
 	}
-	add_check(checks, &is_well, "algs", fault[0] != '\0' ? fault : NULL,
+	add_check(checks, is_starting ? is_ready : &is_well, "algs", fault[0] != '\0' ? fault : NULL,
 		  json_sprintf("%u ALGs, %u listeners, %u sessions", ask->config->n_algs, ask->n_listeners,
 			       ask->algs.sessions));
 }
@@ -211,7 +217,7 @@ void res_readyz(struct api *api, const struct route_request *request, struct rou
 	if (err == 0) {
 		check_control(&ask, checks, &is_ready);
 		check_kernel_media(&ask, checks, &is_ready);
-		check_algs(&ask, checks);
+		check_algs(&ask, checks, &is_ready);
 	}
 	check_database(api, checks, &is_ready);
 	res_set(body, "status", json_string(is_ready ? "ready" : "not-ready"));

@@ -361,6 +361,7 @@ void pinholes_summary(const struct pinholes *engine, struct pinholes_summary *re
 			ret->open[pinhole->path]++;
 	}
 	ret->has_helper = engine_has_helper(engine) && engine->has_hello && !engine->is_stalled;
+	ret->is_starting = is_unknown(engine);
 	ret->is_full = engine_is_full(engine);
 	ret->is_unwatched = engine->is_unwatched && engine_has_helper(engine);
 }

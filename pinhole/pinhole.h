@@ -179,6 +179,7 @@ struct pinholes_summary {
 	uint64_t missing, orphans;    /* audits so far: ours but not in the kernel (healed), in the kernel but nobody's (removed) */
 	uint64_t refused, lost;
 	bool has_helper;
+	bool is_starting;             /* what the helper can is not known yet; 15 s at most */
 	bool is_full;                 /* no room for another stream: here, or as the last one found in a map or connection tracking */
 	uint64_t helper_starts;       /* 1: it never had to be started again */
 	bool is_unwatched;            /* the helper serves, and nobody would start it again */

@@ -67,31 +67,6 @@ def folder():
         yield Path(name)
 
 
-@pytest.fixture
-def start_gateway(start_gateway):
-    """As everywhere, and its ALGs take channels when it returns."""
-    def start(*arguments, **environment):
-        gateway = start_gateway(*arguments, **environment)
-        wait_listening(gateway)
-        return gateway
-
-    return start
-
-
-def wait_listening(gateway):
-    """Until channels are taken, and pinholes can be had: without these the process carries data itself."""
-    def listeners():
-        return [one for alg in gateway.api("/v1/algs")["items"] for one in alg["listeners"]]
-
-    def has_helper():
-        return gateway.api("/v1/pinholes")["summary"]["has_helper"]
-
-    try:
-        eventually(lambda: listeners() and all(one["is_open"] for one in listeners()) and has_helper(), 15)
-    except AssertionError:
-        raise AssertionError(f"{listeners()}\n{gateway.log.read_text('utf-8', 'replace')[-4000:]}") from None
-
-
 # ---- configuration
 
 def ftp(mode="nat", **changes):

@@ -183,7 +183,7 @@ class Gateway:
 
     def wait_ready(self, probe="/readyz"):
         try:
-            eventually(lambda: self._is_ready(probe), 10, probe)
+            eventually(lambda: self._is_ready(probe), 20, probe)  # with ALGs it waits for the helper
         except BaseException:
             self.process.kill()
             self.process.wait()

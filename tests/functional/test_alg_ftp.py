@@ -7,7 +7,7 @@ import pytest
 
 import algnet
 from algnet import (CLIENT, FTP_SERVERS, PASSWORD, SERVER, SERVER6, USER, Proftpd, PureFtpd, Pyftpdlib, Raw, Vsftpd, curl, epsv_port, ftp, listening,  # noqa: F401
-                    make_file, folder, network, pasv_place, place, profile, session, sha256, start_gateway, transfers, url,
+                    make_file, folder, network, pasv_place, place, profile, session, sha256, transfers, url,
                     wait_quiet)
 from harness import eventually
 

@@ -7,7 +7,7 @@ import pytest
 
 import algnet
 from algnet import (CLIENT, PASSWORD, SERVER, GstRtsp, Player, Raw, folder, network, profile, rtsp, rtsp_place, rtsp_url,  # noqa: F401
-                    session, sessions, start_gateway, transfers, wait_quiet)
+                    session, sessions, transfers, wait_quiet)
 from harness import Capture, eventually
 
 STREAM_SECONDS = int(os.environ.get("POSTERN_STREAM_SECONDS", 15))

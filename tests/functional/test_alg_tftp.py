@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 import algnet
-from algnet import SERVER, Server, folder, make_file, network, profile, program, sha256, start_gateway  # noqa: F401
+from algnet import SERVER, Server, folder, make_file, network, profile, program, sha256  # noqa: F401
 from harness import eventually
 
 

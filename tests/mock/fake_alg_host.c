@@ -145,7 +145,8 @@ unsigned alg_listeners(struct alg_host_engine *host, struct arena *arena, struct
 	for (unsigned i = 0; i < n && views != NULL; i++)
 		views[i] = (struct alg_listener_view){
 			.conf = &fake_alg_host.config->algs[i], .listen = address("192.0.2.10:20100"),
-			.is_open = i > 0 || fake_alg_host.closed == NULL, .reason = i > 0 ? "" : fake_alg_host.closed,
+			.is_open = i > 0 || fake_alg_host.closed == NULL,
+			.is_opening = i == 0 && fake_alg_host.is_opening, .reason = i > 0 ? "" : fake_alg_host.closed,
 			.n_sessions = 1, .sessions_total = 17, .refused_total = 2,
 		};
 	return views != NULL ? n : 0;

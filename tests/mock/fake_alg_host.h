@@ -14,6 +14,7 @@
 struct fake_alg_host {
 	const struct config *config; /* whose ALGs have a listener each */
 	const char *closed;          /* why the first listener is not open; NULL: it is */
+	bool is_opening;             /* that listener, and nothing is wrong so far */
 	unsigned n_ended;            /* of FAKE_FTP by alg_session_end(); after the first it is unknown */
 };
 extern struct fake_alg_host fake_alg_host;

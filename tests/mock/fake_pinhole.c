@@ -14,7 +14,7 @@ struct pinholes {
 	struct list all, sockets;
 	uint64_t last_id;
 	int socket_failure; /* 0: none */
-	bool is_usable, is_full, is_reconciled, is_unwatched;
+	bool is_usable, is_full, is_reconciled, is_unwatched, is_starting;
 	unsigned opened, failures;
 	int failure;
 	struct {
@@ -71,6 +71,11 @@ void fake_pinholes_set_full(struct pinholes *pinholes, bool is_full)
 {
 	pinholes->is_full = is_full;
 	fake_pinholes_set_usable(pinholes, pinholes->is_usable); /* tells */
+}
+
+void fake_pinholes_set_starting(struct pinholes *pinholes, bool is_starting)
+{
+	pinholes->is_starting = is_starting;
 }
 
 void fake_pinholes_fail(struct pinholes *pinholes, unsigned n, int err)
@@ -343,6 +348,7 @@ void pinholes_each(const struct pinholes *pinholes, pinhole_view_fn *fn, void *a
 void pinholes_summary(const struct pinholes *pinholes, struct pinholes_summary *ret)
 {
 	*ret = (struct pinholes_summary){ .has_helper = pinholes->is_usable, .is_full = pinholes->is_full, .helper_starts = 1,
+					   .is_starting = pinholes->is_starting,
 					   .is_unwatched = pinholes->is_unwatched && pinholes->is_usable };
 	LIST_EACH(&pinholes->all, node)
 		ret->open[LIST_ENTRY(node, struct pinhole, node)->path]++;

@@ -13,6 +13,7 @@ struct pinholes *fake_pinholes_new(void);
 /* Also tells whoever asked to know through pinholes_on_change(). */
 void fake_pinholes_set_usable(struct pinholes *pinholes, bool is_usable);
 void fake_pinholes_set_full(struct pinholes *pinholes, bool is_full); /* as the summary says; the same */
+void fake_pinholes_set_starting(struct pinholes *pinholes, bool is_starting); /* likewise; tells nobody */
 /* The next n pinhole_open() fail with err. */
 void fake_pinholes_fail(struct pinholes *pinholes, unsigned n, int err);
 unsigned fake_pinholes_opened(const struct pinholes *pinholes); /* batches asked for so far, failed ones not counted */

@@ -244,6 +244,16 @@ static void probes(void)
 	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 200); /* calls and the other ALG work */
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.status"), "failing");
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.detail"), "1 of 2 listeners are open; office-ftp: no helper");
+	fake_alg_host.is_opening = true; /* it may still come: wait for it */
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.status"), "failing");
+	fake_alg_host.is_opening = false;
+	fake_alg_host.closed = NULL;
+	fake_pinholes_set_starting(backend.pinholes, true);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 503);
+	CU_ASSERT_STRING_EQUAL(rig_text("checks.4.detail"), "the helper is not ready yet");
+	fake_pinholes_set_starting(backend.pinholes, false);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 200);
 	backend.is_draining = true;
 	CU_ASSERT_EQUAL(rig_ask("GET", "/readyz?verbose"), 503);
 	CU_ASSERT_STRING_EQUAL(rig_text("checks.2.name"), "admission");
