@@ -20,6 +20,7 @@
 #include "daemon/options.h"
 #include "daemon/privileges.h"
 #include "daemon/observers.h"
+#include "daemon/spoofing.h"
 #include "db/store.h"
 #include "media-relay/media.h"
 #include "sbc/b2bua.h"
@@ -281,6 +282,7 @@ int main(int argc, char **argv)
 	set_up_log(gateway.config);
 	signal(SIGPIPE, SIG_IGN);
 	raise_files(gateway.config);
+	spoofing_warn(gateway.config);
 	helper_start(gateway.config, options.helper, &gateway.helper);
 	err = give_up_root(&gateway, options.user, text, sizeof(text));
 	if (err == 0)

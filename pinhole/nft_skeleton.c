@@ -186,7 +186,9 @@ static void put_body(struct buf *b, const struct backend_conf *conf)
 		 "\t\tmeta l4proto != udp accept\n"
 		 "\t\tip saddr . ip daddr . udp sport . udp dport @to_relay4 notrack\n"
 		 "\t\tip6 saddr . ip6 daddr . udp sport . udp dport @to_relay6 notrack\n\t}\n");
-	buf_puts(b, "\tchain arriving {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n");
+	/* Doors are for hosts that are where their addresses say: strict, whatever rp_filter is, and only what begins a connection pays. */
+	buf_puts(b, "\tchain arriving {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n"
+		 "\t\tfib saddr . iif oif missing return\n");
 	put_nat_rules(b, true, mark | NFT_MARK_OPEN);
 	put_kept_arriving(b, mark | NFT_MARK_KEPT);
 	buf_puts(b, "\t}\n\tchain leaving {\n\t\ttype nat hook postrouting priority srcnat; policy accept;\n");
