@@ -7,7 +7,7 @@
 static const struct config_protocol protocols[] = {
 	{ .name = "ftp", .port = 21, .has_active = true, .has_tls = true, .tls_port = 990, .code_min = 400, .code_max = 599,
 	  .lacks = { "transport", "mime" } },
-	{ .name = "rtsp", .port = 554, .tls_port = 322, .code_min = 400, .code_max = 599, .lacks = { "magic" } },
+	{ .name = "rtsp", .port = 554, .tls_port = 322, .has_media = true, .code_min = 400, .code_max = 599, .lacks = { "magic" } },
 	{ .name = "tftp", .port = 69, .is_datagram = true, .code_min = 1, .code_max = 8,
 	  .lacks = { "transport", "mime", "user" } },
 };

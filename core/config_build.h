@@ -80,6 +80,7 @@ struct config_protocol {
 	bool has_active;             /* servers may connect to clients */
 	bool has_tls;                /* a control channel may become encrypted */
 	uint16_t tls_port;           /* of control channels that are encrypted from the beginning; 0: none */
+	bool has_media;              /* its data are streams of media, which no rule bounds */
 	unsigned code_min, code_max; /* of refusals; at most CONFIG_CODE_MAX */
 	const char *lacks[CONFIG_LACKS_MAX]; /* selectors that never match */
 };

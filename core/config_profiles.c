@@ -107,6 +107,21 @@ static void check_members(struct config_build *b, const struct place *place, boo
 	config_report(b, "remove it", "only a rule that denies can be observed");
 }
 
+/* Better none than one that is not held. */
+static void check_bounds(struct config_build *b, const struct place *place, bool is_allow)
+{
+	static const char *const names[] = { "max_bytes", "bytes_per_s" };
+
+	if (!is_allow || place->protocol == NULL || !place->protocol->has_media)
+		return;
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (json_object_get(place->object, names[i]) == NULL)
+			continue;
+		at_rule(b, place, names[i], NULL);
+		config_report(b, "remove it", "data of %s is media, which rules cannot bound", place->protocol->name);
+	}
+}
+
 static void check_code(struct config_build *b, const struct place *place)
 {
 	const struct config_protocol *protocol = place->protocol;
@@ -209,6 +224,7 @@ static void build_rule(struct config_build *b, const struct place *place, struct
 	rule->is_observed = config_is_text(object, "mode", "observe");
 	check_action(b, place);
 	check_members(b, place, rule->is_allow);
+	check_bounds(b, place, rule->is_allow);
 	check_code(b, place);
 	check_selectors(b, place, rule);
 }

@@ -348,6 +348,10 @@ static void bad_rules(void)
 		  "t:9:28: /profiles/p/rules/0/max_bytes: has no effect on a rule that denies (remove it)\n"
 		  "t:9:42: /profiles/p/rules/0/bytes_per_s: has no effect on a rule that denies (remove it)\n"
 		  "t:9:58: /profiles/p/rules/0/max_per_minute: has no effect on a rule that denies (remove it)\n" },
+		{ REALMS "profiles: { p: { protocol: rtsp, default: deny, rules: [\n"
+		  "  { allow: { verb: PLAY }, max_bytes: 1M, bytes_per_s: 1M }] } }\n",
+		  "t:5:28: /profiles/p/rules/0/max_bytes: data of rtsp is media, which rules cannot bound (remove it)\n"
+		  "t:5:43: /profiles/p/rules/0/bytes_per_s: data of rtsp is media, which rules cannot bound (remove it)\n" },
 		{ RULE("deny: { verb: X }, code: 226"),
 		  "t:9:28: /profiles/p/rules/0/code: a refusal of ftp has a code from 400 to 599\n" },
 		{ RULE("deny: { verb: X }, code: 600"), "t:9:28: /profiles/p/rules/0/code: the number is more than 599\n" },
