@@ -399,10 +399,10 @@ class Sipp:
 class Capture:
     """Everything that crosses one interface, as the bytes of a capture file."""
 
-    def __init__(self, space, interface, path):
+    def __init__(self, space, interface, path, what="udp"):
         self.path = path
         self.process = subprocess.Popen(
-            space.command("tcpdump", "-i", interface, "-s", 0, "-U", "--immediate-mode", "-w", path, "udp"),
+            space.command("tcpdump", "-i", interface, "-s", 0, "-U", "--immediate-mode", "-w", path, what),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             if "listening on" in line:

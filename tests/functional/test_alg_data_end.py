@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-import algnet
-from algnet import Pyftpdlib, Raw, ScriptedFtp, epsv_port, folder, ftp, make_file, network, place, transfers, wait_quiet  # noqa: F401
+from algnet import CLIENT, Pyftpdlib, Raw, ScriptedFtp, epsv_port, folder, ftp, make_file, network, place, transfers, wait_quiet  # noqa: F401
+from harness import Capture
 
 MODES = ["nat", "transparent", "explicit"]
 PART = b"0123456789abcdef" * 4096
@@ -44,30 +44,17 @@ def read_all(sock):
     return got
 
 
-class Capture:
-    """What arrives at the client, in its order."""
-
-    def __init__(self, network, folder):
-        self.file = folder / "client.pcap"
-        self.process = subprocess.Popen(network.client.command(
-            "tcpdump", "-i", "outer", "-Q", "in", "-s", 200, "-U", "--immediate-mode", "-w", self.file, "tcp"), stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            if "listening on" in line:
-                break
-
-    def segments(self):
-        """[(own port of the client, flags, text of the payload)]"""
-        time.sleep(0.2)
-        algnet.harness.stop(self.process)
-        text = subprocess.run(["tcpdump", "-r", self.file, "-nn", "-A", "tcp"], capture_output=True, check=True).stdout.decode("latin-1")
-        found = []
-        for line in text.splitlines():
-            if " > " in line and "Flags [" in line:
-                found.append([int(line.split(" > ")[1].split(":")[0].rsplit(".", 1)[1]), line.split("Flags [")[1].split("]")[0],
-                              int(line.rsplit("length ", 1)[1].split(":")[0]), ""])
-            elif found:
-                found[-1][3] += line + "\n"
-        return found
+def segments(capture):
+    """[(port, octets, text)] of what arrived, in its order."""
+    capture.bytes()  # ends it
+    text = subprocess.run(["tcpdump", "-r", capture.path, "-nn", "-A", "tcp"], capture_output=True, check=True).stdout.decode("latin-1")
+    found = []
+    for line in text.splitlines():
+        if " > " in line and "Flags [" in line:
+            found.append([int(line.split(" > ")[1].split(":")[0].rsplit(".", 1)[1]), int(line.rsplit("length ", 1)[1].split(":")[0]), ""])
+        elif found:
+            found[-1][2] += line + "\n"
+    return found
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -81,16 +68,16 @@ def test_the_reply_comes_behind_the_data(network, start_gateway, folder, mode):
         data.close()
 
     gateway = start_gateway(ftp(mode))
-    capture = Capture(network, folder)
+    capture = Capture(network.client, "outer", folder / "client.pcap", f"tcp and dst host {CLIENT}")
     with ScriptedFtp(network, transfer), fetching(network, mode) as (raw, data):
         port = data.getsockname()[1]
         assert read_all(data) == 2 * len(PART)
         assert raw.reply().startswith("226")
         record = transfers(gateway)[0]
         assert record["data_path"] == "nft" and record["is_ok"] and 2 * len(PART) <= record["bytes"] < 2.2 * len(PART)
-    segments = capture.segments()
-    last = max(index for index, (to, _, size, _) in enumerate(segments) if to == port and size > 0)
-    assert next(index for index, (_, _, _, text) in enumerate(segments) if "226 done" in text) > last
+    arrived = segments(capture)
+    last = max(index for index, (to, size, _) in enumerate(arrived) if to == port and size > 0)
+    assert next(index for index, (_, _, text) in enumerate(arrived) if "226 done" in text) > last
     wait_quiet(gateway, network)
 
 
