@@ -60,7 +60,7 @@ struct hole {
 	bool is_opened_told, is_over; /* over: nothing but CLOSED follows */
 	bool is_committing;
 	bool is_forgotten;        /* the module freed it; kept only until its data has ended */
-	bool is_lingering;        /* its end has been told; kept until both sides have closed the connection, which the kernel has */
+	bool is_lingering;        /* its end has been told; kept for the last segments of a connection in the kernel, or for repeated datagrams */
 	char limit_text[96];      /* reason of ALG_EV_LIMIT */
 	struct addr listen, target; /* where the other side goes, and where that ends */
 	struct hole_port own[HOLE_ENDS]; /* of the dialler's realm, of the listener's */
@@ -156,7 +156,7 @@ void hole_kernel_close(struct hole *hole);
 void hole_end_init(struct hole *hole);
 /* Something waits for the end of its data: from now on the kernel is asked until it has come. False when there is none to wait for. */
 bool hole_end_await(struct hole *hole);
-/* Its end has been told: closes it, but for a connection that the kernel has and that is not closed yet. */
+/* Its end has been told: closes it, but for a connection that the kernel has and that is not closed yet, and for sockets of datagrams. */
 void hole_end_told(struct hole *hole);
 /* Lingering, and there is still a reason to. */
 bool hole_end_lingers(const struct hole *hole, uint64_t now_ms);

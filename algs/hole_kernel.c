@@ -118,12 +118,14 @@ static void on_gone(struct hole *hole, unsigned index, enum pinhole_event event)
 		hole_opened(hole, NULL);
 	if (has_pinholes(hole))
 		return;
-	if (hole->is_lingering)
+	if (hole->is_lingering) {
 		hole_close(hole);
-	else if (hole->is_opened_told)
+		session_kick(hole->session); /* it may have been the last thing that its session waited for */
+	} else if (hole->is_opened_told) {
 		hole_ended(hole);
-	else
+	} else {
 		hole_refused(hole, event == PINHOLE_EV_LOST ? "the kernel has lost it" : "it was used up");
+	}
 }
 
 static void on_pinhole(void *arg, struct pinhole *pinhole, enum pinhole_event event)
