@@ -30,6 +30,7 @@ struct conf_item {
 	enum conf_type type;
 	bool is_required;
 	bool is_open;
+	bool is_fixed; /* a program that runs cannot follow a change: see conf_check_fixed() */
 	int64_t min, max;             /* 0, 0: no range */
 	const char *default_json;     /* JSON text such as "5060" or "\"latch\""; NULL: none */
 	const char *help;             /* one sentence for the manual page and OpenAPI */
@@ -64,6 +65,11 @@ struct yaml_doc;
 /* Checks `value` against the schema and adds missing defaults to it in place. `doc` gives positions and may be NULL.
  * Unknown members are errors and name the nearest known one. 0 or ERR_CONFIG with everything in `errors`. */
 int conf_check(const struct conf_item *schema, json_t *value, const struct yaml_doc *doc, struct conf_errors *errors);
+/* For a program that runs with `before` and shall go on with `after`, both checked: what is_fixed and differs is an error that
+ * names both values. Of an object that is fixed, every member is; of a map, its names and their order, and of its objects what
+ * is marked there. 0 or ERR_CONFIG. */
+int conf_check_fixed(const struct conf_item *schema, const json_t *before, const json_t *after, const struct yaml_doc *doc,
+		     struct conf_errors *errors);
 /* From inside a conf_check_fn. */
 int conf_report(struct conf_check_ctx *ctx, const char *hint, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

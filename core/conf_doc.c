@@ -99,6 +99,8 @@ static json_t *item_schema(const struct conf_item *item)
 
 	if (item->help != NULL)
 		json_object_set_new(schema, "description", json_string(item->help));
+	if (item->is_fixed)
+		json_object_set_new(schema, "x-needs-restart", json_true());
 	if (item->default_json != NULL)
 		json_object_set_new(schema, "default", json_loads(item->default_json, JSON_DECODE_ANY, NULL));
 	return schema;
@@ -208,6 +210,9 @@ static void print_item(const struct conf_item *table, const struct conf_item *it
 		fputs("Default: ", out);
 		print_text(item->default_json, out);
 	}
+	if (item->is_fixed)
+		print_text(item->type == CONF_MAP ? "Names that are added, removed or moved take a restart." :
+			   item->type == CONF_OBJECT ? "A change of any member takes a restart." : "A change takes a restart.", out);
 	if (same != item)
 		fprintf(out, "Members: as those of\n.Cm %s .\n", same->name);
 	else if (item->schema != NULL)

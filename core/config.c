@@ -31,6 +31,7 @@ struct snapshot {
 	struct config config; /* first: what others see */
 	atomic_uint refs;
 	struct arena *arena;
+	json_t *tree; /* what it was made of */
 	struct source *sources;
 	unsigned n_sources;
 };
@@ -402,8 +403,14 @@ static void snapshot_free(struct snapshot *s)
 		return;
 	for (unsigned i = 0; i < s->config.n_profiles; i++)
 		policy_free(s->config.profiles[i].policy);
+	json_decref(s->tree);
 	arena_free(s->arena);
 	free(s);
+}
+
+const json_t *config_tree(const struct config *config)
+{
+	return ((const struct snapshot *)config)->tree;
 }
 
 static struct snapshot *snapshot_new(void)
@@ -421,30 +428,38 @@ static struct snapshot *snapshot_new(void)
 	return s;
 }
 
-static int build(struct snapshot *s, const struct yaml_doc *doc, struct conf_errors *errors)
+static int build(struct snapshot *s, const struct yaml_doc *doc, const struct config_before *before, struct conf_errors *errors)
 {
 	static atomic_uint revisions;
 	struct config_build b = { .config = &s->config, .arena = s->arena, .doc = doc, .errors = errors };
 	int err = conf_check(config_schema(), yaml_root(doc), doc, errors);
 
+	s->tree = json_incref(yaml_root(doc));
 	build_tables(&b, yaml_root(doc));
 	build_scalars(&b, yaml_root(doc));
 	if (arena_is_exhausted(s->arena) || b.is_out_of_memory) {
 		conf_errors_add(errors, "", 0, 0, NULL, "out of memory");
 		return -ENOMEM;
 	}
+	if (before != NULL && err == 0 && !b.is_bad)
+		config_check_change(&b, before); /* also says where what is taken over arrives */
 	config_check(&b);
 	conf_errors_sort(errors);
 	if (err < 0 || b.is_bad)
 		return ERR_CONFIG;
+	if (b.is_out_of_memory) /* while it was checked */
+		return -ENOMEM;
 	build_sources(s);
 	if (arena_is_exhausted(s->arena))
 		return -ENOMEM;
-	s->config.revision = atomic_fetch_add(&revisions, 1) + 1;
+	s->config.revision = before != NULL ? before->running->revision + 1 : atomic_fetch_add(&revisions, 1) + 1;
+	if (before != NULL)
+		config_keep_counts(&s->config, before->running);
 	return 0;
 }
 
-int config_parse(struct span yaml, const char *name, struct conf_errors *errors, const struct config **ret)
+int config_parse_next(struct span yaml, const char *name, const struct config_before *before, struct conf_errors *errors,
+		      const struct config **ret)
 {
 	struct yaml_doc *doc = NULL;
 	struct snapshot *s = NULL;
@@ -453,7 +468,7 @@ int config_parse(struct span yaml, const char *name, struct conf_errors *errors,
 	if (err < 0)
 		return err;
 	s = snapshot_new();
-	err = s != NULL ? build(s, doc, errors) : -ENOMEM;
+	err = s != NULL ? build(s, doc, before, errors) : -ENOMEM;
 	yaml_free(doc);
 	if (err < 0) {
 		snapshot_free(s);
@@ -461,6 +476,11 @@ int config_parse(struct span yaml, const char *name, struct conf_errors *errors,
 	}
 	*ret = &s->config;
 	return 0;
+}
+
+int config_parse(struct span yaml, const char *name, struct conf_errors *errors, const struct config **ret)
+{
+	return config_parse_next(yaml, name, NULL, errors, ret);
 }
 
 /* Reads a whole regular file of at most FILE_MAX bytes into malloc'd memory. */
@@ -498,7 +518,7 @@ static int read_file(int fd, char **ret_text, size_t *ret_len)
 	return 0;
 }
 
-int config_load(const char *path, struct conf_errors *errors, const struct config **ret)
+int config_load_next(const char *path, const struct config_before *before, struct conf_errors *errors, const struct config **ret)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -510,12 +530,18 @@ int config_load(const char *path, struct conf_errors *errors, const struct confi
 	if (errors->file == NULL)
 		errors->file = path;
 	if (err < 0) {
-		conf_errors_add(errors, "", 0, 0, NULL, "cannot be read: %s", strerror(-err));
+		conf_errors_add(errors, "", 0, 0, err == -EACCES ? "the gateway's account has to be able to read it" : NULL,
+				"cannot be read: %s", strerror(-err));
 		return err;
 	}
-	err = config_parse((struct span){ text, len }, path, errors, ret);
+	err = config_parse_next((struct span){ text, len }, path, before, errors, ret);
 	free(text);
 	return err;
+}
+
+int config_load(const char *path, struct conf_errors *errors, const struct config **ret)
+{
+	return config_load_next(path, NULL, errors, ret);
 }
 
 const struct config *config_ref(const struct config *config)

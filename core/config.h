@@ -63,7 +63,7 @@ struct route_conf {
 	const char *name; /* as configured, or "route-<n>" from 1 */
 	const struct realm_conf *from;
 	const char *prefix; /* of the Request-URI user, or NULL */
-	const char *regex;  /* PCRE2, checked to compile by sbc/route.c; or NULL */
+	const char *regex;  /* PCRE2 that compiles; or NULL */
 	unsigned strip;     /* leading characters of the user to drop before sending */
 	const char *add;    /* to put in front after that, or NULL */
 	const struct peer_conf *to; /* NULL: refuse with `code` */
@@ -82,6 +82,7 @@ enum config_alg_data { CONFIG_ALG_DATA_KERNEL /* unless the profile has to see t
 /* Where an application-level gateway works: control channels from a realm to servers in another (or the same) one. */
 struct alg_conf {
 	unsigned index;
+	unsigned capture; /* which place of those that are taken over, see config_alg_capture(); not for CONFIG_ALG_EXPLICIT */
 	const char *name, *protocol; /* "ftp", "rtsp", "tftp" */
 	const struct realm_conf *realm, *to; /* of clients, of servers */
 	enum config_alg_mode mode;
@@ -117,7 +118,7 @@ struct profile_conf {
 struct config {
 	const char *node;          /* name of this gateway in records */
 	const char *database;      /* path */
-	uint32_t revision;         /* rises with each load in this process */
+	uint32_t revision;         /* config_load(), config_parse(): rises in this process; what follows another one: one more */
 	struct realm_conf realms[CONFIG_REALMS_MAX];
 	unsigned n_realms;
 	struct peer_conf *peers;
@@ -165,6 +166,24 @@ struct config {
 int config_load(const char *path, struct conf_errors *errors, const struct config **ret);
 /* The same from memory; name is for messages. */
 int config_parse(struct span yaml, const char *name, struct conf_errors *errors, const struct config **ret);
+
+/* For a gateway that runs: what it began with, and what is in force. Both borrowed. */
+struct config_before {
+	const struct config *started, *running;
+};
+/* As config_load() and config_parse(), but a change that takes a restart is a fault, too: of what is marked so in the schema,
+ * more calls than at the start, and control channels that were not taken over then (the privileged helper's limits are
+ * sealed). A rule that is as it was in the profile of that name goes on with its counters, which both snapshots then share. */
+int config_load_next(const char *path, const struct config_before *before, struct conf_errors *errors, const struct config **ret);
+int config_parse_next(struct span yaml, const char *name, const struct config_before *before, struct conf_errors *errors,
+		      const struct config **ret);
+
+enum config_change { CONFIG_ADDED, CONFIG_REMOVED, CONFIG_CHANGED };
+/* pointer: "/algs/office-ftp", or a section without names of its own: "/routes". */
+typedef void config_diff_fn(void *arg, enum config_change change, const char *pointer);
+void config_diff(const struct config *before, const struct config *after, config_diff_fn *fn, void *arg);
+const char *config_change_text(enum config_change change); /* "added", "removed", "changed" */
+
 const struct config *config_ref(const struct config *config);
 void config_unref(const struct config *config); /* NULL is fine */
 
@@ -174,6 +193,8 @@ const struct peer_conf *config_peer(const struct config *config, struct span nam
  * config_load() or config_parse() made. */
 const struct peer_conf *config_peer_of(const struct config *config, const struct realm_conf *realm, const struct addr *source);
 
+/* Whether the gateway listens on this port below 1024 for some explicit ALG. */
+bool config_has_low_port(const struct config *config, uint16_t port);
 /* Where control channels that an ALG takes over arrive: its own port on 127.0.0.1 or ::1. Not for CONFIG_ALG_EXPLICIT. */
 struct addr config_alg_capture(const struct alg_conf *alg, uint8_t family);
 const char *config_alg_tls_text(const struct alg_conf *alg); /* as the file has it: "refuse", "implicit" */

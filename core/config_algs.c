@@ -154,7 +154,7 @@ static void build_alg(struct config_build *b, const char *name, const json_t *ob
 	const struct config_protocol *protocol = config_protocol(config_text(object, "protocol"));
 	const json_t *active = json_object_get(object, "active");
 
-	alg->index = b->config->n_algs++;
+	alg->index = alg->capture = b->config->n_algs++;
 	alg->name = config_keep(b, span_of(name));
 	alg->protocol = config_string(b, object, "protocol");
 	if (alg->name == NULL || !json_is_object(object))

@@ -1,9 +1,12 @@
 /* Reports with their position in the file, and typed access to the checked tree: what all builders of a snapshot share. */
 #include "core/config_build.h"
 
+#include <errno.h>
 #include <stdarg.h>
 
 #include "core/arena.h"
+#include "core/err.h"
+#include "core/regex.h"
 #include "core/yaml.h"
 
 /* Reports */
@@ -42,6 +45,19 @@ void config_report(struct config_build *b, const char *hint, const char *format,
 	va_end(args);
 	conf_errors_add(b->errors, b->pointer, pos.line, pos.column, hint, "%s", text);
 	b->is_bad = true;
+}
+
+void config_check_regex(struct config_build *b, const char *pattern)
+{
+	struct regex *regex = NULL;
+	char text[160];
+	int err = pattern != NULL ? regex_new(pattern, text, sizeof(text), &regex) : 0;
+
+	regex_free(regex);
+	if (err == -ENOMEM)
+		b->is_out_of_memory = true;
+	if (err == ERR_PARSE)
+		config_report(b, "write a PCRE2 regular expression", "%s", text);
 }
 
 /* Typed access to the checked tree */

@@ -31,6 +31,9 @@ void config_at_element(struct config_build *b, unsigned index, const char *forma
 void config_report(struct config_build *b, const char *hint, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* Reports an expression that does not compile; NULL is fine. */
+void config_check_regex(struct config_build *b, const char *pattern);
+
 /* Typed access to the checked tree: empty, false or 0 for what is missing or of the wrong type, which the schema reports. */
 struct span config_text(const json_t *object, const char *name);
 bool config_is_text(const json_t *object, const char *name, const char *text);
@@ -67,6 +70,14 @@ const char *config_path_text(enum config_path path);
 
 /* RTP and RTCP share a pair: an even port and the one above. */
 unsigned config_port_pairs(uint16_t min, uint16_t max);
+
+/* The checked tree that a snapshot was made of, with defaults. Borrowed. */
+const json_t *config_tree(const struct config *config);
+
+/* What cannot follow `before` without a restart: reports it, and gives ALGs the places of those that were there at the start. */
+void config_check_change(struct config_build *b, const struct config_before *before);
+/* Counters of rules that are as they were. */
+void config_keep_counts(struct config *config, const struct config *before);
 
 /* What no single value shows: reports everything that does not fit together. */
 void config_check(struct config_build *b);

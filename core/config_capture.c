@@ -2,11 +2,11 @@
  * own address. */
 #include "core/config_build.h"
 
-enum { CAPTURE_PORT = 18500 /* of the first ALG; the others follow */ };
+enum { CAPTURE_PORT = 18500 /* of the first place; the others follow */ };
 
 struct addr config_alg_capture(const struct alg_conf *alg, uint8_t family)
 {
-	struct addr addr = { .family = family, .port = (uint16_t)(CAPTURE_PORT + alg->index) };
+	struct addr addr = { .family = family, .port = (uint16_t)(CAPTURE_PORT + alg->capture) };
 
 	if (family == AF_INET) {
 		addr.ip[0] = 127;

@@ -91,6 +91,8 @@ static void check_route(struct config_build *b, const struct route_conf *route)
 	config_at(b, "/routes/%u/from", route->index);
 	if (route->from != NULL && !config_realm_has_sip(b, route->from))
 		config_report(b, "add sip to the realm", "no call comes in: realm %s has no SIP listener", route->from->name);
+	config_at(b, "/routes/%u/regex", route->index);
+	config_check_regex(b, route->regex);
 	for (unsigned i = 0; i < route->index; i++) {
 		const struct route_conf *earlier = &b->config->routes[i];
 

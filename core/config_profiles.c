@@ -7,7 +7,6 @@
 #include "core/err.h"
 #include "core/policy.h"
 #include "core/policy_names.h"
-#include "core/regex.h"
 
 /* Selectors */
 
@@ -181,9 +180,6 @@ static void check_selectors(struct config_build *b, const struct place *place, c
 {
 	const char *action = rule->is_allow ? "allow" : "deny";
 	const json_t *object = json_object_get(place->object, action);
-	struct regex *regex = NULL;
-	char text[160];
-	int err;
 
 	for (unsigned i = 0; place->protocol != NULL && i < CONFIG_LACKS_MAX && place->protocol->lacks[i] != NULL; i++) {
 		if (json_object_get(object, place->protocol->lacks[i]) == NULL)
@@ -196,14 +192,8 @@ static void check_selectors(struct config_build *b, const struct place *place, c
 		config_report(b, NULL, "no size is above size_above and below this");
 	}
 	check_verbs(b, place, action, rule);
-	err = rule->target_regex != NULL ? regex_new(rule->target_regex, text, sizeof(text), &regex) : 0;
-	regex_free(regex);
-	if (err == -ENOMEM)
-		b->is_out_of_memory = true;
-	if (err != ERR_PARSE)
-		return;
 	at_rule(b, place, action, "target");
-	config_report(b, "write a PCRE2 regular expression", "%s", text);
+	config_check_regex(b, rule->target_regex);
 }
 
 static void build_rule(struct config_build *b, const struct place *place, struct policy_rule *rule)

@@ -252,20 +252,20 @@ static const struct conf_item dscp_schema[] = {
 };
 
 static const struct conf_item realm_schema[] = {
-	{ .name = "interface", .type = CONF_STRING, .min = 1, .max = 15, .check = check_interface,
+	{ .name = "interface", .type = CONF_STRING, .is_fixed = true, .min = 1, .max = 15, .check = check_interface,
 	  .help = "Network interface of this side." },
-	{ .name = "addresses", .type = CONF_LIST, .is_required = true, .min = 1, .max = CONFIG_REALM_ADDRESSES_MAX,
+	{ .name = "addresses", .type = CONF_LIST, .is_fixed = true, .is_required = true, .min = 1, .max = CONFIG_REALM_ADDRESSES_MAX,
 	  .element = &address_element, .help = "The gateway's own addresses on this side, IPv4 or IPv6." },
-	{ .name = "sip", .type = CONF_LIST, .min = 0, .max = CONFIG_REALM_ADDRESSES_MAX * 2, .element = &listen_element,
+	{ .name = "sip", .type = CONF_LIST, .is_fixed = true, .min = 0, .max = CONFIG_REALM_ADDRESSES_MAX * 2, .element = &listen_element,
 	  .default_json = "[]",
 	  .help = "Where SIP is received: \"udp:5060\" on every address, or \"udp:192.0.2.10:5060\" on one." },
-	{ .name = "media_ports", .type = CONF_STRING, .is_required = true, .min = 3, .max = 32, .check = check_ports,
+	{ .name = "media_ports", .type = CONF_STRING, .is_fixed = true, .is_required = true, .min = 3, .max = 32, .check = check_ports,
 	  .help = "Range of UDP ports for media, such as 20000-29999, on every address." },
 	{ .name = "trust", .type = CONF_ENUM, .choices = trust_choices, .default_json = "\"untrusted\"",
 	  .help = "Whether what this side asserts (identities, private headers) is believed." },
 	{ .name = "nat", .type = CONF_ENUM, .choices = nat_choices, .default_json = "\"off\"",
 	  .help = "off: media comes from where signalling said; latch: the first packets tell, then it is locked." },
-	{ .name = "dscp", .type = CONF_OBJECT, .schema = dscp_schema, .default_json = "{}",
+	{ .name = "dscp", .type = CONF_OBJECT, .is_fixed = true, .schema = dscp_schema, .default_json = "{}",
 	  .help = "Differentiated services code points." },
 	{ .name = "pass_unknown_headers", .type = CONF_BOOL, .default_json = "false",
 	  .help = "Whether headers that the gateway does not know reach the other side." },
@@ -362,16 +362,16 @@ static const struct conf_item sip_schema[] = {
 
 static const struct conf_item limits_schema[] = {
 	{ .name = "max_calls", .type = CONF_INT, .min = 1, .max = 1000000, .default_json = "8192",
-	  .help = "Calls at a time in the whole gateway." },
-	{ .name = "max_transactions", .type = CONF_INT, .min = 16, .max = 10000000, .default_json = "65536",
+	  .help = "Calls at a time in the whole gateway. More than at the start take a restart." },
+	{ .name = "max_transactions", .type = CONF_INT, .is_fixed = true, .min = 16, .max = 10000000, .default_json = "65536",
 	  .help = "SIP transactions at a time." },
-	{ .name = "relay_threads", .type = CONF_INT, .min = 1, .max = 64, .default_json = "1",
+	{ .name = "relay_threads", .type = CONF_INT, .is_fixed = true, .min = 1, .max = 64, .default_json = "1",
 	  .help = "Threads that forward media." },
-	{ .name = "port_quarantine", .type = CONF_DURATION, .min = 0, .max = 10 * MINUTE_MS,
+	{ .name = "port_quarantine", .type = CONF_DURATION, .is_fixed = true, .min = 0, .max = 10 * MINUTE_MS,
 	  .default_json = "\"5s\"", .help = "A media port is not used again for this long after its call." },
-	{ .name = "trace_bytes", .type = CONF_INT, .min = 0, .max = 1 << 30, .default_json = "8388608",
+	{ .name = "trace_bytes", .type = CONF_INT, .is_fixed = true, .min = 0, .max = 1 << 30, .default_json = "8388608",
 	  .help = "Memory for the most recent SIP messages." },
-	{ .name = "sip_replies_per_s", .type = CONF_INT, .min = 1, .max = 100000, .default_json = "10",
+	{ .name = "sip_replies_per_s", .type = CONF_INT, .is_fixed = true, .min = 1, .max = 100000, .default_json = "10",
 	  .help = "Error replies per second to one source that belong to no transaction." },
 	{ 0 },
 };
@@ -385,12 +385,12 @@ static const struct conf_item log_schema[] = {
 };
 
 static const struct conf_item schema[] = {
-	{ .name = "node", .type = CONF_STRING, .min = 1, .max = 63, .default_json = "\"postern\"", .check = check_node,
+	{ .name = "node", .type = CONF_STRING, .is_fixed = true, .min = 1, .max = 63, .default_json = "\"postern\"", .check = check_node,
 	  .help = "Name of this gateway in records." },
-	{ .name = "database", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
+	{ .name = "database", .type = CONF_STRING, .is_fixed = true, .min = 2, .max = 4095, .check = config_check_path,
 	  .default_json = "\"" POSTERN_STATEDIR "/postern.db\"", .help = "Path of the SQLite database." },
-	{ .name = "api", .type = CONF_OBJECT, .schema = api_schema, .default_json = "{}", .help = "The REST API." },
-	{ .name = "realms", .type = CONF_MAP, .is_required = true, .min = 1, .max = CONFIG_REALMS_MAX,
+	{ .name = "api", .type = CONF_OBJECT, .is_fixed = true, .schema = api_schema, .default_json = "{}", .help = "The REST API." },
+	{ .name = "realms", .type = CONF_MAP, .is_fixed = true, .is_required = true, .min = 1, .max = CONFIG_REALMS_MAX,
 	  .schema = realm_schema, .help = "The sides of the gateway." },
 	{ .name = "peers", .type = CONF_MAP, .min = 0, .max = CONFIG_PEERS_MAX, .schema = peer_schema,
 	  .default_json = "{}", .help = "Next hops for calls." },
@@ -400,7 +400,7 @@ static const struct conf_item schema[] = {
 	  .help = "Application-level gateways: control channels of other protocols than SIP, and the data they announce." },
 	{ .name = "profiles", .type = CONF_MAP, .min = 0, .max = CONFIG_PROFILES_MAX, .schema = config_profile_schema,
 	  .default_json = "{}", .help = "Rules for what users of an ALG may do." },
-	{ .name = "media", .type = CONF_OBJECT, .schema = media_schema, .default_json = "{}",
+	{ .name = "media", .type = CONF_OBJECT, .is_fixed = true, .schema = media_schema, .default_json = "{}",
 	  .help = "How media gets through the gateway." },
 	{ .name = "sip", .type = CONF_OBJECT, .schema = sip_schema, .default_json = "{}", .help = "SIP timers." },
 	{ .name = "limits", .type = CONF_OBJECT, .schema = limits_schema, .default_json = "{}",
@@ -443,6 +443,13 @@ void config_print_man(FILE *out)
 	      "One YAML document.\n"
 	      "It is checked as a whole, and every fault is reported with its position;\n"
 	      "a file with a fault changes nothing.\n"
+	      ".Pp\n"
+	      "A gateway that runs reads the file again with\n"
+	      ".Cm postern reload\n"
+	      "or at SIGHUP.\n"
+	      "Where it says that a change takes a restart, a file with such a change is refused as a whole, and so is one with an ALG\n"
+	      "that takes control channels over which no ALG took over at the start; see\n"
+	      ".Cm algs .\n"
 	      ".Pp\n"
 	      "Anchors, aliases, tags, merge keys and duplicate keys are refused.\n"
 	      "Only\n"

@@ -1,6 +1,7 @@
 /* core/policy.h: a profile becomes sets of rules, one for each name that rules ask for. A decision ANDs the sets of the
  * question's verb, class and transport and walks what is left in order, so only rules that may match cost their expressions
- * and prefixes. Immutable but for the counters; allocates only while it compiles. Any thread. */
+ * and prefixes. Immutable but for the counters, which the same rule of a later configuration shares; allocates only while it
+ * compiles. Any thread. */
 #include "core/policy.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@ struct compiled {
 	size_t magic_len;
 	char magic[MAGIC_MAX];
 };
-struct counter {
+struct counter { /* of one rule, which may be part of several snapshots */
+	atomic_uint refs;
 	_Atomic uint64_t hits, would_deny;
 };
 
@@ -31,7 +33,7 @@ struct policy {
 	struct arena *arena; /* of all that follows */
 	struct policy_names verbs, classes, transports;
 	struct compiled *rules;
-	struct counter *counters; /* n_rules and the default */
+	struct counter **counters; /* n_rules and the default */
 	bool needs_data;
 };
 
@@ -106,6 +108,26 @@ static int compile_rule(struct policy *policy, unsigned i, char *error_text, siz
 	return rule->target_regex != NULL ? regex_new(rule->target_regex, error_text, error_size, &compiled->target) : 0;
 }
 
+static void counter_unref(struct counter *counter)
+{
+	if (counter != NULL && atomic_fetch_sub_explicit(&counter->refs, 1, memory_order_acq_rel) == 1)
+		free(counter);
+}
+
+static int make_counters(struct policy *policy)
+{
+	unsigned n = policy->profile->n_rules + 1;
+
+	policy->counters = arena_alloc(policy->arena, n * sizeof(struct counter *));
+	for (unsigned i = 0; policy->counters != NULL && i < n; i++) {
+		policy->counters[i] = calloc(1, sizeof(*policy->counters[i]));
+		if (policy->counters[i] == NULL)
+			return -ENOMEM;
+		atomic_init(&policy->counters[i]->refs, 1);
+	}
+	return policy->counters != NULL ? 0 : -ENOMEM;
+}
+
 static int compile(struct policy *policy, unsigned *ret_rule, char *error_text, size_t error_size)
 {
 	const struct policy_profile *profile = policy->profile;
@@ -116,8 +138,7 @@ static int compile(struct policy *policy, unsigned *ret_rule, char *error_text, 
 		return ERR_LIMIT;
 	}
 	policy->rules = arena_alloc(policy->arena, profile->n_rules * sizeof(*policy->rules));
-	policy->counters = arena_alloc(policy->arena, (profile->n_rules + 1) * sizeof(*policy->counters));
-	if (policy->rules == NULL || policy->counters == NULL)
+	if (policy->rules == NULL || make_counters(policy) < 0)
 		return -ENOMEM;
 	for (unsigned i = 0; i < profile->n_rules; i++) {
 		int err = compile_rule(policy, i, error_text, error_size);
@@ -158,6 +179,8 @@ void policy_free(struct policy *policy)
 		return;
 	for (unsigned i = 0; policy->rules != NULL && i < policy->profile->n_rules; i++)
 		regex_free(policy->rules[i].target);
+	for (unsigned i = 0; policy->counters != NULL && i <= policy->profile->n_rules; i++)
+		counter_unref(policy->counters[i]);
 	arena_free(policy->arena);
 	free(policy);
 }
@@ -291,7 +314,7 @@ static unsigned find_rule(const struct policy *policy, const struct policy_quest
 		if (*ret_would_deny == NULL)
 			*ret_would_deny = rule->name;
 		if (is_counted)
-			count(&policy->counters[i].would_deny);
+			count(&policy->counters[i]->would_deny);
 	}
 	return profile->n_rules;
 }
@@ -337,7 +360,7 @@ static void decide(const struct policy *policy, const struct policy_question *qu
 	if (is_denied && profile->is_observed && verdict.would_deny == NULL)
 		verdict.would_deny = verdict.rule;
 	if (is_counted)
-		count(is_denied && profile->is_observed ? &policy->counters[i].would_deny : &policy->counters[i].hits);
+		count(is_denied && profile->is_observed ? &policy->counters[i]->would_deny : &policy->counters[i]->hits);
 	*ret = verdict;
 }
 
@@ -365,8 +388,17 @@ void policy_count(const struct policy *policy, unsigned index, struct policy_cou
 	struct policy_count result = { 0 };
 
 	if (index <= policy->profile->n_rules) {
-		result.hits = atomic_load_explicit(&policy->counters[index].hits, memory_order_relaxed);
-		result.would_deny = atomic_load_explicit(&policy->counters[index].would_deny, memory_order_relaxed);
+		result.hits = atomic_load_explicit(&policy->counters[index]->hits, memory_order_relaxed);
+		result.would_deny = atomic_load_explicit(&policy->counters[index]->would_deny, memory_order_relaxed);
 	}
 	*ret = result;
+}
+
+void policy_keep_count(struct policy *policy, unsigned index, const struct policy *before, unsigned index_before)
+{
+	struct counter *counter = before->counters[index_before];
+
+	atomic_fetch_add_explicit(&counter->refs, 1, memory_order_relaxed);
+	counter_unref(policy->counters[index]);
+	policy->counters[index] = counter;
 }

@@ -94,6 +94,9 @@ struct policy_count {
 	uint64_t hits;       /* it decided */
 	uint64_t would_deny; /* it matched and would have denied, but it or the profile is only observed; not in hits */
 };
+/* Before anybody else knows `policy`: its rule goes on with the counters of a rule of `before`, and both count there from now on.
+ * An index n_rules stands for the default. */
+void policy_keep_count(struct policy *policy, unsigned index, const struct policy *before, unsigned index_before);
 /* index n_rules: the default. Any thread. */
 void policy_count(const struct policy *policy, unsigned index, struct policy_count *ret);
 

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "core/buf.h"
-#include "core/conf.h"
 #include "core/crash.h"
 #include "core/err.h"
 #include "core/limit.h"
@@ -334,18 +333,6 @@ static void on_trace(void *arg, bool is_out, const struct sip_flow *flow, struct
 
 /* ---- life ------------------------------------------------------------------------------------------------------------------- */
 
-static int make_router(struct b2bua *b, char *error_text, size_t error_size)
-{
-	struct conf_errors errors = { 0 };
-	int err = router_new(b->config, &errors, &b->router);
-
-	if (err != 0)
-		snprintf(error_text, error_size, "%s: %s", errors.n > 0 ? errors.items[0].pointer : "routes",
-			 errors.n > 0 ? errors.items[0].text : err_str(err));
-	conf_errors_free(&errors);
-	return err;
-}
-
 static int make_tables(struct b2bua *b)
 {
 	uint64_t now = loop_now_ms(b->deps.loop);
@@ -380,17 +367,103 @@ int b2bua_new(const struct b2bua_deps *deps, char *error_text, size_t error_size
 	list_init(&b->history);
 	b->stats.calls_max = b->config->limits.max_calls;
 	err = make_tables(b);
-	if (err != 0)
-		snprintf(error_text, error_size, "out of memory for %u calls", b->config->limits.max_calls);
-	else
-		err = make_router(b, error_text, error_size);
 	if (err == 0)
+		err = router_new(b->config, &b->router);
+	if (err != 0)
+		snprintf(error_text, error_size, "calls and routes: %s", err_str(err));
+	else
 		err = sip_stack_new(deps->loop, b->config, &user, error_text, error_size, &b->stack);
 	if (err == 0)
 		*ret = b;
 	else
 		b2bua_free(b);
 	return err;
+}
+
+/* That peer in another configuration, most likely where it was; or NULL. */
+static const struct peer_conf *peer_in(const struct config *config, const struct peer_conf *peer)
+{
+	if (peer->index < config->n_peers && strcmp(config->peers[peer->index].name, peer->name) == 0)
+		return &config->peers[peer->index];
+	return config_peer(config, span_of(peer->name));
+}
+
+/* Counters of peers are by position; a peer that is gone loses its own. */
+static void keep_peer_counts(struct b2bua *b, const struct config *next)
+{
+	SCRATCH uint64_t calls[CONFIG_PEERS_MAX], failures[CONFIG_PEERS_MAX];
+
+	memcpy(calls, b->stats.peer_calls, sizeof(calls));
+	memcpy(failures, b->stats.peer_failures, sizeof(failures));
+	for (unsigned i = 0; i < CONFIG_PEERS_MAX; i++) {
+		const struct peer_conf *old = i < next->n_peers ? peer_in(b->config, &next->peers[i]) : NULL;
+
+		b->stats.peer_calls[i] = old != NULL ? calls[old->index] : 0;
+		b->stats.peer_failures[i] = old != NULL ? failures[old->index] : 0;
+	}
+}
+
+/* Of a peer that is not configured any more the name stays. */
+static const struct peer_conf *follow_peer(struct call *call, const struct peer_conf *peer, const struct config *next)
+{
+	const struct peer_conf *now = peer_in(next, peer);
+	struct peer_conf *kept;
+
+	if (now != NULL || peer_in(call->config, peer) != peer) /* else it is the call's own already */
+		return now != NULL ? now : peer;
+	kept = arena_alloc(call->arena, sizeof(*kept));
+	if (kept != NULL)
+		*kept = (struct peer_conf){ .index = CONFIG_PEERS_MAX, .name = arena_strdup(call->arena, span_of(peer->name)) };
+	return kept != NULL && kept->name != NULL ? kept : NULL;
+}
+
+/* Calls that have ended are shown for long; they must not keep every configuration that ever was. */
+static void follow_history(struct b2bua *b, const struct config *next)
+{
+	LIST_EACH(&b->history, node) {
+		struct call *call = LIST_ENTRY(node, struct call, node);
+		const struct config *old = call->config;
+
+		for (int side = MEDIA_A; side <= MEDIA_B; side++) {
+			struct leg *leg = &call->leg[side];
+
+			if (leg->realm != NULL)
+				leg->realm = &next->realms[leg->realm->index];
+			if (leg->peer != NULL)
+				leg->peer = follow_peer(call, leg->peer, next);
+		}
+		call->route = NULL;
+		call->config = config_ref(next);
+		config_unref(old);
+	}
+}
+
+void b2bua_peer_failed(struct b2bua *b, const struct call *call)
+{
+	const struct peer_conf *peer = call->leg[MEDIA_B].peer;
+
+	if (call->config != b->config)
+		peer = peer_in(b->config, peer);
+	if (peer != NULL)
+		b->stats.peer_failures[peer->index]++;
+}
+
+void b2bua_reload(struct b2bua *b, const struct config *config, struct router *router_take)
+{
+	const struct config *old = b->config;
+	uint64_t now = loop_now_ms(b->deps.loop);
+
+	keep_peer_counts(b, config);
+	follow_history(b, config);
+	for (unsigned i = 0; i < config->n_realms; i++)
+		if (config->realms[i].cps != old->realms[i].cps)
+			limit_init(&b->realm_cps[i], config->realms[i].cps, config->realms[i].cps, now);
+	router_free(b->router);
+	b->router = router_take;
+	b->config = config_ref(config);
+	b->stats.calls_max = config->limits.max_calls;
+	sip_stack_reload(b->stack, config);
+	config_unref(old);
 }
 
 void b2bua_free(struct b2bua *b)

@@ -12,6 +12,7 @@ struct bus;
 struct loop;
 struct media_engine;
 struct pinholes;
+struct router;
 struct store;
 
 struct b2bua_deps {
@@ -23,6 +24,9 @@ struct b2bua_deps {
 	const struct config *config;
 };
 int b2bua_new(const struct b2bua_deps *deps, char *error_text, size_t error_size, struct b2bua **ret);
+/* Calls that begin from now on follow this configuration and the router that was made of it (route.h); those that are up keep
+ * theirs. Realms, their addresses and the sizes of tables are those of the start. Cannot fail. */
+void b2bua_reload(struct b2bua *b2bua, const struct config *config, struct router *router_take);
 /* Calls must have ended (b2bua_drain) or are dropped without a word. */
 void b2bua_free(struct b2bua *b2bua);
 /* Refuses new calls with 503 and ends the live ones with BYE; done() when none is left. */

@@ -105,7 +105,7 @@ struct call {
 	struct hash_node by_id;
 	struct list node;            /* among the live, or in history */
 	struct b2bua *b2bua;
-	const struct config *config; /* the revision it began on */
+	const struct config *config; /* the revision it began on; once it has ended, that of the last reload */
 	struct arena *arena;
 	struct group group;
 	struct media *media;         /* member of group; NULL before routing and after the end */
@@ -171,6 +171,8 @@ void b2bua_unindex(struct b2bua *b2bua, struct leg *leg);
 void b2bua_retire(struct b2bua *b2bua, struct call *call); /* to history; may free older ones */
 /* A 2xx to an INVITE of ours that is no call's, or no longer: ACK and BYE (RFC 3261 13.2.2.4). */
 void b2bua_release(struct b2bua *b2bua, const struct sip_msg *response);
+/* Counted where the peer of its second leg is configured now, if it still is. */
+void b2bua_peer_failed(struct b2bua *b2bua, const struct call *call);
 struct call *b2bua_call_new(struct b2bua *b2bua, struct span id); /* empty: a new id. NULL at the limit */
 void b2bua_call_free(struct call *call);
 void b2bua_call_discard(struct call *call); /* a new one that came to nothing */

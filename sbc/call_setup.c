@@ -306,7 +306,7 @@ static void on_failure(struct call *call, int status, const struct sip_msg *resp
 	bool may_retry = (status == 503 || response == NULL) && call_has_target(call) && call->state == CALL_TRYING;
 
 	if (call->state == CALL_TRYING || call->state == CALL_RINGING)
-		call->b2bua->stats.peer_failures[call->leg[MEDIA_B].peer->index]++;
+		b2bua_peer_failed(call->b2bua, call);
 	call_event(call, &(struct call_event){ .type = may_retry ? CALL_RETRY : CALL_REJECT, .side = MEDIA_B,
 					       .status = status, .msg = response });
 }

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/conf.h"
 #include "core/err.h"
 #include "core/regex.h"
 
@@ -15,20 +14,16 @@ struct router {
 	struct regex_room *room;
 };
 
-static int compile(struct router *router, unsigned i, struct conf_errors *errors)
+/* It compiled when the configuration was checked. */
+static int compile(struct router *router, unsigned i)
 {
-	const struct route_conf *route = &router->config->routes[i];
-	char text[160], pointer[40];
-	int err = regex_new(route->regex, text, sizeof(text), &router->patterns[i]);
+	char text[160];
+	int err = regex_new(router->config->routes[i].regex, text, sizeof(text), &router->patterns[i]);
 
-	if (err != ERR_PARSE)
-		return err;
-	snprintf(pointer, sizeof(pointer), "/routes/%u/regex", i);
-	conf_errors_add(errors, pointer, 0, 0, "write a PCRE2 regular expression", "%s of \"%s\"", text, route->regex);
-	return ERR_CONFIG;
+	return err == ERR_PARSE ? ERR_CONFIG : err;
 }
 
-int router_new(const struct config *config, struct conf_errors *errors, struct router **ret)
+int router_new(const struct config *config, struct router **ret)
 {
 	struct router *router = calloc(1, sizeof(*router));
 	int err = -ENOMEM;
@@ -42,12 +37,9 @@ int router_new(const struct config *config, struct conf_errors *errors, struct r
 		goto out;
 	regex_room_init(router->room);
 	err = 0;
-	for (unsigned i = 0; i < config->n_routes && err != -ENOMEM; i++) {
-		int this_err = config->routes[i].regex != NULL ? compile(router, i, errors) : 0;
-
-		if (this_err != 0)
-			err = this_err;
-	}
+	for (unsigned i = 0; i < config->n_routes && err == 0; i++)
+		if (config->routes[i].regex != NULL)
+			err = compile(router, i);
 out:
 	if (err == 0)
 		*ret = router;

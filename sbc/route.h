@@ -8,8 +8,8 @@
 
 struct router;
 
-/* 0, -ENOMEM, or ERR_CONFIG with every regular expression that does not compile in `errors`. Borrows the snapshot. */
-int router_new(const struct config *config, struct conf_errors *errors, struct router **ret);
+/* 0, -ENOMEM, or ERR_CONFIG. Borrows the snapshot. Any thread. */
+int router_new(const struct config *config, struct router **ret);
 void router_free(struct router *router);
 
 /* Told about each rule that was looked at, in order: the explanation of the decision. */

@@ -500,6 +500,14 @@ out:
 	return err;
 }
 
+void sip_stack_reload(struct sip_stack *stack, const struct config *config)
+{
+	const struct config *old = stack->config;
+
+	stack->config = config_ref(config);
+	config_unref(old);
+}
+
 void sip_stack_free(struct sip_stack *stack)
 {
 	if (!stack)

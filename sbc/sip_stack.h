@@ -37,6 +37,8 @@ struct sip_user {
 
 int sip_stack_new(struct loop *loop, const struct config *config, const struct sip_user *user, char *error_text,
 		  size_t error_size, struct sip_stack **ret); /* makes the transport */
+/* Its timers and limits, and what is known of realms and peers. Sockets stay as they are. */
+void sip_stack_reload(struct sip_stack *stack, const struct config *config);
 void sip_stack_free(struct sip_stack *stack); /* drops every transaction without telling its user */
 struct transport *sip_stack_transport(struct sip_stack *stack);
 unsigned sip_stack_transactions(const struct sip_stack *stack);

@@ -81,6 +81,28 @@ static void check_algs(const struct config *config)
 	}
 }
 
+static void on_change(void *arg, enum config_change change, const char *pointer)
+{
+	(void)arg;
+	(void)pointer;
+	must(config_change_text(change) == NULL); /* there is none */
+}
+
+/* Whatever is in force can be put in force again. */
+static void check_itself(const struct config *config, struct span text)
+{
+	const struct config_before before = { config, config };
+	struct conf_errors errors = { 0 };
+	const struct config *next = NULL;
+
+	must(config_parse_next(text, "fuzz", &before, &errors, &next) == 0 && errors.n == 0);
+	must(next->revision == config->revision + 1);
+	for (unsigned i = 0; i < next->n_algs; i++)
+		must(next->algs[i].capture == config->algs[i].capture);
+	config_diff(config, next, on_change, NULL);
+	config_unref(next);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span text = { (const char *)data, size };
@@ -99,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (config != NULL) {
 		check_snapshot(config);
 		check_algs(config);
+		check_itself(config, text);
 	}
 	config_unref(config);
 	conf_errors_free(&errors);

@@ -273,6 +273,9 @@ static void bad_routes(void)
 		  "t:7:5: /routes/0: the member to is missing (write to: and a peer, or deny: 403)\n" },
 		{ REALMS PEERS "routes:\n  - { from: access, to: soft, deny: 403 }\n",
 		  "t:7:5: /routes/0: to and deny are both given (remove one of the two)\n" },
+		{ REALMS PEERS "routes:\n  - { from: access, regex: \"(\", to: soft }\n  - { from: access, regex: \"[z-a]\", to: soft }\n",
+		  "t:7:21: /routes/0/regex: missing closing parenthesis at offset 1 (write a PCRE2 regular expression)\n"
+		  "t:8:21: /routes/1/regex: range out of order in character class at offset 3 (write a PCRE2 regular expression)\n" },
 		{ REALMS PEERS "routes:\n  - { from: access, to: soft, prefix: \"1\", regex: \"2\" }\n",
 		  "t:7:5: /routes/0: prefix and regex are both given (remove one of the two)\n" },
 		{ REALMS PEERS "routes:\n  - { from: access, deny: 403, strip: 2 }\n",

@@ -97,7 +97,7 @@ static struct config with_algs(const struct config *config, struct alg_conf algs
 	CU_ASSERT_EQUAL(prefix_parse(span_of("10.0.0.0/24"), &algs[0].servers[0]), 0);
 	CU_ASSERT_EQUAL(prefix_parse(span_of("2001:db8:1::/64"), &algs[0].servers[1]), 0);
 	algs[1] = algs[0];
-	algs[1].index = 1;
+	algs[1].index = algs[1].capture = 1;
 	algs[1].protocol = "tftp";
 	algs[1].mode = CONFIG_ALG_TRANSPARENT;
 	algs[1].n_servers = 1;
