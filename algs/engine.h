@@ -4,6 +4,7 @@
 
 #include "algs/alg.h"
 #include "algs/host.h"
+#include "algs/setup.h"
 #include "algs/tcp_ports.h"
 #include "core/hash.h"
 #include "core/limit.h"
@@ -20,6 +21,7 @@ enum {
 	ENGINE_RATE_SLOTS = 4096,      /* buckets of clients, per ALG; clients whose addresses hash alike share one */
 	ENGINE_CONNECT_MS = 10000,     /* to a server */
 	ENGINE_SCRATCH = 64 << 10,
+	ENGINE_ALG_NAME = 64,          /* room for the name of an ALG */
 };
 
 struct engine_pool { /* own TCP ports of one address of a realm */
@@ -27,14 +29,17 @@ struct engine_pool { /* own TCP ports of one address of a realm */
 	struct tcp_ports *ports;
 };
 
-struct engine_alg { /* counts of one configured ALG */
-	const struct alg_conf *conf;
-	const struct alg_module *module;
-	struct tls_context *tls[ALG_SIDES]; /* of channels and data towards that side; NULL: in clear */
+struct engine_alg { /* counts of one ALG, which is its name */
+	struct list node;           /* engine->algs */
+	char name[ENGINE_ALG_NAME];
+	struct alg_setup *setup;    /* referenced; NULL: it is not configured any more, and its last sessions go on */
+	struct alg_setup *next;     /* borrowed, while a configuration is being put in force */
+	unsigned metric;            /* host_metrics_alg() */
 	unsigned sessions;
 	struct hash_table *clients; /* struct engine_client, by address */
 	struct limit rate;          /* of new sessions */
 	struct limit_table *client_rates; /* likewise, by address; NULL: no limit */
+	struct limit_table *next_client_rates; /* as next */
 };
 
 struct engine_client {
@@ -44,15 +49,11 @@ struct engine_client {
 	unsigned sessions;
 };
 
-struct listener;
-
 struct alg_host_engine {
 	struct alg_host_deps deps;
-	const struct config *config;
+	const struct config *config; /* in force */
 	struct loop *loop;
-	struct engine_alg *algs;    /* by alg_conf.index */
-	struct listener *listeners;
-	unsigned n_listeners;
+	struct list algs, listeners;
 	struct engine_pool *pools;
 	unsigned n_pools;
 	struct list live, history;  /* sessions, oldest first */
@@ -74,8 +75,15 @@ struct tcp_ports *engine_pool(const struct alg_host_engine *engine, const struct
 /* The realm's first address of that family, or NULL. */
 const struct addr *engine_own_address(const struct realm_conf *realm, uint8_t family);
 
+/* host_plan.c. Makes what the setups say the configuration in force, as a whole: 0, or an error with its texts, and all is as it was.
+ * is_first: nothing is in force yet. */
+int engine_put_in_force(struct alg_host_engine *engine, struct alg_setups *setups_take, bool is_first, struct conf_errors *errors);
+struct engine_alg *engine_alg(const struct alg_host_engine *engine, const char *name); /* or NULL */
+void engine_alg_free(struct engine_alg *alg);
+void engine_alg_drop(struct engine_alg *alg); /* frees it when neither configuration nor sessions need it */
+
 /* engine_tls.c: what the configuration of an ALG says about TLS becomes its contexts. Reads files, and warns of a
- * certificate that expires soon (loop NULL: does not). 0, or an error and its text. */
+ * certificate that expires soon (loop NULL: does not). Any thread. 0, or an error and its text. */
 int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_context *ret[ALG_SIDES], char *error_text,
 		    size_t error_size);
 enum alg_tls engine_tls_of(const struct alg_conf *conf); /* as modules are told */

@@ -2,8 +2,6 @@
  * certificate authority. Made when a configuration comes into force; sessions keep what they began with. */
 #include "algs/engine.h"
 
-#include <stdio.h>
-
 #include "core/log.h"
 
 enum { DAY_MS = 86400000, WARN_MS = 14 * DAY_MS };
@@ -38,16 +36,14 @@ int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_c
 					      .protocols = is_ftp ? ftp_protocols : NULL };
 	const struct tls_client_conf far = { .ca = conf->server_ca, .is_verified = conf->is_server_verified, .name = conf->server_name,
 					     .protocol = is_ftp ? ftp_protocols[0] : NULL };
-	char text[400];
 	int err;
 
 	if (conf->tls != CONFIG_ALG_TLS_TERMINATE)
 		return 0;
-	err = tls_context_server(&near, text, sizeof(text), &ret[ALG_CLIENT]);
+	err = tls_context_server(&near, error_text, error_size, &ret[ALG_CLIENT]);
 	if (err == 0 && conf->is_server_tls)
-		err = tls_context_client(&far, text, sizeof(text), &ret[ALG_SERVER]);
+		err = tls_context_client(&far, error_text, error_size, &ret[ALG_SERVER]);
 	if (err < 0) {
-		snprintf(error_text, error_size, "algs/%s: %s", conf->name, text);
 		engine_tls_drop(ret);
 		return err;
 	}
@@ -62,16 +58,4 @@ void engine_tls_drop(struct tls_context *contexts[ALG_SIDES])
 		tls_context_unref(contexts[side]);
 		contexts[side] = NULL;
 	}
-}
-
-int alg_host_check(const struct config *config, char *error_text, size_t error_size)
-{
-	struct tls_context *contexts[ALG_SIDES] = { NULL };
-	int err = 0;
-
-	for (unsigned i = 0; err == 0 && i < config->n_algs; i++) {
-		err = engine_tls_make(&config->algs[i], NULL, contexts, error_text, error_size);
-		engine_tls_drop(contexts);
-	}
-	return err;
 }

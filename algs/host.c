@@ -1,5 +1,5 @@
-/* The ALG host: makes listeners and own ports of the configuration, counts sessions in and out, keeps the recent past, sweeps once
- * a second. Sessions do the rest. Control thread. */
+/* The ALG host: counts sessions in and out, keeps the recent past, sweeps once a second. What a configuration makes of it is in
+ * host_plan.c; sessions do the rest. Control thread. */
 #include "algs/host.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include "algs/listener.h"
 #include "algs/resume.h"
 #include "algs/session.h"
+#include "core/conf.h"
 #include "core/err.h"
 #include "core/log.h"
 
@@ -32,42 +33,15 @@ const struct addr *engine_own_address(const struct realm_conf *realm, uint8_t fa
 	return NULL;
 }
 
-static int add_pools(struct alg_host_engine *h, const struct realm_conf *realm)
-{
-	for (unsigned i = 0; i < realm->n_addresses; i++) {
-		const struct tcp_ports_conf conf = { .address = realm->addresses[i], .port_min = realm->media_port_min,
-						     .port_max = realm->media_port_max,
-						     .quarantine_ms = h->config->limits.port_quarantine_ms };
-		struct engine_pool *pool = &h->pools[h->n_pools];
-		int err;
-
-		if (engine_pool(h, realm, &realm->addresses[i]) != NULL)
-			continue;
-		err = tcp_ports_new(&conf, &pool->ports);
-		if (err < 0)
-			return err;
-		pool->realm = realm->index;
-		h->n_pools++;
-	}
-	return 0;
-}
-
+/* Room for all there are; each is made when an ALG needs it. */
 static int make_pools(struct alg_host_engine *h)
 {
 	unsigned n = 0;
-	int err = 0;
 
 	for (unsigned i = 0; i < h->config->n_realms; i++)
 		n += h->config->realms[i].n_addresses;
 	h->pools = calloc(n + 1, sizeof(*h->pools));
-	if (h->pools == NULL)
-		return -ENOMEM;
-	for (unsigned i = 0; err == 0 && i < h->config->n_algs; i++) {
-		err = add_pools(h, h->config->algs[i].realm);
-		if (err == 0)
-			err = add_pools(h, h->config->algs[i].to);
-	}
-	return err;
+	return h->pools != NULL ? 0 : -ENOMEM;
 }
 
 /* ---- who may ----------------------------------------------------------------------------------------------------------------- */
@@ -98,8 +72,8 @@ int engine_admit(struct alg_host_engine *h, struct engine_alg *alg, const struct
 	struct hash_node *node = hash_table_find(alg->clients, hash, is_client, client);
 	struct engine_client *c = node != NULL ? HASH_ENTRY(node, struct engine_client, node) : NULL;
 
-	if (h->n_live >= ENGINE_SESSIONS_MAX || alg->sessions >= alg->conf->max_sessions ||
-	    (c != NULL && c->sessions >= alg->conf->max_sessions_per_client))
+	if (h->n_live >= ENGINE_SESSIONS_MAX || alg->sessions >= alg->setup->conf->max_sessions ||
+	    (c != NULL && c->sessions >= alg->setup->conf->max_sessions_per_client))
 		return ERR_LIMIT;
 	if (is_too_fast(h, alg, hash))
 		return -EAGAIN;
@@ -122,11 +96,14 @@ int engine_admit(struct alg_host_engine *h, struct engine_alg *alg, const struct
 
 void engine_dismiss(struct engine_client *c)
 {
-	c->alg->sessions--;
+	struct engine_alg *alg = c->alg;
+
+	alg->sessions--;
 	if (--c->sessions > 0)
 		return;
-	hash_table_remove(c->alg->clients, &c->node);
+	hash_table_remove(alg->clients, &c->node);
 	free(c);
+	engine_alg_drop(alg);
 }
 
 void engine_say_drained(struct alg_host_engine *h)
@@ -144,7 +121,11 @@ void engine_retire(struct alg_host_engine *h, struct session *s)
 	if (s->client != NULL)
 		engine_dismiss(s->client);
 	s->client = NULL;
-	s->listener->n_sessions--;
+	listener_left(s->listener);
+	s->listener = NULL;
+	alg_setup_unref(s->setup); /* which would keep a whole configuration */
+	s->setup = NULL;
+	s->conf = NULL;
 	list_remove(&s->node);
 	h->n_live--;
 	list_append(&h->history, &s->node);
@@ -185,83 +166,21 @@ static void on_pinholes_change(void *arg)
 
 /* ---- life -------------------------------------------------------------------------------------------------------------------- */
 
-static int make_rates(const struct alg_host_engine *h, struct engine_alg *alg)
+static int make_all(struct alg_host_engine *h, char *error_text, size_t error_size)
 {
-	const struct alg_conf *conf = alg->conf;
+	struct conf_errors errors = { 0 };
+	struct alg_setups *setups = NULL;
+	int err = make_pools(h);
 
-	limit_init(&alg->rate, conf->sessions_per_s, conf->sessions_per_s, loop_now_ms(h->loop));
-	if (conf->sessions_per_s_per_client > 0)
-		alg->client_rates = limit_table_new(ENGINE_RATE_SLOTS, conf->sessions_per_s_per_client, conf->sessions_per_s_per_client);
-	return conf->sessions_per_s_per_client > 0 && alg->client_rates == NULL ? -ENOMEM : 0;
-}
-
-static int make_algs(struct alg_host_engine *h, char *text, size_t size)
-{
-	const struct config *config = h->config;
-	int err;
-
-	h->algs = calloc(config->n_algs + 1, sizeof(*h->algs));
-	if (h->algs == NULL)
-		return -ENOMEM;
-	for (unsigned i = 0; i < config->n_algs; i++) {
-		struct engine_alg *alg = &h->algs[i];
-
-		alg->conf = &config->algs[i];
-		alg->module = alg_registry_find(span_of(alg->conf->protocol));
-		if (alg->module == NULL) {
-			snprintf(text, size, "algs/%s: the protocol \"%s\" is not built in", alg->conf->name, alg->conf->protocol);
-			return ERR_UNSUPPORTED;
-		}
-		alg->clients = hash_table_new(alg->conf->max_sessions);
-		if (alg->clients == NULL)
-			return -ENOMEM;
-		err = engine_tls_make(alg->conf, h->loop, alg->tls, text, size);
-		if (err < 0)
-			return err;
-		err = make_rates(h, alg);
-		if (err < 0)
-			return err;
-	}
-	return 0;
-}
-
-/* A session with itself would have another one with itself, and so on. */
-static bool is_own_listener(const struct alg_host_engine *h, const struct alg_conf *conf)
-{
-	for (unsigned i = 0; i < h->n_listeners; i++)
-		if (addr_eq(&h->listeners[i].at, &conf->server))
-			return true;
-	return false;
-}
-
-static int make_listeners(struct alg_host_engine *h, char *text, size_t size)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < h->config->n_algs; i++)
-		n += listener_plan(h, &h->algs[i], NULL);
-	h->listeners = calloc(n + 1, sizeof(*h->listeners));
-	if (h->listeners == NULL)
-		return -ENOMEM;
-	for (unsigned i = 0; i < h->config->n_algs; i++)
-		h->n_listeners += listener_plan(h, &h->algs[i], &h->listeners[h->n_listeners]);
-	for (unsigned i = 0; i < h->config->n_algs; i++) {
-		const struct alg_conf *conf = &h->config->algs[i];
-
-		if (conf->mode != CONFIG_ALG_EXPLICIT || !is_own_listener(h, conf))
-			continue;
-		snprintf(text, size, "algs/%s: its server is the gateway itself", conf->name);
-		h->n_listeners = 0;
-		return ERR_CONFIG;
-	}
-	for (unsigned i = 0; i < h->n_listeners; i++) {
-		struct listener *l = &h->listeners[i];
-
-		if (l->alg->module->is_datagram && (l->datagrams = hash_table_new(l->alg->conf->max_sessions)) == NULL)
-			return -ENOMEM;
-		listener_begin(l);
-	}
-	return 0;
+	if (err == 0)
+		err = alg_setups_new(h->config, h->loop, &errors, &setups);
+	if (err == 0)
+		err = engine_put_in_force(h, setups, true, &errors);
+	if (err < 0)
+		snprintf(error_text, error_size, "%s: %s", errors.n > 0 ? errors.items[0].pointer : "algs",
+			 errors.n > 0 ? errors.items[0].text : err_str(err));
+	conf_errors_free(&errors);
+	return err;
 }
 
 int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t error_size, struct alg_host_engine **ret)
@@ -273,24 +192,22 @@ int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t erro
 		return -ENOMEM;
 	h->deps = *deps;
 	h->loop = deps->loop;
+	h->deps.config = config_ref(deps->config);
 	h->config = config_ref(deps->config);
+	list_init(&h->algs);
+	list_init(&h->listeners);
 	list_init(&h->live);
 	list_init(&h->history);
 	list_init(&h->resumed);
 	list_init(&h->leavers);
 	loop_timer_init(&h->sweep, h->loop, on_sweep, h);
 	h->by_id = hash_table_new(ENGINE_SESSIONS_MAX + ENGINE_HISTORY_MAX);
-	err = h->by_id != NULL ? make_algs(h, error_text, error_size) : -ENOMEM;
-	if (err == 0)
-		err = make_pools(h);
-	if (err == 0 && deps->pinholes != NULL) {
+	host_metrics_register();
+	if (deps->pinholes != NULL) {
 		pinholes_on_change(deps->pinholes, on_pinholes_change, h);
 		on_pinholes_change(h);
 	}
-	if (err == 0) {
-		host_metrics_register(h);
-		err = make_listeners(h, error_text, error_size);
-	}
+	err = h->by_id != NULL ? make_all(h, error_text, error_size) : -ENOMEM;
 	if (err < 0) {
 		if (error_text[0] == '\0')
 			snprintf(error_text, error_size, "algs: %s", err_str(err));
@@ -302,6 +219,21 @@ int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t erro
 	return 0;
 }
 
+int alg_host_reload(struct alg_host_engine *h, struct alg_setups *setups_take, struct conf_errors *errors)
+{
+	if (!h->is_draining)
+		return engine_put_in_force(h, setups_take, false, errors);
+	alg_setups_free(setups_take);
+	conf_errors_add(errors, "", 0, 0, NULL, "the gateway is ending");
+	return ERR_STATE;
+}
+
+static void close_listeners(struct alg_host_engine *h)
+{
+	LIST_EACH(&h->listeners, node)
+		listener_close(LIST_ENTRY(node, struct listener, node));
+}
+
 void alg_host_free(struct alg_host_engine *h)
 {
 	if (h == NULL)
@@ -309,36 +241,30 @@ void alg_host_free(struct alg_host_engine *h)
 	h->drained = NULL;
 	h->is_draining = true;
 	loop_timer_stop(&h->sweep);
-	for (unsigned i = 0; i < h->n_listeners; i++)
-		listener_close(&h->listeners[i]);
+	close_listeners(h);
 	LIST_EACH(&h->live, node)
 		session_step_event(LIST_ENTRY(node, struct session, node), SESSION_STOP, "the gateway ends");
 	resume_end(h);
 	data_leavers_free(&h->leavers);
 	LIST_EACH(&h->history, node)
 		session_free(LIST_ENTRY(node, struct session, node));
-	for (unsigned i = 0; i < h->n_listeners; i++)
-		hash_table_free(h->listeners[i].datagrams);
+	LIST_EACH(&h->listeners, node)
+		listener_free(LIST_ENTRY(node, struct listener, node));
+	LIST_EACH(&h->algs, node)
+		engine_alg_free(LIST_ENTRY(node, struct engine_alg, node));
 	for (unsigned i = 0; i < h->n_pools; i++)
 		tcp_ports_free(h->pools[i].ports);
-	for (unsigned i = 0; h->algs != NULL && i < h->config->n_algs; i++) {
-		engine_tls_drop(h->algs[i].tls);
-		hash_table_free(h->algs[i].clients);
-		limit_table_free(h->algs[i].client_rates);
-	}
 	hash_table_free(h->by_id);
 	free(h->pools);
-	free(h->listeners);
-	free(h->algs);
 	config_unref(h->config);
+	config_unref(h->deps.config);
 	free(h);
 }
 
 void alg_host_drain(struct alg_host_engine *h, void (*done)(void *arg), void *arg)
 {
 	h->is_draining = h->stats.is_draining = true;
-	for (unsigned i = 0; i < h->n_listeners; i++)
-		listener_close(&h->listeners[i]);
+	close_listeners(h);
 	/* A control channel without data has nothing to finish, and might stay for hours. */
 	LIST_EACH(&h->live, node) {
 		struct session *s = LIST_ENTRY(node, struct session, node);

@@ -10,7 +10,9 @@
 
 struct alg_host_engine;
 struct alg_module;
+struct alg_setups;
 struct bus;
+struct conf_errors;
 struct loop;
 struct pinholes;
 struct store;
@@ -27,14 +29,21 @@ struct alg_host_deps {
 	struct media_engine *media;
 	struct pinholes *pinholes; /* NULL: everything stays in this process */
 	struct store *store;       /* NULL: transfers are not recorded (tests) */
-	const struct config *config;
+	const struct config *config; /* of the start; referenced by the host, too */
 };
-/* Whether the files that the configuration names for ALGs can be used: 0, or an error and in error_text which one, and what to do. */
-int alg_host_check(const struct config *config, char *error_text, size_t error_size);
 /* Opens the listeners of config->algs. Those that need the helper open when it is there; one that cannot be opened is an alarm and
  * is tried again. Failure only for what no time will heal, with a text. */
 int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t error_size, struct alg_host_engine **ret);
 void alg_host_free(struct alg_host_engine *host); /* ends what is left. NULL is fine */
+/* What runs of the ALGs of a configuration, before anything is opened: files that it names are read here. With a loop the log is warned
+ * of certificates that expire soon. Any thread. 0, or an error
+ * with everything that is wrong in `errors`. */
+int alg_setups_new(const struct config *config, struct loop *loop, struct conf_errors *errors, struct alg_setups **ret);
+void alg_setups_free(struct alg_setups *setups); /* NULL is fine */
+/* Puts them in force, as a whole: ALGs that are new listen, those that are gone do not any more, and sessions that are up go on to
+ * their end with what they began with. 0, or an error with its texts, and nothing has changed: a listener that is new could not be
+ * opened, or the host is draining (ERR_STATE). */
+int alg_host_reload(struct alg_host_engine *host, struct alg_setups *setups_take, struct conf_errors *errors);
 /* Opens again the pinholes of data that was on its way when the process before this one ended, so that it may finish; before the
  * loop runs. Control channels are gone with their process. */
 void alg_host_resume(struct alg_host_engine *host);

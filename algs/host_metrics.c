@@ -49,9 +49,13 @@ static struct metric metrics[METRICS] = {
 	[TLS_SERVER_FAILED] = { "postern_alg_tls_handshakes_total", "side=\"server\",result=\"failed\"", TLS_HELP, METRIC_COUNTER, 0, 0 },
 };
 
+/* By name, as long as the process lives: counters must not go back. Names that come later than the last one share it. */
+enum { PER_ALG_MAX = 4 * CONFIG_ALGS_MAX };
 static struct per_alg {
+	char name[64];
 	_Atomic int64_t active, total;
-} per_alg[CONFIG_ALGS_MAX];
+} per_alg[PER_ALG_MAX];
+static unsigned n_per_alg;
 
 static int64_t read_value(void *arg)
 {
@@ -63,35 +67,49 @@ static void add(_Atomic int64_t *value, int64_t n)
 	atomic_fetch_add_explicit(value, n, memory_order_relaxed);
 }
 
-void host_metrics_register(const struct alg_host_engine *engine)
+void host_metrics_register(void)
 {
 	static bool is_done;
+
+	if (!is_done)
+		metrics_register(metrics, METRICS);
+	is_done = true;
+}
+
+static void show(struct per_alg *row)
+{
 	char labels[128];
 	const struct metric active = { .name = "postern_alg_sessions_active", .labels = labels, .type = METRIC_GAUGE,
 				       .help = "Control channels that are open, by ALG." };
 	const struct metric total = { .name = "postern_alg_sessions_total", .labels = labels, .type = METRIC_COUNTER,
 				      .help = "Control channels that were begun, by ALG." };
 
-	if (is_done)
-		return;
-	is_done = true;
-	for (unsigned i = 0; i < engine->config->n_algs; i++) {
-		snprintf(labels, sizeof(labels), "alg=\"%s\"", engine->config->algs[i].name);
-		metrics_register_read(&active, read_value, &per_alg[i].active);
-		metrics_register_read(&total, read_value, &per_alg[i].total);
-	}
-	metrics_register(metrics, METRICS);
+	snprintf(labels, sizeof(labels), "alg=\"%s\"", row->name);
+	metrics_register_read(&active, read_value, &row->active);
+	metrics_register_read(&total, read_value, &row->total);
+}
+
+unsigned host_metrics_alg(const char *name)
+{
+	for (unsigned i = 0; i < n_per_alg; i++)
+		if (strcmp(per_alg[i].name, name) == 0)
+			return i;
+	if (n_per_alg == PER_ALG_MAX)
+		return PER_ALG_MAX - 1;
+	snprintf(per_alg[n_per_alg].name, sizeof(per_alg[0].name), "%s", n_per_alg < PER_ALG_MAX - 1 ? name : "(others)");
+	show(&per_alg[n_per_alg]);
+	return n_per_alg++;
 }
 
 void host_metrics_began(const struct session *s)
 {
-	add(&per_alg[s->conf->index].active, 1);
-	add(&per_alg[s->conf->index].total, 1);
+	add(&per_alg[s->client->alg->metric].active, 1);
+	add(&per_alg[s->client->alg->metric].total, 1);
 }
 
 void host_metrics_ended(const struct session *s)
 {
-	add(&per_alg[s->conf->index].active, -1);
+	add(&per_alg[s->client->alg->metric].active, -1);
 }
 
 void host_metrics_refused(int err)
@@ -101,12 +119,16 @@ void host_metrics_refused(int err)
 
 void host_metrics_listeners(const struct alg_host_engine *engine)
 {
-	unsigned n_open = 0;
+	unsigned n_open = 0, n = 0;
 
-	for (unsigned i = 0; i < engine->n_listeners; i++)
-		n_open += listener_is_open(&engine->listeners[i]);
+	LIST_EACH(&engine->listeners, node) {
+		const struct listener *l = LIST_ENTRY(node, struct listener, node);
+
+		n_open += listener_is_open(l);
+		n += !l->is_retired;
+	}
 	metric_set(&metrics[LISTENERS_OPEN], n_open);
-	metric_set(&metrics[LISTENERS_CLOSED], (int64_t)engine->n_listeners - n_open);
+	metric_set(&metrics[LISTENERS_CLOSED], (int64_t)n - n_open);
 }
 
 void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok)

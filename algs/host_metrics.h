@@ -10,7 +10,9 @@
 struct alg_host_engine;
 struct session;
 
-void host_metrics_register(const struct alg_host_engine *engine); /* once per process; later calls do nothing */
+void host_metrics_register(void); /* once per process; later calls do nothing */
+/* Where the counts of the ALG of that name are; they are shown from the first call on, to the end of the process. */
+unsigned host_metrics_alg(const char *name);
 void host_metrics_began(const struct session *session);
 void host_metrics_ended(const struct session *session);
 void host_metrics_refused(int err); /* a session, with ERR_DENIED or ERR_LIMIT */

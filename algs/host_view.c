@@ -44,15 +44,21 @@ static char *copy(struct arena *arena, const char *text)
 	return arena_strdup(arena, span_of(text));
 }
 
+/* Realms are those of the start, whatever is in force. */
+static const char *realm_name(const struct session *s, unsigned index)
+{
+	return s->engine->config->realms[index].name;
+}
+
 static void summarise(const struct session *s, struct arena *arena, struct alg_session_summary *ret)
 {
 	struct flow_stats stats;
 
 	stats_of(s, &stats);
 	*ret = (struct alg_session_summary){
-		.id = copy(arena, s->group.id), .alg = copy(arena, s->conf->name), .protocol = copy(arena, s->conf->protocol),
-		.mode = mode_text(s->conf->mode), .state = session_state_text(s->state), .user = copy(arena, s->user),
-		.from_realm = copy(arena, s->conf->realm->name), .to_realm = copy(arena, s->conf->to->name),
+		.id = copy(arena, s->group.id), .alg = copy(arena, s->alg), .protocol = copy(arena, s->module->name),
+		.mode = mode_text(s->mode), .state = session_state_text(s->state), .user = copy(arena, s->user),
+		.from_realm = copy(arena, realm_name(s, s->realm)), .to_realm = copy(arena, realm_name(s, s->to)),
 		.client = s->far[ALG_CLIENT], .server = s->far[ALG_SERVER], .started_ms = s->started_ms, .ended_ms = s->ended_ms,
 		.bytes = { stats.octets_in[ALG_CLIENT], stats.octets_in[ALG_SERVER] }, .n_holes = s->n_holes,
 		.n_transfers = s->n_transfers, .cause = s->state == SESSION_ENDED ? s->cause : NULL,
@@ -64,14 +70,15 @@ static bool is_wanted(const struct session *s, const struct alg_session_filter *
 	const struct {
 		struct span wanted, is;
 	} tests[] = {
-		{ f->protocol, span_of(s->conf->protocol) }, { f->alg, span_of(s->conf->name) }, { f->user, span_of(s->user) },
+		{ f->protocol, span_of(s->module->name) }, { f->alg, span_of(s->alg) }, { f->user, span_of(s->user) },
 		{ f->state, span_of(session_state_text(s->state)) },
 	};
 
 	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		if (!span_is_empty(tests[i].wanted) && !span_eq(tests[i].wanted, tests[i].is))
 			return false;
-	return span_is_empty(f->realm) || span_eq(f->realm, span_of(s->conf->realm->name)) || span_eq(f->realm, span_of(s->conf->to->name));
+	return span_is_empty(f->realm) || span_eq(f->realm, span_of(realm_name(s, s->realm))) ||
+	       span_eq(f->realm, span_of(realm_name(s, s->to)));
 }
 
 static bool is_before(const char *id, struct span after)
@@ -241,19 +248,26 @@ int alg_session_end(struct alg_host_engine *h, struct span id)
 
 unsigned alg_listeners(struct alg_host_engine *h, struct arena *arena, struct alg_listener_view **ret)
 {
-	*ret = arena_alloc(arena, sizeof(**ret) * (h->n_listeners + 1));
+	unsigned n = 0;
+
+	LIST_EACH(&h->listeners, node)
+		n++;
+	*ret = arena_alloc(arena, sizeof(**ret) * (n + 1));
 	if (*ret == NULL)
 		return 0;
-	for (unsigned i = 0; i < h->n_listeners; i++) {
-		const struct listener *l = &h->listeners[i];
+	n = 0;
+	LIST_EACH(&h->listeners, node) {
+		const struct listener *l = LIST_ENTRY(node, struct listener, node);
 
-		(*ret)[i] = (struct alg_listener_view){
-			.conf = l->alg->conf, .listen = l->at, .is_open = listener_is_open(l),
+		if (l->is_retired)
+			continue;
+		(*ret)[n++] = (struct alg_listener_view){
+			.conf = l->alg->setup->conf, .listen = l->at, .is_open = listener_is_open(l),
 			.is_opening = listener_is_opening(l), .reason = copy(arena, l->reason),
 			.n_sessions = l->n_sessions, .sessions_total = l->sessions_total, .refused_total = l->refused_total,
 		};
 	}
-	return arena_is_exhausted(arena) ? 0 : h->n_listeners;
+	return arena_is_exhausted(arena) ? 0 : n;
 }
 
 void alg_host_stats(const struct alg_host_engine *h, struct alg_host_stats *ret)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,34 +33,20 @@ static bool has_family(const struct alg_conf *conf, uint8_t family)
 	return false;
 }
 
-static unsigned add(struct alg_host_engine *engine, struct engine_alg *alg, const struct addr *at, struct listener *out)
-{
-	if (out != NULL)
-		*out = (struct listener){ .engine = engine, .alg = alg, .at = *at, .fd = -1,
-					  .is_captured = alg->conf->mode != CONFIG_ALG_EXPLICIT };
-	return 1;
-}
-
-unsigned listener_plan(struct alg_host_engine *engine, struct engine_alg *alg, struct listener *out)
+unsigned listener_places(const struct alg_conf *conf, struct addr out[LISTENER_PLACES_MAX])
 {
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
-	const struct alg_conf *conf = alg->conf;
 	unsigned n = 0;
 
 	for (unsigned i = 0; conf->mode == CONFIG_ALG_EXPLICIT && i < conf->realm->n_addresses; i++) {
 		for (unsigned j = 0; j < conf->n_ports; j++) {
-			struct addr at = conf->realm->addresses[i];
-
-			at.port = conf->ports[j];
-			n += add(engine, alg, &at, out != NULL ? &out[n] : NULL);
+			out[n] = conf->realm->addresses[i];
+			out[n++].port = conf->ports[j];
 		}
 	}
-	for (unsigned i = 0; conf->mode != CONFIG_ALG_EXPLICIT && i < sizeof(families); i++) {
-		struct addr at = config_alg_capture(conf, families[i]);
-
+	for (unsigned i = 0; conf->mode != CONFIG_ALG_EXPLICIT && i < sizeof(families); i++)
 		if (has_family(conf, families[i]))
-			n += add(engine, alg, &at, out != NULL ? &out[n] : NULL);
-	}
+			out[n++] = config_alg_capture(conf, families[i]);
 	return n;
 }
 
@@ -67,7 +54,7 @@ unsigned listener_plan(struct alg_host_engine *engine, struct engine_alg *alg, s
 
 static bool is_wanted_server(const struct listener *l, const struct addr *server)
 {
-	const struct alg_conf *conf = l->alg->conf;
+	const struct alg_conf *conf = l->alg->setup->conf;
 	bool is_port = false, is_server = false;
 
 	if (!l->is_captured)
@@ -88,7 +75,7 @@ int listener_admit(struct listener *l, const struct addr *client, const struct a
 		return 0;
 	l->refused_total++;
 	host_metrics_refused(err);
-	LOG_GATED(5, LOG_WARN, "alg", "session refused", LF_TEXT("alg", l->alg->conf->name), LF_TEXT("client", addr_text(client, text)),
+	LOG_GATED(5, LOG_WARN, "alg", "session refused", LF_TEXT("alg", l->alg->name), LF_TEXT("client", addr_text(client, text)),
 		  LF_TEXT("reason", err == ERR_LIMIT ? "too many sessions" : err == -EAGAIN ? "too many a second" :
 			  "not for this server, or ending"));
 	return err;
@@ -119,7 +106,7 @@ static void on_readable(void *arg, int fd, int events)
 	struct listener *l = arg;
 
 	(void)events;
-	if (l->alg->module->is_datagram) {
+	if (l->is_datagram) {
 		datagram_receive(l);
 		return;
 	}
@@ -131,7 +118,7 @@ static void on_readable(void *arg, int fd, int events)
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			LOG_GATED(3, LOG_WARN, "alg", "no connection can be accepted", LF_TEXT("alg", l->alg->conf->name),
+			LOG_GATED(3, LOG_WARN, "alg", "no connection can be accepted", LF_TEXT("alg", l->alg->name),
 				  LF_TEXT("error", err_str(-errno)));
 			rest(l);
 		}
@@ -158,9 +145,9 @@ static void alarm_of(struct listener *l, bool is_raised)
 	if (l->is_alarmed == is_raised)
 		return;
 	l->is_alarmed = is_raised;
-	snprintf(name, sizeof(name), "alg-listener-%s", l->alg->conf->name);
-	snprintf(text, sizeof(text), is_raised ? "%s: cannot listen on %s: %s" : "%s: listens on %s%s", l->alg->conf->name,
-		 addr_text(&l->at, at), is_raised ? l->reason : "");
+	snprintf(name, sizeof(name), "alg-listener-%s", l->alg->name);
+	snprintf(text, sizeof(text), is_raised ? "%s: cannot listen on %s: %s" : l->fd >= 0 ? "%s: listens on %s%s" :
+		 "%s: does not want to listen on %s any more%s", l->alg->name, addr_text(&l->at, at), is_raised ? l->reason : "");
 	if (l->engine->deps.bus != NULL)
 		bus_publish(l->engine->deps.bus, &(struct bus_event){ .type = is_raised ? BUS_ALARM : BUS_ALARM_CLEARED,
 								       .id = span_of(name), .text = span_of(text) });
@@ -189,7 +176,7 @@ static void opened(struct listener *l, int fd_take)
 	l->failures = 0;
 	alarm_of(l, false);
 	host_metrics_listeners(l->engine);
-	log_info("alg", "listening", LF_TEXT("alg", l->alg->conf->name), LF_TEXT("at", addr_text(&l->at, at)),
+	log_info("alg", "listening", LF_TEXT("alg", l->alg->name), LF_TEXT("at", addr_text(&l->at, at)),
 		 LF_TEXT("mode", l->is_captured ? "captured" : "explicit"));
 }
 
@@ -209,7 +196,7 @@ static void on_socket(void *arg, int fd)
 	int err = fd < 0 ? fd : 0;
 
 	l->request = NULL;
-	if (err == 0 && l->alg->module->is_datagram)
+	if (err == 0 && l->is_datagram)
 		err = prepare_datagrams(l, fd);
 	if (err == 0)
 		opened(l, fd);
@@ -221,8 +208,8 @@ static void on_socket(void *arg, int fd)
 
 static void ask_helper(struct listener *l)
 {
-	const struct pinhole_socket wanted = { .realm = l->alg->conf->realm->index, .addr = l->at,
-					       .proto = l->alg->module->is_datagram ? IPPROTO_UDP : IPPROTO_TCP,
+	const struct pinhole_socket wanted = { .realm = l->alg->setup->conf->realm->index, .addr = l->at,
+					       .proto = l->is_datagram ? IPPROTO_UDP : IPPROTO_TCP,
 					       .is_transparent = l->is_captured };
 	int err = l->engine->deps.pinholes == NULL ? ERR_UNSUPPORTED :
 		  pinhole_socket_open(l->engine->deps.pinholes, &wanted, on_socket, l, &l->request);
@@ -236,7 +223,7 @@ static void ask_helper(struct listener *l)
 static int open_plain(const struct listener *l, int *ret)
 {
 	const int on = 1;
-	bool is_datagram = l->alg->module->is_datagram;
+	bool is_datagram = l->is_datagram;
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(&l->at, &sa);
 	int fd = socket(l->at.family, (is_datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), err = 0;
@@ -282,11 +269,57 @@ static void on_retry(struct loop_timer *timer, void *arg)
 		open_now(l);
 }
 
-void listener_begin(struct listener *l)
+struct listener *listener_new(struct alg_host_engine *engine, const struct alg_setup *setup, const struct addr *at)
 {
-	loop_timer_init(&l->retry, l->engine->loop, on_retry, l);
+	struct listener *l = calloc(1, sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	*l = (struct listener){ .engine = engine, .at = *at, .fd = -1, .claimed_fd = -1,
+				.is_captured = setup->conf->mode != CONFIG_ALG_EXPLICIT, .is_datagram = setup->module->is_datagram };
+	if (l->is_datagram && (l->datagrams = hash_table_new(ENGINE_SESSIONS_MAX)) == NULL) {
+		free(l);
+		return NULL;
+	}
+	loop_timer_init(&l->retry, engine->loop, on_retry, l);
+	list_append(&engine->listeners, &l->node);
+	return l;
+}
+
+void listener_free(struct listener *l)
+{
+	listener_close(l);
+	list_remove(&l->node);
+	hash_table_free(l->datagrams);
+	free(l);
+}
+
+int listener_claim(struct listener *l)
+{
+	int err = open_plain(l, &l->claimed_fd);
+	bool has_helper = l->engine->deps.pinholes != NULL && config_has_low_port(l->engine->deps.config, l->at.port);
+
+	return err == -EACCES && l->at.port < PORT_FLOOR && has_helper ? 0 : err;
+}
+
+void listener_begin(struct listener *l, struct engine_alg *alg)
+{
+	int fd = l->claimed_fd;
+
+	l->alg = alg;
+	l->claimed_fd = -1;
 	l->begun_ms = loop_now_ms(l->engine->loop);
-	open_now(l);
+	if (fd >= 0)
+		opened(l, fd);
+	else
+		open_now(l);
+}
+
+void listener_give(struct listener *l, struct engine_alg *alg)
+{
+	if (alg != l->alg)
+		alarm_of(l, false); /* it bears the name; the next failure raises the other one's */
+	l->alg = alg;
 }
 
 void listener_close(struct listener *l)
@@ -299,5 +332,31 @@ void listener_close(struct listener *l)
 	l->watch = NULL;
 	if (l->fd >= 0)
 		close(l->fd);
-	l->fd = -1;
+	if (l->claimed_fd >= 0)
+		close(l->claimed_fd);
+	l->fd = l->claimed_fd = -1;
+}
+
+static void drop(struct listener *l)
+{
+	if (l->is_retired && l->n_sessions == 0)
+		listener_free(l);
+}
+
+void listener_retire(struct listener *l)
+{
+	char at[ADDR_TEXT_MAX];
+
+	listener_close(l);
+	alarm_of(l, false);
+	log_info("alg", "no longer listening", LF_TEXT("alg", l->alg->name), LF_TEXT("at", addr_text(&l->at, at)));
+	l->alg = NULL;
+	l->is_retired = true;
+	drop(l);
+}
+
+void listener_left(struct listener *l)
+{
+	l->n_sessions--;
+	drop(l);
 }

@@ -27,6 +27,7 @@ struct resumed {
 	struct alg_host_engine *engine;
 	char id[ID_TEXT_MAX];
 	struct data_row row;
+	const struct config *config; /* of the start, referenced */
 	const struct alg_conf *conf;
 	struct pinhole *pinhole;
 	struct hole_port own[HOLE_ENDS];
@@ -124,6 +125,12 @@ static void give_ports(struct resumed *r)
 	}
 }
 
+static void resumed_free(struct resumed *r)
+{
+	config_unref(r->config);
+	free(r);
+}
+
 static uint64_t octets(const struct resumed *r)
 {
 	bool is_back = (r->row.direction == 'u') == r->row.is_from_server; /* the dialler is not the one who sends */
@@ -142,7 +149,7 @@ static void finish(struct resumed *r, const char *cause)
 	give_ports(r);
 	list_remove(&r->node);
 	h->n_resumed--;
-	free(r);
+	resumed_free(r);
 	engine_say_drained(h);
 }
 
@@ -242,7 +249,7 @@ static void give_up(struct alg_host_engine *h, struct resumed *r, const char *wh
 {
 	record(h, r, 0, why);
 	give_ports(r);
-	free(r);
+	resumed_free(r);
 }
 
 static void resume_row(void *arg, struct span id, struct span state)
@@ -260,6 +267,7 @@ static void resume_row(void *arg, struct span id, struct span state)
 	memcpy(r->id, id.ptr, id.len);
 	r->engine = h;
 	r->since_ms = r->moved_ms = loop_now_ms(h->loop);
+	r->config = config_ref(h->config);
 	r->conf = find_alg(h, r->row.alg);
 	if (r->conf == NULL || h->deps.pinholes == NULL || h->n_resumed >= RESUMED_MAX) {
 		give_up(h, r, "restart: its ALG is gone");

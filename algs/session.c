@@ -268,8 +268,13 @@ struct session *session_new(struct listener *listener, struct engine_client *cli
 		return NULL;
 	s->engine = engine;
 	s->listener = listener;
-	s->conf = listener->alg->conf;
-	s->module = listener->alg->module;
+	s->setup = alg_setup_ref(listener->alg->setup);
+	s->conf = s->setup->conf;
+	s->module = s->setup->module;
+	snprintf(s->alg, sizeof(s->alg), "%s", s->conf->name);
+	s->mode = s->conf->mode;
+	s->realm = s->conf->realm->index;
+	s->to = s->conf->to->index;
 	s->client = client;
 	s->started_ms = loop_wall_ms(engine->loop);
 	s->active_ms = loop_now_ms(engine->loop);
@@ -283,6 +288,7 @@ struct session *session_new(struct listener *listener, struct engine_client *cli
 	s->verbs = calloc(s->n_verbs + 1, sizeof(*s->verbs));
 	if (s->verbs == NULL || hash_table_add(engine->by_id, &s->by_id, hash_bytes(span_of(s->group.id))) != 0) {
 		session_tls_fini(s);
+		alg_setup_unref(s->setup);
 		free(s->verbs);
 		free(s);
 		return NULL;

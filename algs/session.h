@@ -46,8 +46,12 @@ struct session {
 	struct list node;            /* engine->live or ->history */
 	struct hash_node by_id;
 	struct alg_host_engine *engine;
-	struct listener *listener;
-	const struct alg_conf *conf;
+	struct listener *listener;    /* until it has ended, too */
+	struct alg_setup *setup;      /* that it began with; referenced, until it has ended */
+	const struct alg_conf *conf;  /* of setup */
+	char alg[ENGINE_ALG_NAME];    /* for what is shown of it, also afterwards */
+	enum config_alg_mode mode;
+	unsigned realm, to;           /* index of the realms of client and server */
 	const struct alg_module *module;
 	struct engine_client *client; /* until it has ended */
 	enum session_state state;

@@ -17,8 +17,8 @@ static const char *name_of(enum alg_side side)
 void session_tls_init(struct session *s)
 {
 	for (unsigned side = 0; side < ALG_SIDES; side++)
-		if (s->listener->alg->tls[side] != NULL)
-			s->tls[side] = tls_context_ref(s->listener->alg->tls[side]);
+		if (s->setup->tls[side] != NULL)
+			s->tls[side] = tls_context_ref(s->setup->tls[side]);
 }
 
 void session_tls_fini(struct session *s)

@@ -80,6 +80,19 @@ static int load(const char *path, const struct config **ret)
 	return err;
 }
 
+/* Those that the configuration names. */
+static int check_files(const char *path, const struct config *config)
+{
+	struct conf_errors errors = { .file = path };
+	struct alg_setups *setups = NULL;
+	int err = alg_setups_new(config, NULL, &errors, &setups);
+
+	conf_errors_print(&errors, stderr);
+	conf_errors_free(&errors);
+	alg_setups_free(setups);
+	return err;
+}
+
 static void on_drained(void *arg)
 {
 	struct gateway *g = arg;
@@ -271,11 +284,9 @@ int main(int argc, char **argv)
 	if (load(options.config, &gateway.config) != 0)
 		return 1;
 	if (options.is_check) {
-		err = alg_host_check(gateway.config, text, sizeof(text));
+		err = check_files(options.config, gateway.config);
 		if (err == 0)
 			printf("%s: the configuration is valid\n", options.config);
-		else
-			fprintf(stderr, "%s: %s\n", options.config, text);
 		config_unref(gateway.config);
 		return err == 0 ? 0 : 1;
 	}

@@ -116,7 +116,7 @@ static void test_every_allocation(void)
 			tcp_ports_stats(rig.host->pools[0].ports, &stats);
 			CU_ASSERT_EQUAL(stats.used, 0);
 			CU_ASSERT_EQUAL(rig.host->n_holes, 0);
-			CU_ASSERT_EQUAL(rig.host->algs[0].sessions, 0);
+			CU_ASSERT_EQUAL(engine_alg(rig.host, "toy")->sessions, 0);
 		}
 		alg_rig_close(&rig);
 		if (!has_failed)

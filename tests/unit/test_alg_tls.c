@@ -392,16 +392,18 @@ static void test_faulty_files(void)
 {
 	struct conf_errors errors = { 0 };
 	const struct config *config = NULL;
-	char yaml[1024], text[512] = "";
+	struct alg_setups *setups = NULL;
+	char yaml[1024];
 
 	snprintf(yaml, sizeof(yaml),
 		 "database: /nowhere/p.db\nrealms:\n  a: { addresses: [127.0.0.1], media_ports: 22000-22999 }\n"
 		 "algs:\n  toy: { protocol: ftp, realm: a, to: a, mode: explicit, ports: [2121], server: \"127.0.0.2:21\", tls: terminate, "
 		 "certificate: %s, key: %s, server_verify: false }\n", files.certificate, files.other_key);
 	CU_ASSERT_EQUAL_FATAL(config_parse(span_of(yaml), "t", &errors, &config), 0);
-	CU_ASSERT_EQUAL(alg_host_check(config, text, sizeof(text)), ERR_CONFIG);
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, "algs/toy: key "));
-	CU_ASSERT_PTR_NOT_NULL(strstr(text, files.other_key));
+	CU_ASSERT_EQUAL(alg_setups_new(config, NULL, &errors, &setups), ERR_CONFIG);
+	CU_ASSERT_EQUAL_FATAL(errors.n, 1);
+	CU_ASSERT_STRING_EQUAL(errors.items[0].pointer, "/algs/toy");
+	CU_ASSERT_PTR_NOT_NULL(strstr(errors.items[0].text, files.other_key));
 	config_unref(config);
 	conf_errors_free(&errors);
 }
