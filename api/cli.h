@@ -85,6 +85,7 @@ int cli_main(int argc, char **argv, FILE *out, FILE *err);
 cli_verb_fn cli_show_calls, cli_show_call, cli_show_cdrs, cli_show_cdr, cli_show_realms, cli_show_peers;
 cli_verb_fn cli_show_pinholes;
 cli_verb_fn cli_show_sessions, cli_show_session, cli_show_transfers, cli_show_algs, cli_show_profiles, cli_show_profile;
+cli_verb_fn cli_show_config, cli_reload, cli_reload_check;
 cli_verb_fn cli_explain;
 cli_verb_fn cli_alg_list, cli_alg_run;
 cli_verb_fn cli_hangup, cli_doctor, cli_token_new, cli_completion;

@@ -46,6 +46,37 @@ static enum cli_exit unreachable(struct cli *cli, int err)
 	return CLI_UNREACHABLE;
 }
 
+/* "postern.yaml:12:5: /realms/access: text (hint)" */
+static void print_fault(struct cli *cli, const json_t *problem, const json_t *error)
+{
+	char *file = cli_value(problem, "file", CLI_TEXT), *line = cli_value(error, "line", CLI_TEXT);
+	char *column = cli_value(error, "column", CLI_TEXT), *pointer = cli_value(error, "pointer", CLI_TEXT);
+	char *text = cli_value(error, "detail", CLI_TEXT), *hint = cli_value(error, "hint", CLI_TEXT);
+	bool has_line = json_is_integer(json_object_get(error, "line")), has_hint = json_object_get(error, "hint") != NULL;
+	bool has_pointer = json_string_length(json_object_get(error, "pointer")) > 0;
+
+	fprintf(cli->err, "%s:%s%s%s%s %s%s%s%s%s%s\n", file, has_line ? line : "", has_line ? ":" : "", has_line ? column : "",
+		has_line ? ":" : "", has_pointer ? pointer : "", has_pointer ? ": " : "", text, has_hint ? " (" : "",
+		has_hint ? hint : "", has_hint ? ")" : "");
+	free(file);
+	free(line);
+	free(column);
+	free(pointer);
+	free(text);
+	free(hint);
+}
+
+static void print_error(struct cli *cli, const json_t *error)
+{
+	bool is_body = json_object_get(error, "pointer") != NULL;
+	char *parameter = cli_value(error, is_body ? "pointer" : "parameter", CLI_TEXT);
+	char *text = cli_value(error, "detail", CLI_TEXT);
+
+	fprintf(cli->err, "  %s %s\n", parameter, text);
+	free(parameter);
+	free(text);
+}
+
 static void print_problem(struct cli *cli, int status, const json_t *problem)
 {
 	const json_t *errors = json_object_get(problem, "errors"), *error;
@@ -55,13 +86,10 @@ static void print_problem(struct cli *cli, int status, const json_t *problem)
 	fprintf(cli->err, "postern: the gateway says %d: %s\n", status, detail);
 	free(detail);
 	json_array_foreach(errors, i, error) {
-		bool is_body = json_object_get(error, "pointer") != NULL;
-		char *parameter = cli_value(error, is_body ? "pointer" : "parameter", CLI_TEXT);
-		char *text = cli_value(error, "detail", CLI_TEXT);
-
-		fprintf(cli->err, "  %s %s\n", parameter, text);
-		free(parameter);
-		free(text);
+		if (json_object_get(problem, "file") != NULL)
+			print_fault(cli, problem, error);
+		else
+			print_error(cli, error);
 	}
 	if (status == 401 || status == 403)
 		fputs("Use the UNIX socket as root or as a member of group postern, or --url with --token-file.\n",

@@ -127,6 +127,24 @@ static void add_version(json_t *checks, const json_t *ready)
 	free(clean);
 }
 
+void doctor_check_config(json_t *checks, const json_t *config)
+{
+	char *revision = cli_value(config, "revision", CLI_TEXT), *file = cli_value(config, "file", CLI_TEXT);
+	char *loaded = cli_value(config, "loaded_at", CLI_TIME), *failed = cli_value(config, "failure.at", CLI_TIME);
+	size_t n = json_array_size(cli_at(config, "failure.errors"));
+
+	if (json_is_true(cli_at(config, "failure.is_last")))
+		doctor_add(checks, DOCTOR_WARN, "configuration", "postern reload check says what is wrong with the file.",
+			   "the reload at %s found %zu %s in %s; revision %s, loaded %s, stays in force", failed, n,
+			   n == 1 ? "fault" : "faults", file, revision, loaded);
+	else
+		doctor_add(checks, DOCTOR_OK, "configuration", NULL, "revision %s, %s, loaded %s", revision, file, loaded);
+	free(revision);
+	free(file);
+	free(loaded);
+	free(failed);
+}
+
 /* The machine */
 
 void doctor_check_rmem(json_t *checks, const char *rmem_max)
@@ -292,7 +310,7 @@ static bool print_report(struct cli *cli, json_t *checks)
 
 enum cli_exit cli_doctor(struct cli *cli)
 {
-	json_t *checks = json_array(), *ready = NULL, *realms = NULL;
+	json_t *checks = json_array(), *ready = NULL, *realms = NULL, *config = NULL;
 	enum cli_exit reached = cli_probe(cli, "/readyz?verbose", &ready);
 	bool is_well;
 
@@ -307,6 +325,8 @@ enum cli_exit cli_doctor(struct cli *cli)
 		if (cli_ask(cli, "GET", "/v1/realms?limit=1000", &realms) != CLI_OK)
 			doctor_add(checks, DOCTOR_WARN, "access", "Run it as root or as a member of group postern.",
 				   "realms cannot be read");
+		else if (cli_ask(cli, "GET", "/v1/config", &config) == CLI_OK)
+			doctor_check_config(checks, config);
 	}
 	if (cli->url == NULL) {
 		check_kernel(checks, json_object_get(realms, "items"));
@@ -317,5 +337,6 @@ enum cli_exit cli_doctor(struct cli *cli)
 	json_decref(checks);
 	json_decref(ready);
 	json_decref(realms);
+	json_decref(config);
 	return reached != CLI_OK ? reached : is_well ? CLI_OK : CLI_FAILED;
 }

@@ -15,6 +15,7 @@ void doctor_check_rmem(json_t *checks, const char *rmem_max);
 void doctor_check_ports(json_t *checks, const json_t *realms, const char *ephemeral, const char *reserved);
 /* media_paths of /readyz?verbose. A mechanism that cannot be used is a fault only when its realm has no other one. */
 void doctor_check_media(json_t *checks, const json_t *media_paths);
+void doctor_check_config(json_t *checks, const json_t *config); /* /v1/config */
 void doctor_check_files(json_t *checks, FILE *limits); /* /proc/PID/limits */
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "api/text.h"
 #include "core/err.h"
 
 static const struct {
@@ -22,6 +23,7 @@ static const struct {
 	[PROBLEM_METHOD_NOT_ALLOWED] = { 405, "method-not-allowed", "The resource does not have this method" },
 	[PROBLEM_LENGTH_REQUIRED] = { 411, "length-required", "A body needs a Content-Length" },
 	[PROBLEM_TOO_LARGE] = { 413, "too-large", "The request is too large" },
+	[PROBLEM_BAD_CONFIG] = { 422, "bad-config", "The configuration file cannot be put in force" },
 	[PROBLEM_TOO_MANY_FAILURES] = { 429, "too-many-failures", "Too many failed authentications" },
 	[PROBLEM_INTERNAL] = { 500, "internal", "The gateway could not answer" },
 	[PROBLEM_BUSY] = { 503, "busy", "The gateway is too busy to answer" },
@@ -84,6 +86,18 @@ void problem_add_error(struct route_reply *reply, struct span parameter, const c
 void problem_add_body_error(struct route_reply *reply, const char *pointer, const char *detail, const char *hint)
 {
 	add_error(reply, json_pack("{s:s, s:s}", "pointer", pointer, "detail", detail), hint);
+}
+
+void problem_add_config_error(struct route_reply *reply, const char *pointer, const char *detail, const char *hint, unsigned line,
+			      unsigned column)
+{
+	json_t *error = json_object();
+
+	json_object_set_new(error, "pointer", text_json_of(pointer)); /* names and values of the file are in both */
+	json_object_set_new(error, "detail", text_json_of(detail));
+	json_object_set_new(error, "line", line > 0 ? json_integer(line) : json_null());
+	json_object_set_new(error, "column", line > 0 ? json_integer(column) : json_null());
+	add_error(reply, error, hint);
 }
 
 void problem_from_err(struct route_reply *reply, const struct route_request *request, int err)

@@ -17,6 +17,7 @@ enum problem_kind {
 	PROBLEM_METHOD_NOT_ALLOWED, /* 405 */
 	PROBLEM_LENGTH_REQUIRED,    /* 411 */
 	PROBLEM_TOO_LARGE,          /* 413 */
+	PROBLEM_BAD_CONFIG,         /* 422, with errors[] */
 	PROBLEM_TOO_MANY_FAILURES,  /* 429 */
 	PROBLEM_INTERNAL,           /* 500 */
 	PROBLEM_BUSY,               /* 503: the control thread did not answer in time */
@@ -32,6 +33,9 @@ void problem_set(struct route_reply *reply, const struct route_request *request,
 void problem_add_error(struct route_reply *reply, struct span parameter, const char *detail, const char *hint);
 /* Likewise for a member of the body, by its JSON pointer, such as "/size". */
 void problem_add_body_error(struct route_reply *reply, const char *pointer, const char *detail, const char *hint);
+/* Likewise for a value of the configuration file. Line and column are 0 where there is no place in it. */
+void problem_add_config_error(struct route_reply *reply, const char *pointer, const char *detail, const char *hint, unsigned line,
+			      unsigned column);
 /* The problem for an error number of the layers below. */
 void problem_from_err(struct route_reply *reply, const struct route_request *request, int err);
 

@@ -59,6 +59,7 @@ route_fn res_algs_list, res_algs_get;
 route_fn res_profiles_list, res_profiles_get;
 route_fn res_explain;
 route_fn res_realms_list, res_realms_get;
+route_fn res_config_get, res_config_reload;
 route_fn res_peers_list, res_peers_get;
 route_fn res_pinholes_list;
 

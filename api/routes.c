@@ -59,6 +59,10 @@ static const struct route_param transfers_params[] = {
 	{ "cursor", ROUTE_TEXT, 1, 256 },
 	{ 0 },
 };
+static const struct route_param reload_params[] = {
+	{ "check", ROUTE_FLAG, 0, 0 },
+	{ 0 },
+};
 static const struct route_param probe_params[] = {
 	{ "verbose", ROUTE_FLAG, 0, 0 },
 	{ 0 },
@@ -75,6 +79,8 @@ const struct route api_routes[] = {
 	{ "DELETE", "/v1/calls/{id}", ROUTE_SCOPED, TOKEN_OPERATE, NULL, res_calls_delete, "endCall" },
 	{ "GET", "/v1/cdrs", ROUTE_SCOPED, TOKEN_READ_CALLS, cdrs_params, res_cdrs_list, "listCdrs" },
 	{ "GET", "/v1/cdrs/{id}", ROUTE_SCOPED, TOKEN_READ_CALLS, NULL, res_cdrs_get, "getCdr" },
+	{ "GET", "/v1/config", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_config_get, "getConfig" },
+	{ "POST", "/v1/config/reload", ROUTE_SCOPED, TOKEN_OPERATE, reload_params, res_config_reload, "reloadConfig" },
 	{ "GET", "/v1/realms", ROUTE_SCOPED, TOKEN_READ_CONFIG, page_params, res_realms_list, "listRealms" },
 	{ "GET", "/v1/realms/{name}", ROUTE_SCOPED, TOKEN_READ_CONFIG, NULL, res_realms_get, "getRealm" },
 	{ "GET", "/v1/peers", ROUTE_SCOPED, TOKEN_READ_CONFIG, page_params, res_peers_list, "listPeers" },

@@ -12,7 +12,7 @@ enum token_scope { /* bits */
 	TOKEN_READ_CALLS = 1,   /* "read:calls": calls, sessions, their records, pinholes */
 	TOKEN_READ_CONFIG = 2,  /* "read:config": realms, peers, ALGs, profiles, explain */
 	TOKEN_READ_METRICS = 4, /* "read:metrics" */
-	TOKEN_OPERATE = 8,      /* "operate": end calls and sessions */
+	TOKEN_OPERATE = 8,      /* "operate": end calls and sessions, reload the configuration */
 	TOKEN_ALL = 15,         /* "admin" */
 };
 

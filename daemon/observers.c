@@ -179,6 +179,13 @@ void observers_watch_pinholes(struct bus *bus, const struct config *config, stru
 	on_pinholes_change(NULL);
 }
 
+void observers_reload(const struct config *config)
+{
+	watched.config = config;
+	metric_set(&metrics[REVISION], config->revision);
+	on_pinholes_change(NULL);
+}
+
 /* ---- database -------------------------------------------------------------------------------------------------- */
 
 static struct store_stats stats_of(void *store)

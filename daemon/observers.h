@@ -13,7 +13,8 @@ int observers_attach(struct bus *bus, const struct config *config);
 /* Once. /metrics must not be asked for any more when the store is closed. */
 void observers_watch_store(struct store *store);
 /* Raises alarms when the helper that was there is lost, when there is no room for pinholes, and when calls are refused because
- * their media cannot get into the kernel; clears them when that is over. Once; config is kept. */
+ * their media cannot get into the kernel; clears them when that is over. Once; config is borrowed until observers_reload() brings another one. */
 void observers_watch_pinholes(struct bus *bus, const struct config *config, struct pinholes *pinholes);
+void observers_reload(const struct config *config);
 
 #endif

@@ -20,7 +20,7 @@ static const char usage[] =
 	"  -h, --help               print this text\n"
 	"\n"
 	"SIGTERM and SIGINT end calls with BYE, store their records and exit 0. SIGUSR2 exits\n"
-	"and leaves the calls that are up to the next start.\n"
+	"and leaves the calls that are up to the next start. SIGHUP reads the configuration again.\n"
 	"Manual pages: posternd(8), postern.yaml(5), postern(1).\n";
 
 int options_parse(int argc, char **argv, struct options *ret, int *ret_exit)

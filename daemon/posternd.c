@@ -20,6 +20,7 @@
 #include "daemon/options.h"
 #include "daemon/privileges.h"
 #include "daemon/observers.h"
+#include "daemon/reload.h"
 #include "daemon/spoofing.h"
 #include "db/store.h"
 #include "media-relay/media.h"
@@ -36,7 +37,7 @@ enum {
 };
 
 struct gateway {
-	const struct config *config;
+	const struct config *config; /* of the start */
 	struct loop *loop;
 	struct bus *bus;
 	struct store *store;
@@ -45,6 +46,7 @@ struct gateway {
 	struct media_engine *media;
 	struct b2bua *b2bua;
 	struct alg_host_engine *algs;
+	struct reload *reload;
 	struct api *api;
 	struct loop_timer drain_limit, reconcile;
 	unsigned n_draining;
@@ -55,7 +57,7 @@ static const struct config *current_config(void *arg)
 {
 	const struct gateway *g = arg;
 
-	return config_ref(g->config);
+	return reload_config(g->reload);
 }
 
 static void set_up_log(const struct config *config)
@@ -67,6 +69,19 @@ static void set_up_log(const struct config *config)
 		if (strcmp(config->log.level, names[i]) == 0)
 			level = (enum log_level)i;
 	log_setup(STDERR_FILENO, config->log.json ? LOG_JSON : LOG_TEXT, level);
+}
+
+static void raise_files(const struct config *config)
+{
+	unsigned calls = config->limits.max_calls, sessions = 0, files;
+
+	for (unsigned i = 0; i < config->n_algs; i++)
+		sessions += config->algs[i].max_sessions;
+	files = privileges_raise_files(calls * (FILES_PER_CALL + FILES_WARM) + sessions * FILES_PER_SESSION + FILES_BASE);
+	if (files < calls * FILES_PER_CALL + FILES_BASE)
+		log_warn("posternd", "too few descriptors for limits.max_calls", LF_UINT("descriptors", files),
+			 LF_UINT("max_calls", calls), LF_UINT("enough_for", (files - files / 8) / FILES_PER_CALL),
+			 LF_TEXT("hint", "raise LimitNOFILE or lower limits.max_calls"));
 }
 
 static int load(const char *path, const struct config **ret)
@@ -142,8 +157,10 @@ static void on_leave_signal(void *arg, int signum)
 
 static void on_hangup(void *arg, int signum)
 {
-	(void)arg;
-	log_warn("posternd", "configuration changes take effect at a restart", LF_INT("signal", signum));
+	struct gateway *g = arg;
+
+	log_info("posternd", "reading the configuration again", LF_INT("signal", signum));
+	reload_ask(g->reload);
 }
 
 static void on_reconcile(struct loop_timer *timer, void *arg)
@@ -152,6 +169,14 @@ static void on_reconcile(struct loop_timer *timer, void *arg)
 
 	(void)timer;
 	pinholes_reconciled(g->pinholes);
+}
+
+static void on_reload(void *arg, const struct config *config)
+{
+	(void)arg;
+	set_up_log(config);
+	raise_files(config);
+	observers_reload(config);
 }
 
 static int open_media(struct gateway *g)
@@ -165,12 +190,26 @@ static int open_media(struct gateway *g)
 	return err;
 }
 
+static int watch_signals(struct gateway *g)
+{
+	static const struct {
+		int signum;
+		loop_signal_fn *fn;
+	} signals[] = { { SIGTERM, on_end_signal }, { SIGINT, on_end_signal }, { SIGUSR2, on_leave_signal }, { SIGHUP, on_hangup } };
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
+		err = loop_on_signal(g->loop, signals[i].signum, signals[i].fn, g);
+	return err;
+}
+
 /* Everything that the gateway is made of, lowest first. On failure says what and why in text. */
-static int start(struct gateway *g, char *text, size_t size)
+static int start(struct gateway *g, const char *file, char *text, size_t size)
 {
 	struct b2bua_deps sip = { .config = g->config };
 	struct alg_host_deps algs = { .config = g->config };
 	struct b2bua_resumed resumed;
+	struct reload_deps reload = { .file = file, .changed = on_reload, .arg = g };
 	struct api_deps api = { .config = current_config, .config_arg = g, .store_path = g->config->database };
 	int err = loop_new(&g->loop);
 
@@ -194,7 +233,7 @@ static int start(struct gateway *g, char *text, size_t size)
 		observers_watch_pinholes(g->bus, g->config, g->pinholes);
 		err = open_media(g);
 	}
-	sip.loop = algs.loop = api.loop = g->loop;
+	sip.loop = algs.loop = reload.loop = api.loop = g->loop;
 	sip.bus = algs.bus = g->bus;
 	sip.media = algs.media = api.media = g->media;
 	sip.store = algs.store = api.store = g->store;
@@ -207,18 +246,15 @@ static int start(struct gateway *g, char *text, size_t size)
 		err = alg_host_new(&algs, text, size, &g->algs);
 	if (err == 0)
 		alg_host_resume(g->algs);
-	api.b2bua = g->b2bua;
-	api.algs = g->algs;
+	reload.b2bua = api.b2bua = g->b2bua;
+	reload.algs = api.algs = g->algs;
+	if (err == 0)
+		err = reload_new(&reload, g->config, &g->reload);
+	api.reload = reload_for_api(g->reload);
 	if (err == 0)
 		err = api_start(&api, text, size, &g->api);
 	if (err == 0)
-		err = loop_on_signal(g->loop, SIGTERM, on_end_signal, g);
-	if (err == 0)
-		err = loop_on_signal(g->loop, SIGINT, on_end_signal, g);
-	if (err == 0)
-		err = loop_on_signal(g->loop, SIGUSR2, on_leave_signal, g);
-	if (err == 0)
-		err = loop_on_signal(g->loop, SIGHUP, on_hangup, g);
+		err = watch_signals(g);
 	if (err == 0)
 		loop_timer_start(&g->reconcile, RECONCILE_MS);
 	return err;
@@ -233,6 +269,7 @@ static void stop(struct gateway *g)
 	media_engine_free(g->media);
 	pinholes_free(g->pinholes);
 	helper_wait(&g->helper);
+	reload_free(g->reload); /* until here others look at what is in force */
 	bus_free(g->bus);
 	if (g->loop != NULL) {
 		loop_timer_stop(&g->drain_limit);
@@ -249,19 +286,6 @@ static _Noreturn void leave(struct gateway *g)
 	b2bua_save(g->b2bua);
 	store_close(g->store);
 	_exit(0);
-}
-
-static void raise_files(const struct config *config)
-{
-	unsigned calls = config->limits.max_calls, sessions = 0, files;
-
-	for (unsigned i = 0; i < config->n_algs; i++)
-		sessions += config->algs[i].max_sessions;
-	files = privileges_raise_files(calls * (FILES_PER_CALL + FILES_WARM) + sessions * FILES_PER_SESSION + FILES_BASE);
-	if (files < calls * FILES_PER_CALL + FILES_BASE)
-		log_warn("posternd", "too few descriptors for limits.max_calls", LF_UINT("descriptors", files),
-			 LF_UINT("max_calls", calls), LF_UINT("enough_for", (files - files / 8) / FILES_PER_CALL),
-			 LF_TEXT("hint", "raise LimitNOFILE or lower limits.max_calls"));
 }
 
 static int give_up_root(const struct gateway *g, const char *user, char *text, size_t size)
@@ -297,7 +321,7 @@ int main(int argc, char **argv)
 	helper_start(gateway.config, options.helper, &gateway.helper);
 	err = give_up_root(&gateway, options.user, text, sizeof(text));
 	if (err == 0)
-		err = start(&gateway, text, sizeof(text));
+		err = start(&gateway, options.config, text, sizeof(text));
 	if (err == 0) {
 		log_info("posternd", "ready", LF_TEXT("version", PACKAGE_VERSION), LF_TEXT("node", gateway.config->node),
 			 LF_UINT("realms", gateway.config->n_realms), LF_UINT("routes", gateway.config->n_routes));

@@ -28,7 +28,7 @@ def test_document(gateway):
     assert spec["openapi"].startswith("3.1.")
     operations = [op for item in spec["paths"].values() for op in item.values()]
     names = [op["operationId"] for op in operations]
-    assert len(names) == len(set(names)) == 24
+    assert len(names) == len(set(names)) == 26
     checker = Checker(spec)
     for operation in operations:  # every reference leads somewhere
         for item in operation.get("parameters", []) + list(operation["responses"].values()):
@@ -40,7 +40,7 @@ def test_document(gateway):
 def test_idle_gateway(ask):
     for path in ("/livez", "/readyz", "/readyz?verbose", "/healthz", "/metrics", "/v1/openapi.json", "/v1/calls",
                  "/v1/calls?state=ended&limit=1", "/v1/cdrs", "/v1/cdrs?since=2026-01-01T00:00:00Z&status_max=699",
-                 "/v1/realms", "/v1/realms/outer", "/v1/realms?limit=1", "/v1/peers", "/v1/peers/pbx", "/v1/peers?limit=1",
+                 "/v1/config", "/v1/realms", "/v1/realms/outer", "/v1/realms?limit=1", "/v1/peers", "/v1/peers/pbx", "/v1/peers?limit=1",
                  "/v1/pinholes", "/v1/pinholes?owner=nobody&path=tc&realm=outer&limit=1", "/v1/sessions",
                  "/v1/sessions?protocol=ftp&state=ended&limit=1", "/v1/transfers", "/v1/transfers?session=none&verb=STOR",
                  "/v1/algs", "/v1/profiles"):
@@ -48,6 +48,24 @@ def test_idle_gateway(ask):
     page = ask("/v1/peers?limit=3")
     rest = ask(f"/v1/peers?limit=3&cursor={page['next_cursor']}")
     assert len(page["items"]) == 3 and len(rest["items"]) == 1 and rest["next_cursor"] is None
+
+
+def test_reload(ask, gateway):
+    path = gateway.directory / "postern.yaml"
+    good = path.read_text("utf-8")
+    ask("/v1/config/reload?check", "POST")
+    ask("/v1/config/reload", "POST")
+    path.write_text("realms: {}\n", "utf-8")
+    ask("/v1/config/reload?check", "POST", 422)
+    ask("/v1/config/reload", "POST", 422)
+    path.unlink()
+    ask("/v1/config/reload", "POST", 422)
+    ask("/v1/config")
+    path.write_text(good, "utf-8")
+    ask("/v1/config/reload", "POST", body="{}")
+    ask("/v1/config/reload?chekc", "POST", 400)
+    ask("/v1/config/reload", status=405)
+    ask("/v1/config")
 
 
 def test_refusals(ask):

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/arena.h"
 #include "core/conf.h"
 #include "core/config.h"
 #include "core/err.h"
@@ -325,6 +326,45 @@ int transfer_list(struct store_reader *reader, const struct transfer_filter *fil
 	return 0;
 }
 
+/* The configuration file: revision 3 is in force; it is 4 after the first reload that does not fail. */
+
+static struct api_change changes[] = { { "/algs/office-ftp", "changed" }, { "/peers/new\x1b", "added" } };
+static struct api_fault faults[] = {
+	{ "/algs/x/port", "is not known\x1b[31m", "did you mean ports?", 12, 5 },
+	{ "", "cannot be read", NULL, 0, 0 },
+};
+
+static int config_status(void *arg, struct arena *arena, struct api_config *ret)
+{
+	bool is_failed = backend.reload_error == ERR_CONFIG && backend.n_reloads > 0;
+
+	(void)arg;
+	*ret = (struct api_config){
+		.revision = backend.n_reloads > 0 && backend.reload_error == 0 ? 4 : 3, .file = "/etc/postern/postern.yaml", .by = "SIGHUP",
+		.loaded_ms = 1772366400000, .reloads_ok = 2, .reloads_failed = 1, .changes = changes, .n_changes = 2,
+	};
+	if (is_failed) {
+		ret->failed_by = "api";
+		ret->failed_ms = 1772366401000;
+		ret->is_last_failed = true;
+		ret->faults = faults;
+		ret->n_faults = 2;
+	}
+	return arena_alloc(arena, 1) != NULL ? 0 : ERR_LIMIT;
+}
+
+static int config_reload(void *arg, bool is_check, struct arena *arena, struct api_config *ret)
+{
+	backend.n_reloads += !is_check;
+	backend.n_checks += is_check;
+	(void)config_status(arg, arena, ret);
+	ret->faults = faults;
+	ret->n_faults = 2;
+	if (backend.reload_error == 0 && arena_is_exhausted(arena))
+		return ERR_LIMIT;
+	return backend.reload_error;
+}
+
 /* Dependencies */
 
 static const struct config *get_config(void *arg)
@@ -338,6 +378,7 @@ const struct api_deps *backend_deps(const char *socket_path, unsigned tcp_port, 
 {
 	static struct api_deps deps = {
 		.config = get_config, .store = (struct store *)&backend, .store_path = "made up",
+		.reload = { config_reload, config_status, NULL },
 	};
 	static const char *const yaml =
 		"node: edge-1\n"

@@ -18,6 +18,8 @@ struct backend {
 	bool is_draining;
 	bool is_store_failing;
 	bool needs_kernel;   /* as without relay in media.paths */
+	int reload_error;    /* what a reload says; ERR_CONFIG has two faults, of which one has a place in the file */
+	unsigned n_reloads, n_checks; /* that were asked for */
 	unsigned n_hangups;  /* of BACKEND_CALL; after the first it is unknown */
 	struct pinholes *pinholes; /* two of BACKEND_CALL, one of BACKEND_ENDED */
 };

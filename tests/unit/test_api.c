@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/id.h"
+#include "core/err.h"
 #include "pinhole/pinhole.h"
 #include "tests/mock/fake_alg_host.h"
 #include "tests/mock/fake_pinhole.h"
@@ -373,7 +374,65 @@ static void refuses_to_start(void)
 	rig_stop();
 }
 
+static void shows_the_configuration(void)
+{
+	rig_start();
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/config"), 200);
+	CU_ASSERT_EQUAL(rig_number("revision"), 3);
+	CU_ASSERT_STRING_EQUAL(rig_text("file"), "/etc/postern/postern.yaml");
+	CU_ASSERT_STRING_EQUAL(rig_text("loaded_at"), "2026-03-01T12:00:00.000Z");
+	CU_ASSERT_STRING_EQUAL(rig_text("loaded_by"), "SIGHUP");
+	CU_ASSERT_STRING_EQUAL(rig_text("changes.0.pointer"), "/algs/office-ftp");
+	CU_ASSERT_STRING_EQUAL(rig_text("changes.1.change"), "added");
+	CU_ASSERT_EQUAL(rig_number("reloads.failed"), 1);
+	CU_ASSERT_TRUE(json_is_null(rig_at("failure")));
+	rig_stop();
+}
+
+static void reloads(void)
+{
+	rig_start();
+	CU_ASSERT_EQUAL(rig_post("/v1/config/reload?check", "{}"), 200);
+	CU_ASSERT_EQUAL(backend.n_checks, 1);
+	CU_ASSERT_EQUAL(backend.n_reloads, 0);
+	CU_ASSERT_EQUAL(rig_post("/v1/config/reload", ""), 200);
+	CU_ASSERT_EQUAL(backend.n_reloads, 1);
+	CU_ASSERT_EQUAL(rig_number("revision"), 4);
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/config/reload"), 405);
+	CU_ASSERT_EQUAL(rig_post("/v1/config/reload?chek", ""), 400);
+	CU_ASSERT_EQUAL(backend.n_reloads, 1);
+	rig_stop();
+}
+
+static void refuses_a_bad_configuration(void)
+{
+	rig_start();
+	backend.reload_error = ERR_CONFIG;
+	CU_ASSERT_EQUAL(rig_post("/v1/config/reload", ""), 422);
+	CU_ASSERT_STRING_EQUAL(rig.reply.content_type, "application/problem+json");
+	CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/bad-config");
+	CU_ASSERT_STRING_EQUAL(rig_text("detail"), "/etc/postern/postern.yaml: 2 faults; revision 3 stays in force.");
+	CU_ASSERT_STRING_EQUAL(rig_text("file"), "/etc/postern/postern.yaml");
+	CU_ASSERT_STRING_EQUAL(rig_text("errors.0.pointer"), "/algs/x/port");
+	CU_ASSERT_STRING_EQUAL(rig_text("errors.0.hint"), "did you mean ports?");
+	CU_ASSERT_EQUAL(rig_number("errors.0.line"), 12);
+	CU_ASSERT_EQUAL(rig_number("errors.0.column"), 5);
+	CU_ASSERT_TRUE(json_is_null(rig_at("errors.1.line")));
+	CU_ASSERT_EQUAL(rig_ask("GET", "/v1/config"), 200);
+	CU_ASSERT_STRING_EQUAL(rig_text("failure.by"), "api");
+	CU_ASSERT_TRUE(json_is_true(rig_at("failure.is_last")));
+	CU_ASSERT_STRING_EQUAL(rig_text("failure.errors.1.detail"), "cannot be read");
+	CU_ASSERT_TRUE(json_is_null(rig_at("failure.errors.1.hint")));
+	backend.reload_error = -ETIMEDOUT;
+	CU_ASSERT_EQUAL(rig_post("/v1/config/reload", ""), 503);
+	CU_ASSERT_STRING_EQUAL(rig_text("type"), "/problems/busy");
+	rig_stop();
+}
+
 static const struct unit_test tests[] = {
+	{ "the configuration in force", shows_the_configuration },
+	{ "a reload", reloads },
+	{ "a reload that is refused", refuses_a_bad_configuration },
 	{ "calls are listed and filtered", lists_calls },
 	{ "lists have pages", pages_calls },
 	{ "one call in full", shows_a_call },

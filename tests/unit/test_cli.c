@@ -228,7 +228,7 @@ static void explains_a_transcript(void)
 static void speaks_json(void)
 {
 	static const char *const verbs[] = {
-		"show calls -o json", "show realms -o json", "show peers -o json", "show cdrs -o json", "doctor -o json",
+		"show calls -o json", "show config -o json", "show realms -o json", "show peers -o json", "show cdrs -o json", "doctor -o json",
 		"show pinholes -o json",
 		"show call " BACKEND_CALL " -o json", "show cdr " BACKEND_CDR " -o json", "show sessions -o json",
 		"show session " FAKE_FTP " -o json", "show transfers -o json", "show algs -o json", "show profiles -o json",
@@ -298,6 +298,35 @@ static void hangs_up(void)
 	CU_ASSERT_STRING_EQUAL(out_text, FAKE_FTP " is being ended.\n");
 	CU_ASSERT_EQUAL(fake_alg_host.n_ended, 1);
 	CU_ASSERT_EQUAL(ask("hangup " FAKE_FTP), CLI_FAILED);
+	stop();
+}
+
+static void reloads(void)
+{
+	start();
+	CU_ASSERT_EQUAL(ask("reload check"), CLI_OK);
+	CU_ASSERT_STRING_EQUAL(out_text, "/etc/postern/postern.yaml can be put in force. It would change:\n"
+					 "  changed  /algs/office-ftp\n  added    /peers/new\\x1b\n");
+	CU_ASSERT_EQUAL(backend.n_reloads, 0);
+	CU_ASSERT_EQUAL(ask("reload"), CLI_OK);
+	CU_ASSERT_EQUAL(backend.n_reloads, 1);
+	CU_ASSERT_TRUE(says("/etc/postern/postern.yaml is in force as revision 4:\n  changed  /algs/office-ftp\n"));
+	CU_ASSERT_EQUAL(ask("show config"), CLI_OK);
+	CU_ASSERT_TRUE(says("2026-03-01 12:00:00"));
+	CU_ASSERT_TRUE(says("\nChanged by the last reload:\n  changed  /algs/office-ftp\n"));
+	CU_ASSERT_PTR_NULL(strstr(out_text, "failure"));
+	CU_ASSERT_EQUAL(ask("doctor -o tsv"), CLI_OK);
+	CU_ASSERT_TRUE(says("ok\tconfiguration\trevision 4, /etc/postern/postern.yaml, loaded 2026-03-01 12:00:00"));
+	backend.reload_error = ERR_CONFIG;
+	CU_ASSERT_EQUAL(ask("reload"), CLI_FAILED);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err_text, "/etc/postern/postern.yaml:12:5: /algs/x/port: is not known\\x1b[31m (did you mean ports?)\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(err_text, "/etc/postern/postern.yaml: cannot be read\n"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(err_text, "revision 3 stays in force"));
+	CU_ASSERT_EQUAL(ask("show config"), CLI_OK);
+	CU_ASSERT_TRUE(says("12    5       /algs/x/port  is not known\\x1b[31m  did you mean ports?\n"));
+	(void)ask("doctor -o tsv");
+	CU_ASSERT_TRUE(says("warn\tconfiguration\tthe reload at 2026-03-01 12:00:01 found 2 faults in /etc/postern/postern.yaml; revision 3, "));
+	CU_ASSERT_EQUAL(ask("reload now"), CLI_USAGE);
 	stop();
 }
 
@@ -549,8 +578,8 @@ static void cleans(void)
 static void completes(void)
 {
 	CU_ASSERT_EQUAL(run("completion bash"), CLI_OK);
-	CU_ASSERT_TRUE(says("1) words=\"show explain alg hangup doctor token completion --help --version\""));
-	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr sessions session transfers algs profiles profile realms peers pinholes\""));
+	CU_ASSERT_TRUE(says("1) words=\"show explain alg hangup reload doctor token completion --help --version\""));
+	CU_ASSERT_TRUE(says("show) words=\" calls call cdrs cdr sessions session transfers algs profiles profile config realms peers pinholes\""));
 	CU_ASSERT_TRUE(says("alg) words=\" list run\""));
 	CU_ASSERT_TRUE(says("\t\"alg run\") COMPREPLY=($(compgen -f -- \"$cur\"))\n"));
 	CU_ASSERT_TRUE(says("--output) COMPREPLY=($(compgen -W 'table json tsv'"));
@@ -571,6 +600,7 @@ static const struct unit_test tests[] = {
 	{ "pages are followed", follows_pages },
 	{ "one call for people", tells_a_call },
 	{ "hanging up", hangs_up },
+	{ "a reload, and what is told of it", reloads },
 	{ "failures say what to do", fails_well },
 	{ "arguments and exit codes", reads_arguments },
 	{ "watching", watches },
