@@ -305,6 +305,37 @@ static void test_limits(void)
 	finish();
 }
 
+static bool is_let_in(void)
+{
+	uint64_t before = rig.host->stats.sessions_total;
+	int fd = dial(rig.port);
+
+	close(fd);
+	alg_rig_turn(&rig);
+	return rig.host->stats.sessions_total > before;
+}
+
+/* A reload is no way round a rate that stays as it is. */
+static void test_rates(void)
+{
+	alg_rig_open(&rig, "sessions_per_s: 2", NULL);
+	CU_ASSERT_TRUE(is_let_in());
+	CU_ASSERT_TRUE(is_let_in());
+	CU_ASSERT_EQUAL(reload(toy(", sessions_per_s: 2, max_sessions: 9"), ""), 0);
+	CU_ASSERT_FALSE(is_let_in());
+	CU_ASSERT_EQUAL(reload(toy(", sessions_per_s: 5, sessions_per_s_per_client: 1"), ""), 0);
+	CU_ASSERT_TRUE(is_let_in());
+	CU_ASSERT_FALSE(is_let_in());
+	CU_ASSERT_EQUAL(reload(toy(", sessions_per_s: 5, sessions_per_s_per_client: 1, max_sessions: 9"), ""), 0);
+	CU_ASSERT_FALSE(is_let_in());
+	CU_ASSERT_TRUE(reload(toy(", sessions_per_s_per_client: 3, tls: terminate"), "") < 0); /* what was planned is given up */
+	CU_ASSERT_FALSE(is_let_in());
+	CU_ASSERT_EQUAL(reload(toy(""), ""), 0);
+	for (unsigned i = 0; i < 10; i++)
+		CU_ASSERT_TRUE(is_let_in());
+	finish();
+}
+
 /* As many ALGs as there may be, then others in their places. */
 static void test_as_many_as_there_may_be(void)
 {
@@ -389,6 +420,7 @@ static const struct unit_test tests[] = {
 	{ "not while draining", test_not_while_draining },
 	{ "a session keeps the rules that it began with", test_rules_of_the_beginning },
 	{ "limits count what is up", test_limits },
+	{ "rates of new sessions", test_rates },
 	{ "as many ALGs as there may be", test_as_many_as_there_may_be },
 	{ "datagrams", test_datagrams },
 	{ "another protocol in the same place", test_other_protocol },

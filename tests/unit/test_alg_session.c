@@ -155,7 +155,7 @@ static void test_rates(void)
 {
 	alg_rig_open(&rig, "sessions_per_s: 3, sessions_per_s_per_client: 2", NULL);
 	CU_ASSERT_EQUAL(n_that_begin(5, 4), 2);
-	CU_ASSERT_EQUAL(rig.host->listeners[0].refused_total, 2);
+	CU_ASSERT_EQUAL(LIST_ENTRY(rig.host->listeners.next, struct listener, node)->refused_total, 2);
 	CU_ASSERT_EQUAL(n_that_begin(6, 4), 1); /* all together */
 	alg_rig_pass(&rig, 10000);
 	CU_ASSERT_EQUAL(n_that_begin(5, 2), 2); /* just at the limit */
