@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ALG_MAGIC = 0x706f6c61, ALG_ABI_MAJOR = 1, ALG_ABI_MINOR = 1 };
+enum { ALG_MAGIC = 0x706f6c61, ALG_ABI_MAJOR = 1, ALG_ABI_MINOR = 2 };
 #define ALG_SYMBOL "postern_alg_v1" /* of a module in a shared object: a const struct alg_module */
 
 enum alg_side { ALG_CLIENT /* opened the control channel */, ALG_SERVER };
@@ -101,7 +101,7 @@ struct alg_question { /* empty texts and zeros: nothing is known */
 	uint64_t size;            /* octets, announced */
 	bool is_trial;            /* only to know what a list of what is possible may show (FEAT, Public): not counted, not noted */
 };
-enum { ALG_TEXT_MAX = 160 };
+enum { ALG_TEXT_MAX = 160, ALG_NAME_MAX = 128 };
 struct alg_answer {
 	bool is_allowed;
 	unsigned code;            /* denied: status of the rule; 0: the protocol's usual one */
@@ -116,6 +116,7 @@ struct alg_transfer { /* of one data connection */
 	enum alg_direction direction;
 	unsigned code;            /* of the last reply */
 	bool is_ok;
+	uint64_t octets[ALG_SIDES]; /* since 1.2. Without a hole: data inside the control channel, from that side */
 };
 
 /* Events */
@@ -126,6 +127,7 @@ enum alg_event_type {
 	ALG_EV_ENDED,    /* the hole's data has come to its end; `octets` are final */
 	ALG_EV_EXPIRED,  /* nobody came in time. The hole is closed, its handle void */
 	ALG_EV_LIMIT,    /* a policy limit has cut the data; `reason`. ENDED follows */
+	ALG_EV_JOINED,   /* since 1.2: two channels have met, see meet_join() */
 };
 struct alg_event {
 	enum alg_event_type type;
@@ -185,6 +187,15 @@ struct alg_host {
 	 * TLS begins on the channels. No octet is shown before that has succeeded; octets that came in clear behind the message end the
 	 * session. Once in a session, and not where it has begun with TLS. */
 	int (*start_tls)(struct alg_session *session);
+
+	/* Since 1.2. Two channels of a client that are one conversation, each for one way (RTSP in HTTP): the listener, on which the
+	 * client hears, opens itself under a name; ALG_ERR_LIMIT: too many, or too long; ALG_ERR_STATE: taken, or it has one. */
+	int (*meet_open)(struct alg_session *session, struct alg_bytes name);
+	/* The speaker, to the listener of that name, of the same ALG, client and server. ALG_EV_JOINED follows in both; from then on what
+	 * it passes to its server comes to the listener from ALG_CLIENT, what that passes to its server comes here from ALG_SERVER, and
+	 * what goes to its client goes to its server. The rest is not heard. It ends with the listener, not the other way round.
+	 * ALG_ERR_STATE: no such listener. ALG_ERR_LIMIT: it has a speaker, which is made to end when it has nothing left to say: try again. */
+	int (*meet_join)(struct alg_session *session, struct alg_bytes name);
 };
 
 /* What an ALG is told of its session, valid while it lives. */

@@ -17,6 +17,8 @@ enum {
 	ENGINE_SESSIONS_MAX = 16384,   /* at once, all ALGs together */
 	ENGINE_HISTORY_MAX = 500,      /* ended sessions that the API still shows */
 	ENGINE_HOLES_MAX = 65536,      /* at once, all sessions together */
+	ENGINE_NAMES_MAX = 4096,       /* by which sessions can be met, at once */
+	ENGINE_NAMES_PER_CLIENT = 32,
 	ENGINE_SWEEP_MS = 1000,
 	ENGINE_RATE_SLOTS = 4096,      /* buckets of clients, per ALG; clients whose addresses hash alike share one */
 	ENGINE_CONNECT_MS = 10000,     /* to a server */
@@ -46,7 +48,7 @@ struct engine_client {
 	struct hash_node node;
 	struct engine_alg *alg;
 	struct addr ip;
-	unsigned sessions;
+	unsigned sessions, names;
 };
 
 struct alg_host_engine {
@@ -60,7 +62,7 @@ struct alg_host_engine {
 	struct list resumed;        /* resume.c: data of sessions of a process before this one */
 	struct list leavers;        /* data.h */
 	unsigned n_live, n_history, n_holes, n_resumed;
-	struct hash_table *by_id;
+	struct hash_table *by_id, *by_name;
 	struct loop_timer sweep;
 	bool can_kernel[CONFIG_REALMS_MAX]; /* TCP pinholes, as of the last change */
 	bool is_draining;

@@ -453,6 +453,11 @@ bool flow_is_finished(const struct flow *flow, enum alg_side to)
 	return in->is_ended && in->is_end_told && in->len == 0 && !in->has_datagram && flow->out[to].n_pieces == 0;
 }
 
+bool flow_is_drained(const struct flow *flow, enum alg_side from)
+{
+	return flow->in[from].len == 0 && flow->out[alg_other(from)].n_pieces == 0;
+}
+
 bool flow_is_bypassed(const struct flow *flow)
 {
 	return flow->is_bypassed;

@@ -31,6 +31,9 @@ struct flow_owner {
 	 * when nothing changed. NULL: nobody wants to know. */
 	void (*message)(void *arg, enum alg_side from, enum alg_verdict verdict, struct span original, struct span edited);
 	void (*ending)(void *arg);
+	/* NULL: there are no other channels. Names are within bounds. */
+	int (*meet_open)(void *arg, struct span name);
+	int (*meet_join)(void *arg, struct span name);
 };
 
 struct flow_stats {
@@ -58,6 +61,8 @@ struct span flow_output(const struct flow *flow, enum alg_side to);
 void flow_sent(struct flow *flow, enum alg_side to, size_t n);
 /* Everything from the other side is out, and it has ended: half-close. */
 bool flow_is_finished(const struct flow *flow, enum alg_side to);
+/* Nothing is left of what came from that side, in front of the module or behind it. */
+bool flow_is_drained(const struct flow *flow, enum alg_side from);
 bool flow_is_bypassed(const struct flow *flow);
 /* ALG_RESET: the session is to end at once. What was ready to go before may be tried once more. To be asked after
  * each call. */

@@ -280,9 +280,13 @@ static void host_timer(struct alg_session *session, uint32_t cookie, uint32_t ms
 static void host_transfer(struct alg_session *session, const struct alg_transfer *transfer)
 {
 	struct flow *flow = flow_of(session);
+	struct alg_transfer known = { 0 };
 
-	if (may_ask(flow))
-		flow->owner->transfer(flow->arg, transfer);
+	if (!may_ask(flow))
+		return;
+	/* A module that was built with a minor version before has a structure that ends sooner. */
+	memcpy(&known, transfer, flow->module->abi_minor >= 2 ? sizeof(known) : offsetof(struct alg_transfer, octets));
+	flow->owner->transfer(flow->arg, &known);
 }
 
 __attribute__((format(printf, 3, 4)))
@@ -323,6 +327,25 @@ static void host_ending(struct alg_session *session)
 		flow->owner->ending(flow->arg);
 }
 
+static int host_meet(struct alg_session *session, struct alg_bytes name, int (*meet)(void *arg, struct span name))
+{
+	const struct flow *flow = flow_of(session);
+
+	if (!may_ask(flow) || meet == NULL || flow->module->is_datagram || name.len == 0)
+		return ALG_ERR_STATE;
+	return name.len <= ALG_NAME_MAX ? meet(flow->arg, (struct span){ name.ptr, name.len }) : ALG_ERR_LIMIT;
+}
+
+static int host_meet_open(struct alg_session *session, struct alg_bytes name)
+{
+	return host_meet(session, name, flow_of(session)->owner->meet_open);
+}
+
+static int host_meet_join(struct alg_session *session, struct alg_bytes name)
+{
+	return host_meet(session, name, flow_of(session)->owner->meet_join);
+}
+
 const struct alg_host flow_host = {
 	.size = sizeof(struct alg_host),
 	.now_ms = host_now_ms,
@@ -342,4 +365,6 @@ const struct alg_host flow_host = {
 	.note = host_note,
 	.ending = host_ending,
 	.start_tls = host_start_tls,
+	.meet_open = host_meet_open,
+	.meet_join = host_meet_join,
 };

@@ -202,12 +202,13 @@ int alg_host_new(const struct alg_host_deps *deps, char *error_text, size_t erro
 	list_init(&h->leavers);
 	loop_timer_init(&h->sweep, h->loop, on_sweep, h);
 	h->by_id = hash_table_new(ENGINE_SESSIONS_MAX + ENGINE_HISTORY_MAX);
+	h->by_name = hash_table_new(ENGINE_NAMES_MAX);
 	host_metrics_register();
 	if (deps->pinholes != NULL) {
 		pinholes_on_change(deps->pinholes, on_pinholes_change, h);
 		on_pinholes_change(h);
 	}
-	err = h->by_id != NULL ? make_all(h, error_text, error_size) : -ENOMEM;
+	err = h->by_id != NULL && h->by_name != NULL ? make_all(h, error_text, error_size) : -ENOMEM;
 	if (err < 0) {
 		if (error_text[0] == '\0')
 			snprintf(error_text, error_size, "algs: %s", err_str(err));
@@ -255,6 +256,7 @@ void alg_host_free(struct alg_host_engine *h)
 	for (unsigned i = 0; i < h->n_pools; i++)
 		tcp_ports_free(h->pools[i].ports);
 	hash_table_free(h->by_id);
+	hash_table_free(h->by_name);
 	free(h->pools);
 	config_unref(h->config);
 	config_unref(h->deps.config);

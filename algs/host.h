@@ -62,6 +62,7 @@ struct alg_session_summary {
 	uint64_t bytes[2];          /* of the control channel, from client and server */
 	unsigned n_holes, n_transfers;
 	const char *cause;          /* of the end, NULL while live */
+	const char *partner;        /* id of the session that is one conversation with this one; NULL: none */
 };
 struct alg_hole_view {
 	uint32_t id;

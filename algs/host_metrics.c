@@ -12,9 +12,10 @@
 #include "core/err.h"
 #include "core/metrics.h"
 
-enum { REFUSED_DENIED, REFUSED_LIMIT, REFUSED_RATE, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES_KERNEL, HOLES_RELAY, HOLES_MEDIA, HOLES_DATAGRAMS,
-       NO_HOLE_DENIED, NO_HOLE_LIMIT, NO_HOLE_OTHER, TRANSFERS_OK, TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY,
-       BYTES_CONTROL, TLS_CLIENT_OK, TLS_CLIENT_FAILED, TLS_SERVER_OK, TLS_SERVER_FAILED, METRICS };
+enum { REFUSED_DENIED, REFUSED_LIMIT, REFUSED_RATE, LISTENERS_OPEN, LISTENERS_CLOSED, HOLES_KERNEL, HOLES_RELAY, HOLES_MEDIA,
+       HOLES_DATAGRAMS, NO_HOLE_DENIED, NO_HOLE_LIMIT, NO_HOLE_OTHER, NAMES, NOT_MET_LIMIT, NOT_MET_UNKNOWN, TRANSFERS_OK,
+       TRANSFERS_FAILED, BYTES_KERNEL, BYTES_RELAY, BYTES_CONTROL, TLS_CLIENT_OK, TLS_CLIENT_FAILED, TLS_SERVER_OK, TLS_SERVER_FAILED,
+       METRICS };
 _Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)HOLES_DATAGRAMS - (int)HOLES_KERNEL == (int)HOLE_DATAGRAMS,
 	       "in the order of enum hole_way");
 
@@ -22,6 +23,8 @@ _Static_assert((int)HOLES_RELAY - (int)HOLES_KERNEL == (int)HOLE_RELAY && (int)H
 #define LISTENERS_HELP "Sockets of ALGs for control channels, by state."
 #define HOLES_HELP "Pinholes of ALG sessions that are reserved or open, by how they are made."
 #define NO_HOLE_HELP "Pinholes that protocols wanted and did not get, by reason."
+#define NAMES_HELP "Names by which sessions of ALGs can be met by another one of their client."
+#define NOT_MET_HELP "Sessions that did not meet, by reason: too many names; none of that name, or it is taken."
 #define TRANSFERS_HELP "Data transfers of ALG sessions that ended, by result."
 #define TLS_HELP "Handshakes of TLS that the gateway ended for ALGs, by side and result."
 #define BYTES_HELP "Octets of recorded data transfers, by path."
@@ -38,6 +41,9 @@ static struct metric metrics[METRICS] = {
 	[NO_HOLE_DENIED] = { "postern_alg_holes_refused_total", "reason=\"denied\"", NO_HOLE_HELP, METRIC_COUNTER, 0, 0 },
 	[NO_HOLE_LIMIT] = { "postern_alg_holes_refused_total", "reason=\"limit\"", NO_HOLE_HELP, METRIC_COUNTER, 0, 0 },
 	[NO_HOLE_OTHER] = { "postern_alg_holes_refused_total", "reason=\"other\"", NO_HOLE_HELP, METRIC_COUNTER, 0, 0 },
+	[NAMES] = { "postern_alg_names", NULL, NAMES_HELP, METRIC_GAUGE, 0, 0 },
+	[NOT_MET_LIMIT] = { "postern_alg_meetings_refused_total", "reason=\"limit\"", NOT_MET_HELP, METRIC_COUNTER, 0, 0 },
+	[NOT_MET_UNKNOWN] = { "postern_alg_meetings_refused_total", "reason=\"unknown\"", NOT_MET_HELP, METRIC_COUNTER, 0, 0 },
 	[TRANSFERS_OK] = { "postern_alg_transfers_total", "result=\"ok\"", TRANSFERS_HELP, METRIC_COUNTER, 0, 0 },
 	[TRANSFERS_FAILED] = { "postern_alg_transfers_total", "result=\"failed\"", TRANSFERS_HELP, METRIC_COUNTER, 0, 0 },
 	[BYTES_KERNEL] = { "postern_alg_transfer_bytes_total", "path=\"kernel\"", BYTES_HELP, METRIC_COUNTER, 0, 0 },
@@ -152,6 +158,11 @@ void host_metrics_tls(enum alg_side side, bool is_ok)
 		metric_add(&metrics[is_ok ? TLS_SERVER_OK : TLS_SERVER_FAILED], 1);
 }
 
+void host_metrics_not_met(int err)
+{
+	metric_add(&metrics[err == ALG_ERR_LIMIT ? NOT_MET_LIMIT : NOT_MET_UNKNOWN], 1);
+}
+
 static void count_holes(const struct alg_host_engine *engine, int64_t by_way[])
 {
 	LIST_EACH(&engine->live, node) {
@@ -173,5 +184,6 @@ void host_metrics_sweep(const struct alg_host_engine *engine)
 	count_holes(engine, by_way);
 	for (int way = HOLE_KERNEL; way <= HOLE_DATAGRAMS; way++)
 		metric_set(&metrics[(int)HOLES_KERNEL + way], by_way[way]);
+	metric_set(&metrics[NAMES], (int64_t)hash_table_count(engine->by_name));
 	host_metrics_listeners(engine);
 }

@@ -17,6 +17,7 @@ void host_metrics_began(const struct session *session);
 void host_metrics_ended(const struct session *session);
 void host_metrics_refused(int err); /* a session, with ERR_DENIED or ERR_LIMIT */
 void host_metrics_hole_refused(int err); /* ALG_ERR_* */
+void host_metrics_not_met(int err); /* ALG_ERR_*, of two sessions */
 void host_metrics_listeners(const struct alg_host_engine *engine);
 void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok);
 void host_metrics_tls(enum alg_side side, bool is_ok); /* a handshake with that side */

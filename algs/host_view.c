@@ -62,6 +62,7 @@ static void summarise(const struct session *s, struct arena *arena, struct alg_s
 		.client = s->far[ALG_CLIENT], .server = s->far[ALG_SERVER], .started_ms = s->started_ms, .ended_ms = s->ended_ms,
 		.bytes = { stats.octets_in[ALG_CLIENT], stats.octets_in[ALG_SERVER] }, .n_holes = s->n_holes,
 		.n_transfers = s->n_transfers, .cause = s->state == SESSION_ENDED ? s->cause : NULL,
+		.partner = s->partner[0] != '\0' ? copy(arena, s->partner) : NULL,
 	};
 }
 

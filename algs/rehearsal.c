@@ -77,7 +77,7 @@ static struct policy_question question_of(const struct run *run, const struct al
 		.user = span_of(d->user),
 		.transport = span_of(d->transport),
 		.mime = { question->mime.ptr, question->mime.len },
-		.client = run->owner.script->client,
+		.client = run->owner.script->client[0],
 		.server = run->owner.script->server,
 		.direction = (enum policy_direction)question->direction,
 		.has_size = question->has_size,
@@ -327,10 +327,10 @@ static void view_end(struct run *run)
 	const struct runner_script *script = run->owner.script;
 	struct rehearsal *ret = run->ret;
 
-	ret->client = script->client;
+	ret->client = script->client[0];
 	ret->server = script->server;
-	ret->client_sees = alg_addr_in(&script->about.client_sees);
-	ret->server_sees = alg_addr_in(&script->about.server_sees);
+	ret->client_sees = alg_addr_in(&script->about[0].client_sees);
+	ret->server_sees = alg_addr_in(&script->about[0].server_sees);
 	ret->n_holes = run->owner.n_holes < REHEARSAL_LIST_MAX ? run->owner.n_holes : REHEARSAL_LIST_MAX;
 	for (unsigned i = 0; i < ret->n_holes; i++)
 		view_hole(run, i);
@@ -354,7 +354,7 @@ static int run_script(struct run *run, const struct runner_script *script)
 	run->owner.now_ms = 1000; /* as long as it is not 0 */
 	run->owner.next_port = script->port;
 	run->owner.is_late = script->is_late;
-	err = flow_new(script->module, &script->about, &owner, &run->owner, &run->flow);
+	err = flow_new(script->module, &script->about[0], &owner, &run->owner, &run->flow);
 	if (err < 0)
 		return err;
 	run->owner.flow = run->flow;
@@ -403,6 +403,8 @@ static int read_script(struct run *run, const struct rehearsal_ask *ask, struct 
 	run->n_settings = count_lines(buf_span(&b));
 	buf_put(&b, ask->transcript);
 	err = b.is_full ? ERR_LIMIT : runner_script_new(ask->module, buf_span(&b), &report, ret);
+	if (err == 0 && (*ret)->n_channels > 1)
+		return fail(run, "a rehearsal has one channel only");
 	if (err == ERR_PARSE) {
 		run->line = report.line;
 		(void)fail(run, report.text);

@@ -23,54 +23,63 @@ struct backlog { /* what a side has sent and the flow has not taken yet */
 struct pass {
 	enum mode mode;
 	size_t cut;
-	struct flow *flow;
-	struct runner_owner *owner;
-	struct backlog backlog[ALG_SIDES];
+	struct runner_owner *owners[RUNNER_CHANNELS];
+	struct backlog backlog[RUNNER_CHANNELS][ALG_SIDES];
 	struct runner_seen seen;
 	struct runner_report *report;
 };
 
 /* Octets in and out */
 
-static void drain_side(struct pass *p, enum alg_side side)
+static void drain_side(struct pass *p, unsigned channel, enum alg_side side)
 {
-	struct runner_got *got = &p->seen.got[side];
+	struct runner_got *got = &p->seen.got[channel][side];
+	struct joint *joint = &p->owners[channel]->joint;
 	bool is_datagram = p->seen.script->module->is_datagram;
 	struct span out;
 
-	while ((out = flow_output(p->flow, side)).ptr != NULL) {
+	while ((out = joint_output(joint, side)).ptr != NULL) {
 		if (p->mode == OCTETS && !is_datagram && out.len > 1)
 			out.len = 1;
 		buf_put(&got->octets, out);
 		if (is_datagram && got->n < RUNNER_DATAGRAMS_MAX)
 			got->lens[got->n++] = out.len;
-		flow_sent(p->flow, side, out.len);
+		joint_sent(joint, side, out.len);
 	}
 }
 
 static void drain(struct pass *p)
 {
-	drain_side(p, ALG_CLIENT);
-	drain_side(p, ALG_SERVER);
-	if (flow_wants_tls(p->flow))
-		flow_tls_begun(p->flow);
+	bool has_moved = true;
+
+	while (has_moved) {
+		has_moved = false;
+		for (unsigned channel = 0; channel < p->seen.script->n_channels; channel++) {
+			drain_side(p, channel, ALG_CLIENT);
+			drain_side(p, channel, ALG_SERVER);
+			has_moved |= joint_move(&p->owners[channel]->joint);
+			if (flow_wants_tls(p->owners[channel]->flow))
+				flow_tls_begun(p->owners[channel]->flow);
+		}
+	}
 }
 
-static bool feed(struct pass *p, enum alg_side side)
+static bool feed(struct pass *p, unsigned channel, enum alg_side side)
 {
-	struct backlog *b = &p->backlog[side];
-	size_t n = b->octets.len - b->start, room = flow_room(p->flow, side);
+	struct backlog *b = &p->backlog[channel][side];
+	struct joint *joint = &p->owners[channel]->joint;
+	size_t n = b->octets.len - b->start, room = joint_room(joint, side);
 
 	if (n > room)
 		n = room;
 	if (n > 1 && p->mode == OCTETS)
 		n = 1;
 	if (n > 0) {
-		flow_input(p->flow, side, (struct span){ b->octets.data + b->start, n }, false);
+		joint_input(joint, side, (struct span){ b->octets.data + b->start, n }, false);
 		b->start += n;
 	} else if (b->start == b->octets.len && b->wants_end && !b->has_ended) {
 		b->has_ended = true;
-		flow_input(p->flow, side, SPAN_NONE, true);
+		joint_input(joint, side, SPAN_NONE, true);
 	} else {
 		return false;
 	}
@@ -80,44 +89,49 @@ static bool feed(struct pass *p, enum alg_side side)
 
 static void feed_all(struct pass *p)
 {
+	unsigned n = p->seen.script->n_channels * ALG_SIDES;
 	bool has_moved = true;
 
 	drain(p);
 	while (has_moved) {
-		has_moved = feed(p, ALG_CLIENT);
-		has_moved |= feed(p, ALG_SERVER);
+		has_moved = false;
+		for (unsigned i = 0; i < n; i++)
+			has_moved |= feed(p, i / ALG_SIDES, i % ALG_SIDES == 0 ? ALG_CLIENT : ALG_SERVER);
 	}
-	for (unsigned side = 0; side < ALG_SIDES; side++) {
-		struct backlog *b = &p->backlog[side];
+	for (unsigned i = 0; i < n; i++) {
+		struct backlog *b = &p->backlog[i / ALG_SIDES][i % ALG_SIDES];
 
 		if (b->start == b->octets.len)
 			b->start = b->octets.len = 0;
 	}
 }
 
-static void send_octets(struct pass *p, enum alg_side side, struct span octets)
+static void send_octets(struct pass *p, const struct runner_step *step, struct span octets)
 {
 	if (octets.len == 0)
 		return;
-	buf_put(&p->backlog[side].octets, octets);
+	buf_put(&p->backlog[step->channel][step->side].octets, octets);
 	feed_all(p);
 }
 
 static int send_message(struct pass *p, const struct runner_step *step)
 {
+	struct backlog *backlog = &p->backlog[step->channel][step->side];
+	struct flow *flow = p->owners[step->channel]->flow;
+
 	if (p->seen.script->module->is_datagram) {
-		if (flow_room(p->flow, step->side) < step->bytes.len || flow_input(p->flow, step->side, step->bytes, false) < 0)
+		if (flow_room(flow, step->side) < step->bytes.len || flow_input(flow, step->side, step->bytes, false) < 0)
 			return runner_fail(p->report, step->line, "this datagram was not taken");
 		drain(p);
 	} else if (p->mode == CUT) {
-		send_octets(p, step->side, span_sub(step->bytes, 0, p->cut));
-		send_octets(p, step->side, span_sub(step->bytes, p->cut, step->bytes.len));
+		send_octets(p, step, span_sub(step->bytes, 0, p->cut));
+		send_octets(p, step, span_sub(step->bytes, p->cut, step->bytes.len));
 	} else if (p->mode == JOINED) {
-		buf_put(&p->backlog[step->side].octets, step->bytes); /* goes with the last one of its group */
+		buf_put(&backlog->octets, step->bytes); /* goes with the last one of its group */
 	} else {
-		send_octets(p, step->side, step->bytes);
+		send_octets(p, step, step->bytes);
 	}
-	if (p->backlog[step->side].octets.is_full)
+	if (backlog->octets.is_full)
 		return runner_fail(p->report, step->line, "too much that is not taken");
 	return 0;
 }
@@ -132,7 +146,7 @@ static const char *ended(struct pass *p, const struct runner_step *step)
 	if (word.len > 0 && (!span_eq(word, SPAN_LIT("bytes")) || span_to_u32(runner_word(&args), UINT32_MAX, &octets[0]) < 0 ||
 			     span_to_u32(runner_word(&args), UINT32_MAX, &octets[1]) < 0))
 		return "`ended N bytes C S` is wanted";
-	return runner_owner_ended(p->owner, step->n, (uint64_t[]){ octets[0], octets[1] });
+	return runner_owner_ended(p->owners[step->channel], step->n, (uint64_t[]){ octets[0], octets[1] });
 }
 
 static const char *limit(struct pass *p, const struct runner_step *step)
@@ -140,39 +154,42 @@ static const char *limit(struct pass *p, const struct runner_step *step)
 	char reason[64];
 
 	snprintf(reason, sizeof(reason), "%.*s", SPAN_ARG(step->args));
-	return runner_owner_limit(p->owner, step->n, reason);
+	return runner_owner_limit(p->owners[step->channel], step->n, reason);
 }
 
 static const char *datum(struct pass *p, const struct runner_step *step)
 {
 	static const char *const names[] = { [ALG_DATUM_MORE] = "more", [ALG_DATUM_LAST] = "last", [ALG_DATUM_STRAY] = "stray" };
-	enum alg_datum answer = flow_datum(p->flow, step->n, step->side, step->bytes);
+	enum alg_datum answer = flow_datum(p->owners[step->channel]->joint.flow, step->n, step->side, step->bytes);
 
 	return span_eq(step->args, span_of(names[answer])) ? NULL : "the module takes this datum for something else";
 }
 
 static const char *outside(struct pass *p, const struct runner_step *step)
 {
+	struct runner_owner *owner = p->owners[step->channel];
+
 	switch (step->kind) {
 	case RUNNER_OPENED:
-		return runner_owner_opened(p->owner, step->n);
+		return runner_owner_opened(owner, step->n);
 	case RUNNER_ENDED:
 		return ended(p, step);
 	case RUNNER_EXPIRED:
-		return runner_owner_expired(p->owner, step->n);
+		return runner_owner_expired(owner, step->n);
 	case RUNNER_LIMIT:
 		return limit(p, step);
 	case RUNNER_COMMITTED:
-		return runner_owner_committed(p->owner, step->n, span_eq(step->args, SPAN_LIT("failed")) ? ERR_LIMIT : 0);
+		return runner_owner_committed(owner, step->n, span_eq(step->args, SPAN_LIT("failed")) ? ERR_LIMIT : 0);
 	case RUNNER_TIMER:
-		return runner_owner_timer(p->owner, step->n);
+		return runner_owner_timer(owner, step->n);
 	case RUNNER_SLEEP:
-		runner_owner_sleep(p->owner, step->n);
+		for (unsigned i = 0; i < p->seen.script->n_channels; i++)
+			runner_owner_sleep(p->owners[i], step->n);
 		return NULL;
 	case RUNNER_DATUM:
 		return datum(p, step);
 	case RUNNER_END:
-		p->backlog[step->side].wants_end = true;
+		p->backlog[step->channel][step->side].wants_end = true;
 		return NULL;
 	default:
 		return "nothing that happens";
@@ -195,9 +212,11 @@ static int play(struct pass *p, const struct runner_step *step)
 static void come_to_rest(struct pass *p)
 {
 	feed_all(p);
-	while (p->mode == LATE_COMMITS && p->owner->n_late > 0) {
-		runner_owner_committed(p->owner, p->owner->late[0], 0);
-		feed_all(p);
+	for (unsigned i = 0; p->mode == LATE_COMMITS && i < p->seen.script->n_channels; i++) {
+		while (p->owners[i]->n_late > 0) {
+			runner_owner_committed(p->owners[i], p->owners[i]->late[0], 0);
+			feed_all(p);
+		}
 	}
 }
 
@@ -214,7 +233,8 @@ static unsigned end_of_group(const struct pass *p, unsigned at)
 	for (unsigned i = at + 1; i < s->n_steps; i++) {
 		if (runner_is_expectation(&s->steps[i]))
 			continue;
-		if (s->steps[i].kind != RUNNER_SEND || s->steps[i].side != s->steps[at].side)
+		if (s->steps[i].kind != RUNNER_SEND || s->steps[i].side != s->steps[at].side ||
+		    s->steps[i].channel != s->steps[at].channel)
 			break;
 		end = i;
 	}
@@ -243,9 +263,9 @@ static int play_group(struct pass *p, unsigned at, unsigned end)
 	p->seen.state_from = end;
 	p->seen.to = end_of_expectations(s, end + 1);
 	ret = runner_check(&p->seen, p->report);
-	for (unsigned side = 0; side < ALG_SIDES; side++) {
-		p->seen.got[side].octets.len = 0;
-		p->seen.got[side].n = 0;
+	for (unsigned i = 0; i < RUNNER_CHANNELS * ALG_SIDES; i++) {
+		p->seen.got[i / ALG_SIDES][i % ALG_SIDES].octets.len = 0;
+		p->seen.got[i / ALG_SIDES][i % ALG_SIDES].n = 0;
 	}
 	return ret;
 }
@@ -254,11 +274,13 @@ static int check_end(struct pass *p)
 {
 	const struct runner_script *s = p->seen.script;
 
-	for (unsigned side = 0; side < ALG_SIDES; side++)
-		if (p->backlog[side].octets.len > 0 && !flow_is_reset(p->flow))
+	for (unsigned i = 0; i < s->n_channels * ALG_SIDES; i++) {
+		const struct backlog *b = &p->backlog[i / ALG_SIDES][i % ALG_SIDES];
+
+		if (b->octets.len > 0 && !runner_owner_is_over(p->owners[i / ALG_SIDES]))
 			return runner_fail(p->report, s->steps[s->n_steps - 1].line, "%zu octets of the %s were never taken",
-					   p->backlog[side].octets.len - p->backlog[side].start,
-					   side == ALG_CLIENT ? "client" : "server");
+					   b->octets.len - b->start, i % ALG_SIDES == 0 ? "client" : "server");
+	}
 	return 0;
 }
 
@@ -287,38 +309,61 @@ static void name_pass(struct pass *p)
 		snprintf(p->report->pass, sizeof(p->report->pass), "%s", names[p->mode]);
 }
 
-static int run_pass(struct pass *p, enum mode mode, size_t cut)
+static void clear(struct pass *p)
+{
+	for (unsigned i = 0; i < RUNNER_CHANNELS * ALG_SIDES; i++) {
+		struct backlog *b = &p->backlog[i / ALG_SIDES][i % ALG_SIDES];
+		struct runner_got *got = &p->seen.got[i / ALG_SIDES][i % ALG_SIDES];
+
+		*b = (struct backlog){ .octets = buf_of(b->octets.data, RUNNER_TEXT_MAX) };
+		got->octets = buf_of(got->octets.data, RUNNER_TEXT_MAX);
+		got->n = 0;
+	}
+}
+
+static int begin(struct pass *p)
 {
 	const struct runner_script *s = p->seen.script;
+	int ret = 0;
+
+	for (unsigned i = 0; ret == 0 && i < s->n_channels; i++) {
+		p->owners[i] = calloc(1, sizeof(*p->owners[i]));
+		if (p->owners[i] == NULL)
+			return -ENOMEM;
+		ret = runner_owner_begin(p->owners[i], s, i, s->is_late || p->mode == LATE_COMMITS);
+		p->owners[i]->all = p->owners;
+		p->seen.owners[i] = p->owners[i];
+	}
+	return ret;
+}
+
+static void end(struct pass *p)
+{
+	for (unsigned i = 0; i < RUNNER_CHANNELS; i++)
+		if (p->owners[i] != NULL)
+			flow_free(p->owners[i]->flow);
+	for (unsigned i = 0; i < RUNNER_CHANNELS; i++) {
+		free(p->owners[i]);
+		p->owners[i] = NULL;
+	}
+}
+
+static int run_pass(struct pass *p, enum mode mode, size_t cut)
+{
 	int ret;
 
 	p->mode = mode;
 	p->cut = cut;
 	name_pass(p);
-	for (unsigned side = 0; side < ALG_SIDES; side++) {
-		p->backlog[side] = (struct backlog){ .octets = buf_of(p->backlog[side].octets.data, RUNNER_TEXT_MAX) };
-		p->seen.got[side].octets = buf_of(p->seen.got[side].octets.data, RUNNER_TEXT_MAX);
-		p->seen.got[side].n = 0;
-	}
-	p->owner = calloc(1, sizeof(*p->owner));
-	if (p->owner == NULL)
-		return -ENOMEM;
-	p->owner->script = s;
-	p->owner->now_ms = 1000;
-	p->owner->next_port = s->port;
-	p->owner->is_late = s->is_late || mode == LATE_COMMITS;
-	ret = flow_new(s->module, &s->about, &runner_flow_owner, p->owner, &p->flow);
+	clear(p);
+	ret = begin(p);
 	if (ret == 0) {
-		p->owner->flow = p->flow;
-		p->seen.owner = p->owner;
-		p->seen.flow = p->flow;
 		ret = play_all(p);
 		p->report->n_passes++;
-		flow_free(p->flow);
-	} else {
+	} else if (ret != -ENOMEM) {
 		runner_fail(p->report, 0, "the module cannot be run: %s", err_str(ret));
 	}
-	free(p->owner);
+	end(p);
 	return ret;
 }
 
@@ -360,16 +405,16 @@ int runner_run(const struct alg_module *module, struct span transcript, struct r
 	if (result < 0)
 		return result;
 	p = calloc(1, sizeof(*p));
-	octets = malloc(2 * ALG_SIDES * (size_t)RUNNER_TEXT_MAX); /* untouched as far as it is not needed */
+	octets = malloc(2 * RUNNER_CHANNELS * ALG_SIDES * (size_t)RUNNER_TEXT_MAX); /* untouched as far as it is not needed */
 	if (p == NULL || octets == NULL) {
 		result = -ENOMEM;
 		goto out;
 	}
 	p->seen.script = script;
 	p->report = ret;
-	for (unsigned side = 0; side < ALG_SIDES; side++) {
-		p->backlog[side].octets.data = octets + 2 * side * (size_t)RUNNER_TEXT_MAX;
-		p->seen.got[side].octets.data = octets + (2 * side + 1) * (size_t)RUNNER_TEXT_MAX;
+	for (unsigned i = 0; i < RUNNER_CHANNELS * ALG_SIDES; i++) {
+		p->backlog[i / ALG_SIDES][i % ALG_SIDES].octets.data = octets + 2 * i * (size_t)RUNNER_TEXT_MAX;
+		p->seen.got[i / ALG_SIDES][i % ALG_SIDES].octets.data = octets + (2 * i + 1) * (size_t)RUNNER_TEXT_MAX;
 	}
 	result = run_passes(p);
 	if (result == 0)

@@ -25,6 +25,8 @@
  *   S: 200 ok                      the server likewise
  *   C<<EOT ... EOT                 the lines between as they stand, without escapes, CR LF after each; C<<-EOT: LF
  *   C! | S!                        that side ends
+ *   C2: S2: C2<<EOT C2! S2!        the same on a second channel, C3: and so on on a third; of the same client (from other ports) unless
+ *                                  `set client-2 ADDR`, `set client-3 ADDR`
  *   opened N                       the pinhole's first connection or packet; it has to be armed
  *   ended N [bytes C S]            its data has ended, with so many octets from the client and from the server
  *   expired N | limit N REASON | committed N [failed]
@@ -32,21 +34,23 @@
  *   datum N C|S more|last|stray OCTETS   a datagram of that side in the hole of datagrams, and what the module has to say to it
  *   sleep MS                       time passes: timers run out, and pinholes that nobody used expire
  *
- * What is expected, after what it follows from:
+ * What is expected, after what it follows from; about the channel of the last message or end:
  *   >S PORT 198,51,100,1,80,0      this comes out at the server, written as for C:, or >S<<EOT. >C: at the client. Without any for a message's
- *                                  direction the message comes out as it was; what is not expected must not come
+ *                                  direction the message comes out as it was; what is not expected must not come. >C2, >S2 at
+ *                                  another channel's
  *   drop                           the message just sent does not come out
  *   waits                          nor does this one, yet
  *   hole N reserved|armed|opened|ended|expired|freed [at ADDR] [public C|S ADDR] [rtcp C|S PORT] [class NAME] [paused yes|no]
  *        [raw yes|no] [protected yes|no]
  *   holes N                        so many are reserved, armed or opened
  *   verdict allow|deny VERB RULE   the last question to the policy
- *   transfer [user=.. verb=.. path=.. direction=up|down|none code=N ok=yes|no hole=N]    the last record
+ *   transfer [user=.. verb=.. path=.. direction=up|down|none code=N ok=yes|no hole=N octets=C,S]    the last record
  *   transfers N                    so many records up to here
  *   note TEXT                      the last note has this text in it
  *   tls                            TLS has begun on the channels. It does so by itself, once all that was said in clear has left, and only
  *                                  where it is expected
- *   ending | bypass | reset        the protocol's end was seen; the session is bypassed; it ends at once. Neither of the latter two may
+ *   ending | bypass | reset        the protocol's end was seen; the session is bypassed; it ends at once (the other channel's end may
+ *                                  be why). Neither of the latter two may
  *                                  happen without being expected
  */
 #ifndef ALGS_RUNNER_H

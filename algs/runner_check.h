@@ -15,9 +15,8 @@ struct runner_got { /* what came out at a side since it was last looked at */
 
 struct runner_seen { /* steps from `from` up to `to` have happened; what they say of the state is looked at from `state_from` on */
 	const struct runner_script *script;
-	const struct runner_owner *owner;
-	const struct flow *flow;
-	struct runner_got got[ALG_SIDES];
+	const struct runner_owner *owners[RUNNER_CHANNELS];
+	struct runner_got got[RUNNER_CHANNELS][ALG_SIDES];
 	unsigned from, to, state_from;
 };
 

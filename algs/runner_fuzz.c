@@ -13,8 +13,7 @@ enum { MESSAGE_MAX = 1 << 17, SCRATCH_MAX = 2 * MESSAGE_MAX };
 
 struct fuzz {
 	const struct runner_script *script;
-	struct runner_owner *owner;
-	struct flow *flow;
+	struct runner_owner *owners[RUNNER_CHANNELS];
 	uint64_t random;
 	uint8_t *message;       /* SCRATCH_MAX octets */
 	size_t len;
@@ -117,9 +116,16 @@ static void read_some(struct fuzz *f)
 {
 	struct span out;
 
-	for (unsigned side = 0; side < ALG_SIDES; side++)
-		while (below(f, 3) > 0 && (out = flow_output(f->flow, side)).ptr != NULL)
-			flow_sent(f->flow, side, out.len == 0 ? 0 : 1 + below(f, (uint32_t)out.len));
+	for (unsigned i = 0; i < f->script->n_channels * ALG_SIDES; i++) {
+		struct joint *joint = &f->owners[i / ALG_SIDES]->joint;
+		enum alg_side side = i % ALG_SIDES == 0 ? ALG_CLIENT : ALG_SERVER;
+
+		while (below(f, 3) > 0 && (out = joint_output(joint, side)).ptr != NULL)
+			joint_sent(joint, side, out.len == 0 ? 0 : 1 + below(f, (uint32_t)out.len));
+	}
+	for (unsigned i = 0; f->script->n_channels > 1 && i < f->script->n_channels; i++)
+		if (below(f, 2) > 0)
+			joint_move(&f->owners[i]->joint);
 }
 
 static void read_all(struct fuzz *f)
@@ -128,16 +134,21 @@ static void read_all(struct fuzz *f)
 
 	while (has_moved) {
 		has_moved = false;
-		for (unsigned side = 0; side < ALG_SIDES; side++) {
-			struct span out = flow_output(f->flow, side);
+		for (unsigned i = 0; i < f->script->n_channels; i++)
+			has_moved |= joint_move(&f->owners[i]->joint);
+		for (unsigned i = 0; i < f->script->n_channels * ALG_SIDES; i++) {
+			struct joint *joint = &f->owners[i / ALG_SIDES]->joint;
+			enum alg_side side = i % ALG_SIDES == 0 ? ALG_CLIENT : ALG_SERVER;
+			struct span out = joint_output(joint, side);
 
 			if (out.ptr != NULL)
-				flow_sent(f->flow, side, out.len);
+				joint_sent(joint, side, out.len);
 			has_moved |= out.ptr != NULL;
 		}
 	}
-	if (flow_wants_tls(f->flow))
-		flow_tls_begun(f->flow);
+	for (unsigned i = 0; i < f->script->n_channels; i++)
+		if (flow_wants_tls(f->owners[i]->flow))
+			flow_tls_begun(f->owners[i]->flow);
 }
 
 static void read_mostly(struct fuzz *f, uint32_t of)
@@ -148,12 +159,12 @@ static void read_mostly(struct fuzz *f, uint32_t of)
 		read_some(f);
 }
 
-static void send_message(struct fuzz *f, enum alg_side side)
+static void send_message(struct fuzz *f, struct joint *joint, enum alg_side side)
 {
 	bool is_datagram = f->script->module->is_datagram;
 
 	for (size_t at = 0; at < f->len || is_datagram;) {
-		size_t room = flow_room(f->flow, side), n = f->len - at;
+		size_t room = joint_room(joint, side), n = f->len - at;
 
 		if (n > room && is_datagram)
 			break;
@@ -163,7 +174,7 @@ static void send_message(struct fuzz *f, enum alg_side side)
 			n = 1 + below(f, (uint32_t)n);
 		if (n == 0 && !is_datagram)
 			break; /* it does not read: the rest is lost */
-		if (flow_input(f->flow, side, (struct span){ (const char *)f->message + at, n }, false) < 0)
+		if (joint_input(joint, side, (struct span){ (const char *)f->message + at, n }, false) < 0)
 			break;
 		at += n;
 		read_mostly(f, 4);
@@ -181,33 +192,33 @@ static void send_step(struct fuzz *f, const struct runner_step *step)
 		memcpy(f->message, step->bytes.ptr, f->len);
 	while (n_changes-- > 0)
 		change(f);
-	send_message(f, below(f, 32) == 0 ? alg_other(step->side) : step->side);
+	send_message(f, &f->owners[step->channel]->joint, below(f, 32) == 0 ? alg_other(step->side) : step->side);
 }
 
 /* Events; what cannot be now is refused by the owner. */
-static void happen(struct fuzz *f, enum runner_kind kind, uint32_t n)
+static void happen(struct fuzz *f, struct runner_owner *owner, enum runner_kind kind, uint32_t n)
 {
 	switch (kind) {
 	case RUNNER_OPENED:
-		runner_owner_opened(f->owner, n);
+		runner_owner_opened(owner, n);
 		break;
 	case RUNNER_ENDED:
-		runner_owner_ended(f->owner, n, (uint64_t[]){ below(f, 3), below(f, 100000) });
+		runner_owner_ended(owner, n, (uint64_t[]){ below(f, 3), below(f, 100000) });
 		break;
 	case RUNNER_EXPIRED:
-		runner_owner_expired(f->owner, n);
+		runner_owner_expired(owner, n);
 		break;
 	case RUNNER_LIMIT:
-		runner_owner_limit(f->owner, n, "max-bytes");
+		runner_owner_limit(owner, n, "max-bytes");
 		break;
 	case RUNNER_COMMITTED:
-		runner_owner_committed(f->owner, n, below(f, 8) == 0 ? ERR_LIMIT : 0);
+		runner_owner_committed(owner, n, below(f, 8) == 0 ? ERR_LIMIT : 0);
 		break;
 	case RUNNER_TIMER:
-		runner_owner_timer(f->owner, n);
+		runner_owner_timer(owner, n);
 		break;
 	case RUNNER_SLEEP:
-		runner_owner_sleep(f->owner, n);
+		runner_owner_sleep(owner, n);
 		break;
 	default:
 		break;
@@ -217,15 +228,16 @@ static void happen(struct fuzz *f, enum runner_kind kind, uint32_t n)
 static void happen_at_random(struct fuzz *f)
 {
 	enum runner_kind kind = RUNNER_OPENED + below(f, RUNNER_SLEEP - RUNNER_OPENED + 1);
-	uint32_t n = 1 + below(f, f->owner->n_holes + 1);
+	struct runner_owner *owner = f->owners[f->script->n_channels > 1 ? below(f, f->script->n_channels) : 0];
+	uint32_t n = 1 + below(f, owner->n_holes + 1);
 
-	if (kind == RUNNER_COMMITTED && f->owner->n_late > 0)
-		n = f->owner->late[below(f, f->owner->n_late)];
+	if (kind == RUNNER_COMMITTED && owner->n_late > 0)
+		n = owner->late[below(f, owner->n_late)];
 	if (kind == RUNNER_TIMER)
 		n = below(f, RUNNER_TIMERS);
 	if (kind == RUNNER_SLEEP)
 		n = below(f, 20000);
-	happen(f, kind, n);
+	happen(f, owner, kind, n);
 }
 
 /* Rounds */
@@ -235,34 +247,41 @@ static void play(struct fuzz *f, const struct runner_step *step)
 	if (step->kind == RUNNER_SEND)
 		send_step(f, step);
 	else if (step->kind == RUNNER_END)
-		flow_input(f->flow, step->side, SPAN_NONE, true);
+		joint_input(&f->owners[step->channel]->joint, step->side, SPAN_NONE, true);
 	else if (step->kind == RUNNER_DATUM)
-		(void)flow_datum(f->flow, step->n, step->side, step->bytes);
+		(void)flow_datum(f->owners[step->channel]->joint.flow, step->n, step->side, step->bytes);
 	else
-		happen(f, step->kind, step->n);
+		happen(f, f->owners[step->channel], step->kind, step->n);
 	if (below(f, 4) == 0)
 		happen_at_random(f);
 	read_mostly(f, 8);
 }
 
 /* Everything ends, and nobody may still wait for anything but resume(). */
-static const char *finish(struct fuzz *f)
+static void finish(struct fuzz *f, struct runner_owner *owner)
 {
-	struct flow_stats stats;
-
 	for (unsigned side = 0; side < ALG_SIDES; side++)
-		flow_input(f->flow, side, SPAN_NONE, true);
-	while (f->owner->n_late > 0)
-		runner_owner_committed(f->owner, f->owner->late[0], 0);
-	for (uint32_t hole = 1; hole <= f->owner->n_holes; hole++) {
-		runner_owner_ended(f->owner, hole, (uint64_t[]){ 1, 1 });
-		runner_owner_expired(f->owner, hole);
+		joint_input(&owner->joint, side, SPAN_NONE, true);
+	while (owner->n_late > 0)
+		runner_owner_committed(owner, owner->late[0], 0);
+	for (uint32_t hole = 1; hole <= owner->n_holes; hole++) {
+		runner_owner_ended(owner, hole, (uint64_t[]){ 1, 1 });
+		runner_owner_expired(owner, hole);
 	}
 	read_all(f);
-	flow_stats(f->flow, &stats);
-	if (flow_fault(f->flow) != NULL)
-		return flow_fault(f->flow);
-	if (flow_is_finished(f->flow, ALG_CLIENT) && flow_is_finished(f->flow, ALG_SERVER) &&
+}
+
+static const char *find_fault(const struct runner_owner *owner)
+{
+	const struct joint *joint = &owner->joint;
+	struct flow_stats stats;
+
+	flow_stats(owner->flow, &stats);
+	if (flow_fault(owner->flow) != NULL)
+		return flow_fault(owner->flow);
+	if (joint->is_deaf || joint->is_speaking) /* what nobody hears is not counted */
+		return NULL;
+	if (flow_is_finished(owner->flow, ALG_CLIENT) && flow_is_finished(owner->flow, ALG_SERVER) &&
 	    stats.edited[0] + stats.edited[1] + stats.dropped[0] + stats.dropped[1] + stats.replies[0] + stats.replies[1] == 0 &&
 	    (stats.octets_in[ALG_CLIENT] != stats.octets_out[ALG_SERVER] ||
 	     stats.octets_in[ALG_SERVER] != stats.octets_out[ALG_CLIENT]))
@@ -270,24 +289,48 @@ static const char *finish(struct fuzz *f)
 	return NULL;
 }
 
+static int begin(struct fuzz *f)
+{
+	bool is_late = below(f, 2) == 0;
+	int ret = 0;
+
+	for (unsigned i = 0; i < f->script->n_channels; i++)
+		memset(f->owners[i], 0, sizeof(*f->owners[i]));
+	for (unsigned i = 0; ret == 0 && i < f->script->n_channels; i++)
+		ret = runner_owner_begin(f->owners[i], f->script, i, is_late);
+	for (unsigned i = 0; i < f->script->n_channels; i++)
+		f->owners[i]->all = f->owners;
+	return ret;
+}
+
+static bool may_go_on(const struct fuzz *f)
+{
+	for (unsigned i = 0; i < f->script->n_channels; i++)
+		if (flow_is_reset(f->owners[i]->flow) || flow_fault(f->owners[i]->flow) != NULL)
+			return false;
+	return true;
+}
+
+static const char *end(struct fuzz *f)
+{
+	const char *fault = NULL;
+
+	for (unsigned i = 0; i < f->script->n_channels; i++)
+		finish(f, f->owners[i]);
+	for (unsigned i = 0; fault == NULL && i < f->script->n_channels; i++)
+		fault = find_fault(f->owners[i]);
+	return fault;
+}
+
 static int run_round(struct fuzz *f, struct runner_report *report, unsigned round)
 {
 	const struct runner_script *s = f->script;
 	const char *fault = NULL;
-	int ret;
+	int ret = begin(f);
 
-	memset(f->owner, 0, sizeof(*f->owner));
-	f->owner->script = s;
-	f->owner->now_ms = 1000;
-	f->owner->next_port = s->port;
-	f->owner->is_late = below(f, 2) == 0;
-	ret = flow_new(s->module, &s->about, &runner_flow_owner, f->owner, &f->flow);
-	if (ret < 0) {
+	if (ret < 0)
 		runner_fail(report, 0, "the module cannot be run: %s", err_str(ret));
-		return ret;
-	}
-	f->owner->flow = f->flow;
-	for (unsigned i = 0; i < s->n_steps && !flow_is_reset(f->flow) && flow_fault(f->flow) == NULL; i++) {
+	for (unsigned i = 0; ret == 0 && i < s->n_steps && may_go_on(f); i++) {
 		unsigned luck = below(f, 24);
 
 		if (runner_is_expectation(&s->steps[i]) || luck == 0)
@@ -296,10 +339,12 @@ static int run_round(struct fuzz *f, struct runner_report *report, unsigned roun
 		if (luck == 2)
 			i = below(f, i + 1);
 	}
-	fault = finish(f);
-	flow_free(f->flow);
+	if (ret == 0)
+		fault = end(f);
+	for (unsigned i = 0; i < s->n_channels; i++)
+		flow_free(f->owners[i]->flow);
 	report->n_passes++;
-	return fault != NULL ? runner_fail(report, 0, "round %u: %s", round, fault) : 0;
+	return fault != NULL ? runner_fail(report, 0, "round %u: %s", round, fault) : ret;
 }
 
 int runner_fuzz(const struct alg_module *module, struct span transcript, uint64_t seed, unsigned rounds, struct runner_report *ret)
@@ -315,13 +360,18 @@ int runner_fuzz(const struct alg_module *module, struct span transcript, uint64_
 	if (result < 0)
 		return result;
 	f.script = script;
-	f.owner = calloc(1, sizeof(*f.owner));
 	f.message = malloc(SCRATCH_MAX);
-	if (f.owner == NULL || f.message == NULL)
+	if (f.message == NULL)
 		result = -ENOMEM;
+	for (unsigned i = 0; i < script->n_channels; i++) {
+		f.owners[i] = calloc(1, sizeof(*f.owners[i]));
+		if (f.owners[i] == NULL)
+			result = -ENOMEM;
+	}
 	for (unsigned round = 0; result == 0 && round < rounds; round++)
 		result = run_round(&f, ret, round);
-	free(f.owner);
+	for (unsigned i = 0; i < script->n_channels; i++)
+		free(f.owners[i]);
 	free(f.message);
 	runner_script_free(script);
 	return result;

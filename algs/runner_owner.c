@@ -9,7 +9,7 @@ enum { PORT_FLOOR = 1024, SLEEP_EVENTS_MAX = 10000 };
 
 static const struct addr *end_of(const struct runner_owner *o, enum alg_side side)
 {
-	return side == ALG_CLIENT ? &o->script->client : &o->script->server;
+	return side == ALG_CLIENT ? &o->script->client[o->channel] : &o->script->server;
 }
 
 static struct runner_hole *hole_at(struct runner_owner *o, uint32_t hole)
@@ -101,7 +101,7 @@ static int media_public(const struct runner_owner *o, const struct runner_hole *
 {
 	enum alg_side other = alg_other(reader);
 
-	if (o->script->about.is_translated) {
+	if (o->script->about[o->channel].is_translated) {
 		/* Between two networks media is always relayed by an own address; without one the client's view of
 		 * the server is it. */
 		*ret = addr_is_set(&o->script->media[reader]) ? o->script->media[reader] : *end_of(o, other);
@@ -265,6 +265,38 @@ static void owner_ending(void *arg)
 	o->is_ending = true;
 }
 
+/* Names */
+
+static struct runner_owner *find_name(const struct runner_owner *o, struct span name)
+{
+	for (unsigned i = 0; o->all != NULL && i < RUNNER_CHANNELS; i++) {
+		struct runner_owner *other = o->all[i];
+
+		if (other != NULL && span_eq(name, (struct span){ other->name, other->name_len }) &&
+		    addr_eq_ip(end_of(o, ALG_CLIENT), end_of(other, ALG_CLIENT)))
+			return other;
+	}
+	return NULL;
+}
+
+static int owner_meet_open(void *arg, struct span name)
+{
+	struct runner_owner *o = arg;
+
+	if (o->joint.flow == NULL || o->name_len > 0 || find_name(o, name) != NULL)
+		return ALG_ERR_STATE;
+	memcpy(o->name, name.ptr, name.len);
+	o->name_len = name.len;
+	return 0;
+}
+
+static int owner_meet_join(void *arg, struct span name)
+{
+	struct runner_owner *o = arg, *other = find_name(o, name);
+
+	return o->joint.flow != NULL && other != NULL ? joint_join(&o->joint, &other->joint) : ALG_ERR_STATE;
+}
+
 const struct flow_owner runner_flow_owner = {
 	.now_ms = owner_now_ms,
 	.hole_reserve = owner_hole_reserve,
@@ -279,7 +311,23 @@ const struct flow_owner runner_flow_owner = {
 	.transfer = owner_transfer,
 	.note = owner_note,
 	.ending = owner_ending,
+	.meet_open = owner_meet_open,
+	.meet_join = owner_meet_join,
 };
+
+int runner_owner_begin(struct runner_owner *o, const struct runner_script *script, unsigned channel, bool is_late)
+{
+	int err;
+
+	o->script = script;
+	o->channel = channel;
+	o->now_ms = 1000;
+	o->next_port = script->port;
+	o->is_late = is_late;
+	err = flow_new(script->module, &script->about[channel], &runner_flow_owner, o, &o->flow);
+	o->joint.flow = o->flow;
+	return err;
+}
 
 /* What happens */
 

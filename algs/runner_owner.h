@@ -4,7 +4,7 @@
 #ifndef ALGS_RUNNER_OWNER_H
 #define ALGS_RUNNER_OWNER_H
 
-#include "algs/flow.h"
+#include "algs/joint.h"
 #include "algs/runner_script.h"
 
 enum { RUNNER_HOLES_MAX = 1024, RUNNER_TIMERS = 8, RUNNER_LATE_MAX = 128, RUNNER_NOTE_MAX = 256, RUNNER_MINUTE_MAX = 64 };
@@ -30,7 +30,12 @@ struct runner_hole {
 
 struct runner_owner {
 	const struct runner_script *script;
+	unsigned channel;
 	struct flow *flow;
+	struct joint joint;       /* of the flow */
+	struct runner_owner **all; /* RUNNER_CHANNELS, of all channels; NULL where there is none. NULL: there is only this one */
+	char name[ALG_NAME_MAX];  /* by which it can be met */
+	size_t name_len;
 	bool is_late;             /* pinholes are confirmed later */
 	uint64_t now_ms;
 	uint16_t next_port;
@@ -59,6 +64,14 @@ struct runner_owner {
 };
 
 extern const struct flow_owner runner_flow_owner; /* its arg is the runner_owner */
+
+/* Zeroed before. The owner has a flow then. 0 or as flow_new(). */
+int runner_owner_begin(struct runner_owner *owner, const struct runner_script *script, unsigned channel, bool is_late);
+
+static inline bool runner_owner_is_over(const struct runner_owner *owner)
+{
+	return flow_is_reset(owner->flow) || owner->joint.over != NULL;
+}
 
 /* What happens to a pinhole. NULL, or why that cannot be. */
 const char *runner_owner_opened(struct runner_owner *owner, uint32_t hole);

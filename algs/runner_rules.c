@@ -219,7 +219,7 @@ void runner_decide(struct runner_owner *o, const struct alg_question *question, 
 	struct policy_question q = {
 		.verb = span_in(question->verb), .target = span_in(question->target), .user = span_in(question->user),
 		.transport = span_in(question->transport), .mime = span_in(question->mime),
-		.client = o->script->client, .server = o->script->server,
+		.client = o->script->client[o->channel], .server = o->script->server,
 		.direction = directions[question->direction], .has_size = question->has_size, .size = question->size,
 	};
 	struct policy_verdict verdict;

@@ -14,6 +14,7 @@ struct reading {
 	struct runner_report *report;
 	struct span rest;      /* lines that were not read */
 	unsigned line;
+	unsigned channel;      /* of the last line that made something happen */
 	bool has_begun;        /* the first message has been seen */
 };
 
@@ -190,28 +191,35 @@ static int add_step(struct reading *r, const struct runner_step *step)
 	return 0;
 }
 
-/* "C: ...", ">S ...", "C<<EOT", "S!". False: the line is something else. */
-static bool is_octet_line(struct span line, bool *ret_is_expected)
+/* "C: ...", ">S ...", "C<<EOT", "S!", and of the second channel "C2: ..." and so on, and of a third. False: the line is something else. */
+static bool is_octet_line(struct span line, bool *ret_is_expected, unsigned *ret_channel)
 {
 	size_t at = line.len > 0 && line.ptr[0] == '>';
+	char next;
 
-	if (line.len < at + 1 + !at || (line.ptr[at] != 'C' && line.ptr[at] != 'S'))
+	if (line.len <= at || (line.ptr[at] != 'C' && line.ptr[at] != 'S'))
 		return false;
 	*ret_is_expected = at == 1;
-	if (at == 1)
-		return line.len == 2 || line.ptr[2] == ' ' || line.ptr[2] == '<';
-	return line.ptr[1] == ':' || line.ptr[1] == '!' || line.ptr[1] == '<';
+	at++;
+	*ret_channel = line.len > at && line.ptr[at] >= '2' && line.ptr[at] < '1' + RUNNER_CHANNELS ? (unsigned)(line.ptr[at] - '1') : 0;
+	at += *ret_channel > 0;
+	next = line.len > at ? line.ptr[at] : '\0';
+	return *ret_is_expected ? next == '\0' || next == ' ' || next == '<' : next == ':' || next == '!' || next == '<';
 }
 
-static int read_octet_line(struct reading *r, struct span line, bool is_expected)
+static int read_octet_line(struct reading *r, struct span line, bool is_expected, unsigned channel)
 {
-	struct runner_step step = { .kind = is_expected ? RUNNER_EXPECT : RUNNER_SEND, .line = r->line };
+	struct runner_step step = { .kind = is_expected ? RUNNER_EXPECT : RUNNER_SEND, .line = r->line, .channel = channel };
 	struct span rest;
 	int ret = 0;
 
 	line = span_sub(line, is_expected, line.len);
 	step.side = line.ptr[0] == 'C' ? ALG_CLIENT : ALG_SERVER;
-	rest = span_sub(line, 1, line.len);
+	if (!is_expected)
+		r->channel = channel;
+	if (channel >= r->script->n_channels)
+		r->script->n_channels = channel + 1;
+	rest = span_sub(line, channel > 0 ? 2 : 1, line.len);
 	if (span_starts(rest, SPAN_LIT("<<"))) {
 		ret = read_block(r, span_sub(rest, 2, rest.len), &step.bytes);
 	} else if (span_eq(rest, SPAN_LIT("!"))) {
@@ -261,17 +269,17 @@ static void set_choice(struct runner_script *s, enum setting setting, int value)
 {
 	switch (setting) {
 	case SET_ACTIVE:
-		s->about.may_be_active = value == 1;
+		s->about[0].may_be_active = value == 1;
 		break;
 	case SET_TLS:
-		s->about.is_tls = value == TLS_IMPLICIT;
-		s->about.tls = value == TLS_IMPLICIT ? ALG_TLS_TERMINATE : (enum alg_tls)value;
+		s->about[0].is_tls = value == TLS_IMPLICIT;
+		s->about[0].tls = value == TLS_IMPLICIT ? ALG_TLS_TERMINATE : (enum alg_tls)value;
 		break;
 	case SET_TLS_SERVER:
-		s->about.is_server_plain = value == 0;
+		s->about[0].is_server_plain = value == 0;
 		break;
 	case SET_TLS_REQUIRED:
-		s->about.tls_need = (enum alg_tls_need)value;
+		s->about[0].tls_need = (enum alg_tls_need)value;
 		break;
 	default:
 		s->is_late = value == 1;
@@ -309,7 +317,8 @@ static int read_set(struct reading *r, struct span args)
 		const char *name;
 		struct addr *addr;
 	} addrs[] = {
-		{ "client", &s->client }, { "server", &s->server }, { "gateway-client", &s->gateway[ALG_CLIENT] },
+		{ "client", &s->client[0] }, { "client-2", &s->client[1] }, { "client-3", &s->client[2] },
+		{ "server", &s->server }, { "gateway-client", &s->gateway[ALG_CLIENT] },
 		{ "gateway-server", &s->gateway[ALG_SERVER] }, { "media-client", &s->media[ALG_CLIENT] },
 		{ "media-server", &s->media[ALG_SERVER] },
 	};
@@ -322,12 +331,12 @@ static int read_set(struct reading *r, struct span args)
 		if (span_eq(name, span_of(addrs[i].name)))
 			return set_addr(addrs[i].addr, value) < 0 ? fault(r, "an address with port is wanted") : 0;
 	if (span_eq(name, SPAN_LIT("tls-ports")))
-		return set_tls_ports(&s->about, value) < 0 ? fault(r, "ports are A-B") : 0;
+		return set_tls_ports(&s->about[0], value) < 0 ? fault(r, "ports are A-B") : 0;
 	if (span_eq(name, SPAN_LIT("port")) && span_to_u32(value, 65000, &n) == 0 && n >= 1024) {
 		s->port = (uint16_t)n;
 		return 0;
 	}
-	if (span_eq(name, SPAN_LIT("idle")) && span_to_u32(value, UINT32_MAX, &s->about.idle_ms) == 0)
+	if (span_eq(name, SPAN_LIT("idle")) && span_to_u32(value, UINT32_MAX, &s->about[0].idle_ms) == 0)
 		return 0;
 	return set_flag(s, name, value) < 0 ? fault(r, "no such setting, or not this value") : 0;
 }
@@ -388,12 +397,13 @@ static int read_datum(struct reading *r, struct span rest, struct runner_step *s
 
 static int read_line(struct reading *r, struct span line)
 {
-	struct runner_step step = { .line = r->line };
+	struct runner_step step = { .line = r->line, .channel = r->channel };
 	struct span rest = line, word;
+	unsigned channel;
 	bool is_expected;
 
-	if (is_octet_line(line, &is_expected))
-		return read_octet_line(r, line, is_expected);
+	if (is_octet_line(line, &is_expected, &channel))
+		return read_octet_line(r, line, is_expected, channel);
 	word = runner_word(&rest);
 	if (word.len == 0 || word.ptr[0] == '#')
 		return 0;
@@ -415,16 +425,31 @@ static int read_line(struct reading *r, struct span line)
 	return fault(r, "what is this?");
 }
 
-static void set_about(struct runner_script *s)
+static void set_about(struct runner_script *s, unsigned channel)
 {
+	struct alg_about *about = &s->about[channel];
+	const struct addr *client = &s->client[channel];
 	const struct addr *client_sees = addr_is_set(&s->gateway[ALG_CLIENT]) ? &s->gateway[ALG_CLIENT] : &s->server;
-	const struct addr *server_sees = addr_is_set(&s->gateway[ALG_SERVER]) ? &s->gateway[ALG_SERVER] : &s->client;
+	const struct addr *server_sees = addr_is_set(&s->gateway[ALG_SERVER]) ? &s->gateway[ALG_SERVER] : client;
 
-	s->about.client = alg_addr_out(&s->client);
-	s->about.server = alg_addr_out(&s->server);
-	s->about.client_sees = alg_addr_out(client_sees);
-	s->about.server_sees = alg_addr_out(server_sees);
-	s->about.is_translated = client_sees != &s->server || server_sees != &s->client;
+	*about = s->about[0];
+	about->client = alg_addr_out(client);
+	about->server = alg_addr_out(&s->server);
+	about->client_sees = alg_addr_out(client_sees);
+	about->server_sees = alg_addr_out(server_sees);
+	about->is_translated = client_sees != &s->server || server_sees != client;
+}
+
+/* The other channels are of the same client unless it was said otherwise. */
+static void set_abouts(struct runner_script *s)
+{
+	for (unsigned channel = 0; channel < RUNNER_CHANNELS; channel++) {
+		if (!addr_is_set(&s->client[channel])) {
+			s->client[channel] = s->client[0];
+			s->client[channel].port += (uint16_t)channel;
+		}
+		set_about(s, channel);
+	}
 	for (unsigned side = 0; side < ALG_SIDES; side++)
 		if (!addr_is_set(&s->media[side]))
 			s->media[side] = s->gateway[side];
@@ -440,7 +465,7 @@ static int read_lines(struct reading *r)
 		ret = read_line(r, line);
 	if (ret < 0)
 		return ret;
-	set_about(r->script);
+	set_abouts(r->script);
 	ret = runner_rules_done(r->script, text, sizeof(text));
 	if (ret == ERR_PARSE)
 		return fault(r, text);
@@ -462,8 +487,9 @@ int runner_script_new(const struct alg_module *module, struct span transcript, s
 	s->arena = arena;
 	s->module = module;
 	s->port = 40000;
-	s->about.idle_ms = 7800000;
-	s->client = (struct addr){ .family = AF_INET, .ip = { 192, 0, 2, 10 }, .port = 40000 };
+	s->n_channels = 1;
+	s->about[0].idle_ms = 7800000;
+	s->client[0] = (struct addr){ .family = AF_INET, .ip = { 192, 0, 2, 10 }, .port = 40000 };
 	s->server = (struct addr){ .family = AF_INET, .ip = { 10, 0, 0, 5 },
 				   .port = module->default_port != 0 ? module->default_port : 4000 };
 	s->steps = arena_alloc_raw(arena, RUNNER_STEPS_MAX * sizeof(s->steps[0]));

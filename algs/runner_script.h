@@ -7,7 +7,7 @@
 #include "core/arena.h"
 #include "core/policy.h"
 
-enum { RUNNER_STEPS_MAX = 20000, RUNNER_TEXT_MAX = 4 << 20 };
+enum { RUNNER_STEPS_MAX = 20000, RUNNER_TEXT_MAX = 4 << 20, RUNNER_CHANNELS = 3 };
 
 enum runner_kind {
 	/* What happens. */
@@ -40,6 +40,7 @@ enum runner_kind {
 struct runner_step {
 	enum runner_kind kind;
 	unsigned line;
+	unsigned channel;      /* from 0 on */
 	enum alg_side side;    /* who sends or ends, where something is expected */
 	struct span bytes;     /* sent or expected */
 	uint32_t n;            /* the first word, a number: hole, timer, milliseconds, count */
@@ -49,8 +50,9 @@ struct runner_step {
 struct runner_script {
 	const struct alg_module *module;
 	struct arena *arena;
-	struct alg_about about;
-	struct addr client, server;
+	struct alg_about about[RUNNER_CHANNELS];
+	struct addr client[RUNNER_CHANNELS], server;
+	unsigned n_channels;
 	struct addr gateway[ALG_SIDES], media[ALG_SIDES]; /* own addresses towards that side; family 0: none */
 	uint16_t port;
 	bool is_late;          /* set commits later */

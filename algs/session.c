@@ -121,11 +121,12 @@ static void finish_data(struct session *s)
 static void end(struct session *s)
 {
 	finish_data(s);
+	session_meet_leave(s);
 	s->is_in_flow = true;
 	if (s->flow != NULL)
 		flow_stats(s->flow, &s->counts);
 	flow_free(s->flow);
-	s->flow = NULL;
+	s->flow = s->joint.flow = NULL;
 	s->is_in_flow = false;
 	group_close(&s->group);
 	close_legs(s, s->is_abnormal);
@@ -161,6 +162,7 @@ static void do_open(struct session *s)
 		s->flow = NULL;
 	s->is_in_flow = false;
 	s->active_ms = loop_now_ms(s->engine->loop);
+	s->joint.flow = s->flow;
 	if (s->flow != NULL)
 		session_kick(s);
 	else
@@ -181,6 +183,7 @@ static void do_note_bypass(struct session *s)
 static void do_drain(struct session *s)
 {
 	s->drain_ms = loop_now_ms(s->engine->loop);
+	session_meet_leave(s);
 	close_legs(s, s->is_abnormal);
 	session_kick(s); /* there may be nothing to wait for */
 }
@@ -282,6 +285,7 @@ struct session *session_new(struct listener *listener, struct engine_client *cli
 	s->near[ALG_CLIENT] = s->client_sees = *client_sees;
 	session_tls_init(s);
 	s->far[ALG_SERVER] = s->conf->mode == CONFIG_ALG_EXPLICIT ? s->conf->server : *client_sees;
+	s->joint.wake = session_on_wake;
 	list_init(&s->holes);
 	group_init(&s->group, 0, s->started_ms);
 	s->n_verbs = count_verbs(s->module);
@@ -421,6 +425,6 @@ void session_sweep(struct session *s, uint64_t now_ms)
 	if (s->state != SESSION_CONNECTING && now_ms - s->active_ms >= HALF_CLOSED_MS &&
 	    (s->legs[ALG_CLIENT].has_ended || s->legs[ALG_SERVER].has_ended) && !session_has_data(s))
 		session_step_event(s, SESSION_OVER, "closed by one side");
-	else if (now_ms - s->active_ms >= s->conf->idle_ms)
+	else if (now_ms - session_active_ms(s) >= s->conf->idle_ms)
 		session_step_event(s, SESSION_STOP, "idle");
 }

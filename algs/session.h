@@ -8,6 +8,7 @@
 #include "algs/engine.h"
 #include "algs/flow.h"
 #include "algs/hole.h"
+#include "algs/joint.h"
 #include "algs/journal.h"
 #include "algs/tcp_leg.h"
 
@@ -67,6 +68,11 @@ struct session {
 	struct pinhole_socket_request *request;
 	struct datagrams *datagrams; /* instead of legs */
 	struct flow *flow;
+	struct joint joint;          /* of its flow, by which its octets go */
+	struct hash_node by_name;    /* with name: by which another session may meet this one */
+	char *name;
+	size_t name_len;
+	char partner[ID_TEXT_MAX];   /* the one that was met last; "": none */
 	struct flow_stats counts;    /* as of the end */
 	bool is_in_flow, is_ending /* the module said so */, is_abnormal;
 	struct loop_timer kick;
@@ -114,6 +120,14 @@ void session_tls_begin(struct session *session); /* the flow wants it */
 /* True: the event was its own. The session may have ended. */
 bool session_tls_on_leg(struct session *session, struct tcp_leg *leg);
 void session_tls_tell_errors(struct session *session); /* a step for each leg that TLS broke off */
+
+/* session_meet.c. As in alg.h; then: what is to be moved between sessions that have met, and its end with them. */
+int session_meet_open(struct session *session, struct span name);
+int session_meet_join(struct session *session, struct span name);
+bool session_meet_move(struct session *session); /* true when something was */
+void session_meet_leave(struct session *session);
+void session_on_wake(struct joint *joint);
+uint64_t session_active_ms(const struct session *session);
 
 /* session_owner.c */
 extern const struct flow_owner session_owner;

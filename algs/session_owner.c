@@ -98,6 +98,10 @@ static void note(void *arg, const char *rule, struct span text)
 
 static void message(void *arg, enum alg_side from, enum alg_verdict verdict, struct span original, struct span edited)
 {
+	const struct session *s = arg;
+
+	if (s->joint.is_speaking) /* octets in another coat, and nothing that mask_text() would know; the listener tells them */
+		return;
 	if (verdict == ALG_DROP || verdict == ALG_RESET)
 		session_change(arg, from, "dropped", original, SPAN_NONE);
 	else if (!span_eq(original, edited))
@@ -111,8 +115,26 @@ static void ending(void *arg)
 	s->is_ending = true;
 }
 
+static int meet_open(void *arg, struct span name)
+{
+	int err = session_meet_open(arg, name);
+
+	if (err < 0)
+		host_metrics_not_met(err);
+	return err;
+}
+
+static int meet_join(void *arg, struct span name)
+{
+	int err = session_meet_join(arg, name);
+
+	if (err == ALG_ERR_STATE) /* else it tries again */
+		host_metrics_not_met(err);
+	return err;
+}
+
 const struct flow_owner session_owner = {
 	.now_ms = now_ms, .hole_reserve = reserve, .hole_public = public, .hole_peer = peer, .hole_arm = arm, .hole_free = release,
 	.hole_pause = pause_hole, .hole_is_busy = is_busy, .policy = policy, .timer = timer, .transfer = transfer, .note = note,
-	.message = message, .ending = ending,
+	.message = message, .ending = ending, .meet_open = meet_open, .meet_join = meet_join,
 };

@@ -65,7 +65,7 @@ static bool write_out(struct session *s, enum alg_side to)
 	bool has_moved = false;
 
 	for (;;) {
-		struct span bytes = flow_output(s->flow, to);
+		struct span bytes = joint_output(&s->joint, to);
 		int n;
 
 		if (bytes.len == 0)
@@ -74,7 +74,7 @@ static bool write_out(struct session *s, enum alg_side to)
 		if (n <= 0)
 			return has_moved;
 		s->is_in_flow = true;
-		flow_sent(s->flow, to, (size_t)n);
+		joint_sent(&s->joint, to, (size_t)n);
 		s->is_in_flow = false;
 		has_moved = true;
 	}
@@ -85,7 +85,7 @@ static void set_wants(struct session *s)
 	for (enum alg_side side = ALG_CLIENT; side <= ALG_SERVER; side++) {
 		struct tcp_leg *leg = &s->legs[side];
 
-		tcp_leg_want(leg, !leg->has_ended && flow_room(s->flow, side) > 0, flow_output(s->flow, side).len > 0);
+		tcp_leg_want(leg, !leg->has_ended && joint_room(&s->joint, side) > 0, joint_output(&s->joint, side).len > 0);
 	}
 }
 
@@ -100,7 +100,7 @@ static void check_legs(struct session *s)
 	struct tcp_leg *client = &s->legs[ALG_CLIENT], *server = &s->legs[ALG_SERVER];
 
 	for (enum alg_side side = ALG_CLIENT; side <= ALG_SERVER; side++)
-		if (flow_is_finished(s->flow, side))
+		if (joint_is_finished(&s->joint, side))
 			tcp_leg_shut(&s->legs[side]);
 	if (s->is_ending && (client->error != 0 || server->error != 0)) /* who has said goodbye may be rude */
 		session_step_event(s, SESSION_OVER, "normal");
@@ -151,12 +151,15 @@ void session_pump(struct session *s)
 		while (has_moved) {
 			has_moved = write_out(s, ALG_CLIENT);
 			has_moved |= write_out(s, ALG_SERVER);
+			has_moved |= session_meet_move(s);
 		}
 	}
 	if (flow_is_reset(s->flow)) { /* not with a reset: what the module said last may still be on its way */
 		session_step_event(s, SESSION_STOP, "ended by the protocol's rules");
 		return;
 	}
+	if (s->joint.over != NULL)
+		session_step_event(s, SESSION_OVER, s->joint.over);
 	if (flow_is_bypassed(s->flow) && s->state == SESSION_OPEN)
 		session_step_event(s, SESSION_UNSEEN, NULL);
 	if (flow_wants_tls(s->flow) && !s->is_securing && s->state == SESSION_OPEN)
@@ -186,7 +189,7 @@ static void read_in(struct session *s, enum alg_side side)
 	struct tcp_leg *leg = &s->legs[side];
 
 	for (int i = 0; i < READS_PER_TURN && !leg->has_ended && leg->error == 0; i++) {
-		size_t room = flow_room(s->flow, side);
+		size_t room = joint_room(&s->joint, side);
 		int n;
 
 		if (room == 0)
@@ -196,7 +199,7 @@ static void read_in(struct session *s, enum alg_side side)
 			return;
 		s->active_ms = loop_now_ms(s->engine->loop);
 		s->is_in_flow = true;
-		(void)flow_input(s->flow, side, (struct span){ s->engine->scratch, n > 0 ? (size_t)n : 0 }, n == ERR_CLOSED);
+		(void)joint_input(&s->joint, side, (struct span){ s->engine->scratch, n > 0 ? (size_t)n : 0 }, n == ERR_CLOSED);
 		s->is_in_flow = false;
 	}
 }

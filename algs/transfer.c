@@ -17,6 +17,7 @@ struct record { /* what is written, from a pinhole or without one */
 	enum alg_direction direction;
 	unsigned code;
 	bool is_ok;
+	uint64_t octets[ALG_SIDES]; /* without a pinhole */
 };
 
 static struct span span_from(struct alg_bytes bytes)
@@ -29,13 +30,13 @@ char transfer_direction(enum alg_direction direction)
 	return direction == ALG_UP ? 'u' : direction == ALG_DOWN ? 'd' : '-';
 }
 
-static uint64_t octets_of(const struct hole *hole, enum alg_direction direction)
+static uint64_t octets_of(const struct hole *hole, const struct record *record)
 {
-	if (hole == NULL)
-		return 0;
-	if (direction == ALG_NO_DATA)
-		return hole->octets[0] + hole->octets[1];
-	return hole->octets[direction == ALG_UP ? ALG_CLIENT : ALG_SERVER];
+	const uint64_t *octets = hole != NULL ? hole->octets : record->octets;
+
+	if (record->direction == ALG_NO_DATA)
+		return octets[0] + octets[1];
+	return octets[record->direction == ALG_UP ? ALG_CLIENT : ALG_SERVER];
 }
 
 static struct span data_text(const struct hole *hole, char *out, size_t size)
@@ -71,7 +72,7 @@ static void store(struct session *s, struct hole *hole, const struct record *rec
 		.user = record->user, .verb = record->verb, .direction = transfer_direction(record->direction),
 		.started_ms = hole != NULL && hole->opened_wall_ms != 0 ? hole->opened_wall_ms : now_ms,
 		.ended_ms = hole != NULL && hole->ended_wall_ms != 0 ? hole->ended_wall_ms : now_ms,
-		.bytes = octets_of(hole, record->direction), .code = (int)record->code, .is_ok = record->is_ok,
+		.bytes = octets_of(hole, record), .code = (int)record->code, .is_ok = record->is_ok,
 		.data_path = span_of(hole != NULL ? hole->path : "control"),
 		.rule = span_of(hole != NULL ? hole->verdict.rule : NULL),
 		.cause = span_of(hole != NULL ? hole->limit_text : ""),
@@ -118,7 +119,7 @@ static bool keep(struct hole *hole, const struct record *record)
 void transfer_finish(struct session *s, struct hole *hole)
 {
 	struct hole_record *kept = &hole->record;
-	struct record record = { kept->user, kept->verb, kept->path, kept->direction, kept->code, kept->is_ok };
+	struct record record = { kept->user, kept->verb, kept->path, kept->direction, kept->code, kept->is_ok, { 0 } };
 
 	if (!kept->is_set)
 		return;
@@ -132,7 +133,7 @@ void transfer_note(struct session *s, const struct alg_transfer *transfer)
 {
 	struct hole *hole = transfer->hole != 0 ? hole_find(s, transfer->hole) : NULL;
 	struct record record = { span_from(transfer->user), span_from(transfer->verb), span_from(transfer->path), transfer->direction,
-				 transfer->code, transfer->is_ok };
+				 transfer->code, transfer->is_ok, { transfer->octets[ALG_CLIENT], transfer->octets[ALG_SERVER] } };
 
 	if (hole != NULL)
 		transfer_finish(s, hole); /* one that still waited */

@@ -20,6 +20,7 @@ static const struct cli_column head_fields[] = {
 	{ "Started", "started_at", CLI_TIME },
 	{ "Ended", "ended_at", CLI_TIME },
 	{ "Transfers", "n_transfers", CLI_TEXT },
+	{ "Partner", "partner", CLI_TEXT },
 	{ "Cause", "cause", CLI_TEXT },
 };
 static const struct cli_column leg_columns[] = {

@@ -59,6 +59,7 @@ static json_t *call_json(const struct call_summary *call)
 	res_set(json, "ended_at", res_time(call->ended_ms));
 	res_set(json, "n_holes", json_null());
 	res_set(json, "n_transfers", json_null());
+	res_set(json, "partner", json_null());
 	res_set(json, "cause", text_json_of(call->cause));
 	res_set(json, "call", json_sprintf("/v1/calls/%s", call->id));
 	return json;
@@ -82,6 +83,7 @@ static json_t *alg_json(const struct alg_session_summary *session)
 	res_set(json, "ended_at", res_time(session->ended_ms));
 	res_set(json, "n_holes", json_integer(session->n_holes));
 	res_set(json, "n_transfers", json_integer(session->n_transfers));
+	res_set(json, "partner", text_json_of(session->partner));
 	res_set(json, "cause", text_json_of(session->cause));
 	res_set(json, "call", json_null());
 	return json;

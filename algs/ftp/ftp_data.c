@@ -444,6 +444,7 @@ void ftp_data_event(struct ftp_state *state, const struct alg_event *event)
 			cut(state);
 		break;
 	case ALG_EV_TIMER:
+	case ALG_EV_JOINED:
 		break;
 	}
 }

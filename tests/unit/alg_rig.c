@@ -85,6 +85,17 @@ static void tell_tls(struct toy *t)
 		tell(t, "no tls\n");
 }
 
+static void do_meet(struct toy *t, bool is_listener, const char *name)
+{
+	struct alg_bytes bytes = { name, strlen(name) };
+	int err = is_listener ? t->host->meet_open(t->session, bytes) : t->host->meet_join(t->session, bytes);
+
+	if (err < 0)
+		tell(t, "unmet %d\n", err);
+	else if (is_listener)
+		tell(t, "met\n");
+}
+
 static enum alg_verdict obey(struct toy *t, char *line)
 {
 	char *rest = line, *words[3] = { line, line, line };
@@ -107,6 +118,8 @@ static enum alg_verdict obey(struct toy *t, char *line)
 		return do_data(t, words[1], words[2]) ? ALG_PASS : ALG_DROP;
 	else if (strcmp(words[0], "transfer") == 0)
 		do_transfer(t, (uint32_t)n, words[2][0] == 'o');
+	else if (strcmp(words[0], "meet") == 0 || strcmp(words[0], "join") == 0)
+		do_meet(t, words[0][0] == 'm', words[1]);
 	else if (strcmp(words[0], "timer") == 0)
 		t->host->timer(t->session, 3, (uint32_t)n);
 	else if (strcmp(words[0], "note") == 0)
@@ -149,6 +162,8 @@ static void toy_event(void *state, const struct alg_event *event)
 
 	if (event->type == ALG_EV_TIMER)
 		tell(state, "timer %u\n", event->cookie);
+	else if (event->type == ALG_EV_JOINED)
+		tell(state, "joined\n");
 	else if (event->type == ALG_EV_ENDED)
 		tell(state, "ended %u %llu %llu\n", event->hole, (unsigned long long)event->octets[0], (unsigned long long)event->octets[1]);
 	else

@@ -5,9 +5,11 @@
  *	hole s|c PORT        reserve and say the handle, or the error, to the client: "hole N" | "refused N"
  *	arm N | free N | wait N | public N s|c ("public PORT")
  *	data up|down PATH    a question to the profile about verb PUT or GET; denied: dropped, and "denied CODE" to the client
+ *	meet NAME | join NAME ("met", "unmet ERROR" to the client)
  *	transfer N ok|bad | ending | reset | drop | bypass | timer MS | note TEXT
  *	tls                  begins behind this line; "no tls" to the client when it cannot
- * Everything passes but what is dropped. Each event is said to the client: "opened N", "ended N C S", "limit N", "expired N", "timer". */
+ * Everything passes but what is dropped. Each event is said to the client: "opened N", "ended N C S", "limit N", "expired N", "timer",
+ * "joined". */
 #ifndef TESTS_UNIT_ALG_RIG_H
 #define TESTS_UNIT_ALG_RIG_H
 
