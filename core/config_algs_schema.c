@@ -212,7 +212,7 @@ static const struct conf_item selector_schema[] = {
 	{ .name = "verb", OPEN_LIST(verb_element), .help = "Commands or methods that the protocol's module knows, such as STOR or SETUP." },
 	{ .name = "class", OPEN_LIST(class_element), .help = "Kinds of commands." },
 	{ .name = "transport", OPEN_LIST(transport_element),
-	  .help = "rtsp: how media is asked for. http: the session is in an HTTP tunnel; other: none of these, or not RTSP at all." },
+	  .help = "rtsp: how media is asked for. http: a GET or POST that begins a tunnel, in which all rules hold; other: none of these, or not RTSP at all." },
 	{ .name = "user", OPEN_LIST(glob_element),
 	  .help = "Who has logged in; * stands for any characters, ? for one octet." },
 	{ .name = "mime", OPEN_LIST(glob_element), .help = "Type of the content, such as video/*." },

@@ -58,31 +58,27 @@ static bool is_tls(const struct rtsp_job *job)
 /* Says no in HTTP's words; what the client sends after that ends the session. */
 static enum alg_verdict refuse_http(struct rtsp_job *job, const struct alg_answer *answer)
 {
-	char text[320];
-	struct buf out = buf_of(text, sizeof(text));
 	unsigned code = answer->code >= 400 && answer->code <= 599 ? answer->code : 403;
 
-	buf_printf(&out, "HTTP/1.0 %u %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", code,
-		   answer->text[0] != '\0' ? answer->text : "Forbidden");
-	job->s->host->reply(job->s->session, job->from, rtsp_bytes_of(buf_span(&out)));
-	job->s->is_over = true;
-	return ALG_DROP;
+	return rtsp_http_refuse(job, code, answer->text[0] != '\0' ? answer->text : "Forbidden");
 }
 
-/* RTSP in HTTP: the other half is another connection, so it can be allowed or refused as a whole only. It carries
- * frames, so it needs no pinhole. */
-static enum alg_verdict on_http(struct rtsp_job *job)
+static enum alg_verdict on_http_request(struct rtsp_job *job)
 {
 	struct rtsp *s = job->s;
-	bool is_tunnel = rtsp_header_value(&job->message, "x-sessioncookie").len > 0 &&
-			 (span_eq(job->message.method, SPAN_LIT("GET")) || span_eq(job->message.method, SPAN_LIT("POST")));
+	bool is_tunnel = rtsp_tunnel_is_request(&job->message);
+	struct rtsp_asking asking = { .transport = "http" };
 	struct alg_answer answer;
 
-	if (s->has_begun[ALG_CLIENT] || s->has_begun[ALG_SERVER] || job->from != ALG_CLIENT)
+	if (s->tunnel.state == RTSP_POST_WAITS)
+		return rtsp_tunnel_request(job);
+	if (s->has_begun[ALG_CLIENT] || s->has_begun[ALG_SERVER] || job->from != ALG_CLIENT || rtsp_is_tunnelled(s))
 		return ALG_RESET;
-	if (!rtsp_policy_unseen(job, is_tunnel ? "http" : "other", &answer))
+	if (is_tunnel ? !rtsp_policy_ask(job, &asking, &answer) : !rtsp_policy_unseen(job, "other", &answer))
 		return refuse_http(job, &answer);
-	s->host->note(s->session, NULL, is_tunnel ? "RTSP in HTTP: passed unseen" : "HTTP: passed unseen");
+	if (is_tunnel)
+		return rtsp_tunnel_request(job);
+	s->host->note(s->session, NULL, "HTTP: passed unseen");
 	return ALG_BYPASS;
 }
 
@@ -104,7 +100,7 @@ static enum alg_verdict on_fault(struct rtsp_job *job)
 {
 	struct rtsp *s = job->s;
 	bool is_message = job->message.method.len > 0 || job->message.status > 0;
-	bool is_first = !s->has_begun[job->from] && (job->from == ALG_SERVER || !s->has_begun[ALG_SERVER]);
+	bool is_first = !s->has_begun[job->from] && (job->from == ALG_SERVER || !s->has_begun[ALG_SERVER]) && !rtsp_is_tunnelled(s);
 
 	if (is_first && !is_message)
 		return on_unknown(job);
@@ -112,6 +108,18 @@ static enum alg_verdict on_fault(struct rtsp_job *job)
 	if (job->message.method.len > 0 && s->lanes[job->from].n_pending == 0)
 		rtsp_refuse(job, 400, "");
 	return ALG_RESET;
+}
+
+static enum alg_verdict on_http(struct rtsp_job *job)
+{
+	enum rtsp_tunnel_state state = job->s->tunnel.state;
+
+	if (job->message.status == 0)
+		return on_http_request(job);
+	if (job->from == ALG_SERVER && (state == RTSP_GET_ASKED || state == RTSP_POST_ASKED))
+		return rtsp_tunnel_response(job);
+	job->message.status = 0; /* none of RTSP */
+	return on_fault(job);
 }
 
 /* A server that expects no frames might read the text inside: unasked ones pass when rules would not refuse anything. */
@@ -125,6 +133,7 @@ static enum alg_verdict on_frames(struct rtsp_job *job)
 		return ALG_RESET;
 	}
 	s->may_interleave = true;
+	rtsp_session_count(s, job->from, job->message.head);
 	return ALG_PASS;
 }
 
@@ -269,6 +278,7 @@ static struct alg_result rtsp_bytes(void *state, enum alg_side from, struct alg_
 {
 	struct rtsp *s = state;
 	struct rtsp_job job;
+	struct alg_result result;
 	size_t need;
 	int ret;
 
@@ -276,11 +286,13 @@ static struct alg_result rtsp_bytes(void *state, enum alg_side from, struct alg_
 		return at_end(s, from);
 	if (s->is_over)
 		return result_of(ALG_RESET, 0);
-	if (s->lanes[from].body_left > 0)
-		return pass_body(s, from, bytes.len);
 	job.s = s;
 	job.from = from;
 	job.bytes = (struct span){ bytes.ptr, bytes.len };
+	if (rtsp_tunnel_bytes(s, from, job.bytes, &result))
+		return result;
+	if (s->lanes[from].body_left > 0)
+		return pass_body(s, from, bytes.len);
 	job.message.method.len = job.message.status = 0;
 	job.edits.n = 0;
 	job.edits.text_len = 0;
@@ -311,10 +323,14 @@ static void rtsp_event(void *state, const struct alg_event *event)
 {
 	struct rtsp *s = state;
 
-	if (event->type != ALG_EV_TIMER)
+	if (event->type == ALG_EV_JOINED)
+		rtsp_tunnel_joined(s);
+	else if (event->type != ALG_EV_TIMER)
 		rtsp_session_event(s, event);
 	else if (event->cookie == RTSP_TIMER_SESSIONS)
 		rtsp_session_timer(s);
+	else if (event->cookie == RTSP_TIMER_POST)
+		rtsp_tunnel_timer(s);
 	else
 		rtsp_held_timer(s, event->cookie == RTSP_TIMER_HELD + ALG_CLIENT ? ALG_CLIENT : ALG_SERVER);
 }

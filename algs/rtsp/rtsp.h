@@ -4,6 +4,7 @@
 #define ALGS_RTSP_RTSP_H
 
 #include "algs/rtsp/rtsp_addr.h"
+#include "algs/rtsp/rtsp_base64.h"
 #include "algs/rtsp/rtsp_edits.h"
 #include "algs/rtsp/rtsp_transport.h"
 
@@ -19,6 +20,7 @@ enum {
 	RTSP_PORTS_TEXT_MAX = 16,
 	RTSP_CSEQ_MAX = 20,
 	RTSP_VERB_MAX = 32,
+	RTSP_COOKIE_MAX = ALG_NAME_MAX,
 	RTSP_ANSWER_MS = 30000,      /* a request without an answer for so long holds up nobody */
 	RTSP_TIMEOUT_S = 60,         /* RFC 2326 12.37: when the server names none */
 	RTSP_TIMEOUT_MIN_S = 10,
@@ -33,7 +35,7 @@ enum rtsp_verb {
 extern const struct alg_verb rtsp_verbs[];
 enum rtsp_verb rtsp_verb_find(struct span method); /* any case: lax servers do not mind it */
 
-enum { RTSP_TIMER_SESSIONS, RTSP_TIMER_HELD /* + side */ };
+enum { RTSP_TIMER_SESSIONS, RTSP_TIMER_HELD /* + side */, RTSP_TIMER_POST = RTSP_TIMER_HELD + ALG_SIDES };
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
@@ -47,6 +49,8 @@ struct rtsp_setup {
 	uint32_t hole;               /* 0: none wanted */
 	bool is_lost;                /* there was one, and it is gone */
 	bool is_record;
+	bool has_channels;           /* what the first interleaved alternative asked for */
+	uint8_t channels[2];
 	unsigned n_alternatives, n_offers; /* in the request that went on; over UDP with ports */
 	struct rtsp_offer offers[RTSP_TRANSPORTS_MAX];
 	char path[RTSP_PATH_MAX], user[RTSP_USER_MAX];
@@ -80,7 +84,27 @@ struct rtsp_stream {
 	uint32_t hole;               /* 0: interleaved, multicast */
 	uint64_t url;
 	uint16_t code;               /* of the last answer about it */
+	bool has_channels;           /* interleaved */
+	uint8_t channels[2];
+	uint64_t octets[ALG_SIDES];  /* in those, from that side, without the heads of frames */
 	char path[RTSP_PATH_MAX], user[RTSP_USER_MAX];
+};
+
+enum rtsp_tunnel_state {
+	RTSP_NO_TUNNEL,
+	RTSP_GET_ASKED,              /* the server has not answered */
+	RTSP_GET_OPEN,               /* and no POST has come */
+	RTSP_GET_JOINED,             /* from here on as any RTSP connection, with interleaved streams alone */
+	RTSP_POST_WAITS,             /* for the POST before it to end */
+	RTSP_POST_ASKED,             /* the GET is there, and has not given way yet */
+	RTSP_POST,
+};
+struct rtsp_tunnel {
+	enum rtsp_tunnel_state state;
+	char cookie[RTSP_COOKIE_MAX];
+	size_t cookie_len;
+	struct rtsp_base64 decoder;
+	uint64_t encode_left;        /* octets of a message that went on in part */
 };
 
 struct rtsp {
@@ -92,6 +116,7 @@ struct rtsp {
 	bool is_over;                /* refused what was not RTSP; nothing more is read */
 	char options_url[RTSP_PATH_MAX]; /* of the last OPTIONS, ends with NUL */
 	char allowed[RTSP_ALLOWED_MAX];  /* of what the server said it can do, what the rules allow; ends with NUL */
+	struct rtsp_tunnel tunnel;
 	struct rtsp_lane lanes[ALG_SIDES];
 	struct rtsp_setup setups[RTSP_SETUPS_MAX];
 	struct rtsp_session sessions[RTSP_SESSIONS_MAX];
@@ -172,13 +197,30 @@ void rtsp_session_touch(struct rtsp *s, uint64_t id, bool has_id);
 void rtsp_session_answer(struct rtsp *s, const struct rtsp_pending *pending, unsigned status);
 void rtsp_session_timer(struct rtsp *s);
 void rtsp_session_event(struct rtsp *s, const struct alg_event *event);
+void rtsp_session_count(struct rtsp *s, enum alg_side from, struct span frames); /* interleaved data */
 void rtsp_session_close(struct rtsp *s); /* records of what is still set up */
 bool rtsp_session_is_idle(const struct rtsp *s);
 
 /* ---- rtsp_rewrite.c: addresses in header fields and bodies ------------------------------------------------------- */
 
 void rtsp_rewrite(struct rtsp_job *job);
+void rtsp_rewrite_http(struct rtsp_job *job); /* the server's answer to a GET that begins a tunnel */
 /* Hands the edits to the host. False: it did not take them all, and what has become of the message nobody knows. */
 bool rtsp_rewrite_apply(struct rtsp_job *job);
+
+/* ---- rtsp_tunnel.c: RTSP in HTTP --------------------------------------------------------------------------------- */
+
+bool rtsp_tunnel_is_request(const struct rtsp_message *message); /* else it is HTTP that is not for us */
+enum alg_verdict rtsp_tunnel_request(struct rtsp_job *job);      /* one that the rules allow */
+enum alg_verdict rtsp_tunnel_response(struct rtsp_job *job);     /* of HTTP, from the server */
+enum alg_verdict rtsp_http_refuse(struct rtsp_job *job, unsigned code, const char *phrase);
+/* False: these octets are RTSP, or the HTTP around it. */
+bool rtsp_tunnel_bytes(struct rtsp *s, enum alg_side from, struct span in, struct alg_result *ret);
+void rtsp_tunnel_joined(struct rtsp *s);
+void rtsp_tunnel_timer(struct rtsp *s);
+static inline bool rtsp_is_tunnelled(const struct rtsp *s)
+{
+	return s->tunnel.state != RTSP_NO_TUNNEL;
+}
 
 #endif

@@ -137,9 +137,14 @@ static int read_status_line(struct span version, struct span rest, struct rtsp_m
 	struct span code = next_word(&rest);
 	uint32_t status;
 
-	if (!read_version(version, "RTSP", &ret->major) || code.len != 3 || span_to_u32(code, 999, &status) < 0 || status < 100)
+	if (code.len != 3 || span_to_u32(code, 999, &status) < 0 || status < 100)
 		return ERR_PARSE;
-	ret->kind = RTSP_RESPONSE;
+	if (read_version(version, "RTSP", &ret->major))
+		ret->kind = RTSP_RESPONSE;
+	else if (read_version(version, "HTTP", &ret->major))
+		ret->kind = RTSP_HTTP;
+	else
+		return ERR_PARSE;
 	ret->status = status;
 	return 0;
 }
@@ -272,7 +277,12 @@ static int read_text(struct span in, struct rtsp_message *ret, size_t *ret_need)
 			return err;
 	}
 	ret->head = span_sub(in, 0, r.at);
-	if (ret->kind != RTSP_HTTP && read_length(ret) < 0)
+	if (ret->kind == RTSP_HTTP) {
+		if (read_length(ret) < 0 || ret->n_lengths == 0)
+			ret->length = UINT64_MAX;
+		return 1;
+	}
+	if (read_length(ret) < 0)
 		return ERR_PARSE;
 	ret->body = span_sub(in, r.at, ret->length < in.len - r.at ? r.at + (size_t)ret->length : in.len);
 	return 1;

@@ -18,7 +18,7 @@ enum rtsp_kind {
 	RTSP_BLANK,    /* empty lines between messages */
 	RTSP_REQUEST,
 	RTSP_RESPONSE,
-	RTSP_HTTP,     /* a request of HTTP/1: the start of a tunnel, or not for us */
+	RTSP_HTTP,     /* of HTTP/1, a request or (with status) a response: the start of a tunnel, or not for us */
 };
 
 struct rtsp_header {
@@ -31,7 +31,7 @@ struct rtsp_message {
 	enum rtsp_kind kind;
 	struct span head;              /* frames and empty lines: everything */
 	struct span body;              /* as much of it as is there */
-	uint64_t length;               /* of the whole body, as announced */
+	uint64_t length;               /* of the whole body, as announced; HTTP: UINT64_MAX when it ends with the connection */
 	struct span method, url;       /* of a request */
 	unsigned major;                /* version, 1 or 2; others are told as they stand */
 	unsigned status;               /* of a response */

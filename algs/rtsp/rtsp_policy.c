@@ -31,35 +31,16 @@ enum rtsp_verb rtsp_verb_find(struct span method)
 
 /* ---- who asks ---------------------------------------------------------------------------------------------------- */
 
-static int base64_value(char c)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c != '\0' ? strchr(digits, c) : NULL;
-
-	return at != NULL ? (int)(at - digits) : -1;
-}
-
 /* The name in front of the colon of "name:password". */
 static void read_basic(struct span text, struct buf *out)
 {
-	uint32_t bits = 0;
-	unsigned n_bits = 0;
+	enum { SEEN_MAX = RTSP_USER_MAX * 2 };
+	char octets[RTSP_BASE64_DECODED_MAX(SEEN_MAX)];
+	struct rtsp_base64 decoder = { 0 };
+	size_t len;
 
-	text = span_trim(text);
-	for (size_t i = 0; i < text.len; i++) {
-		int value = base64_value(text.ptr[i]);
-
-		if (value < 0)
-			return;
-		bits = bits << 6 | (uint32_t)value;
-		n_bits += 6;
-		if (n_bits < 8)
-			continue;
-		n_bits -= 8;
-		if ((bits >> n_bits & 0xff) == ':')
-			return;
-		buf_putc(out, (char)(bits >> n_bits & 0xff));
-	}
+	(void)rtsp_base64_decode(&decoder, span_sub(span_trim(text), 0, SEEN_MAX), octets, &len);
+	buf_put(out, span_sub((struct span){ octets, len }, 0, span_find((struct span){ octets, len }, ':')));
 }
 
 static void read_digest(struct span text, struct buf *out)
@@ -313,21 +294,27 @@ static unsigned code_of_transports(const struct rtsp_job *job, const struct rtsp
 	return 403;
 }
 
+static bool has_carrier(const struct rtsp_transports *transports, enum rtsp_carrier carrier)
+{
+	for (unsigned i = 0; i < transports->n; i++)
+		if (transports->list[i].carrier == carrier)
+			return true;
+	return false;
+}
+
 unsigned rtsp_policy_transports(struct rtsp_job *job, struct rtsp_transports *transports, struct alg_answer *ret)
 {
 	bool is_allowed[RTSP_CARRIERS] = { false };
 	bool is_record = transports->n > 0 && transports->list[0].is_record;
 	struct rtsp_asking asking = { .direction = is_record ? ALG_UP : ALG_DOWN };
 
+	if (rtsp_is_tunnelled(job->s) && transports->n > 0 && !has_carrier(transports, RTSP_INTERLEAVED))
+		return 461; /* nothing else comes through a tunnel */
 	if (transports->n == 0)
 		return ask_once(job, &asking, ret) ? 0 : code_of_transports(job, &asking, ret);
 	/* UDP comes last, so that the limits of its rule are those of the pinhole that is reserved next. */
 	for (unsigned carrier = RTSP_CARRIERS; carrier-- > 0;) {
-		unsigned i = 0;
-
-		while (i < transports->n && transports->list[i].carrier != carrier)
-			i++;
-		if (i == transports->n)
+		if (!has_carrier(transports, carrier) || (rtsp_is_tunnelled(job->s) && carrier != RTSP_INTERLEAVED))
 			continue;
 		asking.transport = rtsp_carrier_text(carrier);
 		is_allowed[carrier] = ask_once(job, &asking, ret);

@@ -1,6 +1,6 @@
 /* Addresses in header fields and session descriptions, where one side writes what only the other side of the gateway
  * can reach: the two ends of the control channel, as literals. Names, relative URLs and everybody else's addresses
- * stay. What is in Transport is rtsp_setup.c's; the request line and credentials, which sign it, are nobody's. */
+ * stay. What is in Transport is rtsp_setup.c's; credentials are nobody's, nor is a request line that they sign. */
 #include "algs/rtsp/rtsp.h"
 
 /* ---- what becomes of an address ---------------------------------------------------------------------------------- */
@@ -222,10 +222,38 @@ static void rewrite_body(struct rtsp_job *job)
 	fix_length(job, first_edit);
 }
 
+/* The address of the server, to which the client is to bring its POST. */
+void rtsp_rewrite_http(struct rtsp_job *job)
+{
+	struct span value = rtsp_header_value(&job->message, "x-server-ip-address");
+	const struct alg_addr *becomes;
+	struct alg_addr addr;
+	char text[64];
+	struct buf b = buf_of(text, sizeof(text));
+
+	if (!job->s->about->is_translated || !rtsp_ip_parse(value, &addr))
+		return;
+	becomes = map_ip(job, &addr);
+	if (becomes == NULL)
+		return;
+	rtsp_put_ip(&b, becomes, value.ptr[0] == '[');
+	rtsp_edit(&job->edits, value, buf_span(&b));
+}
+
+/* Digest signs the URL of the request, as the client knows it; Basic and none do not. */
+static bool may_edit_url(const struct rtsp_message *m)
+{
+	struct span rest = rtsp_header_value(m, "Authorization");
+
+	return m->kind == RTSP_REQUEST && (rest.ptr == NULL || span_ieq(span_cut(&rest, ' '), SPAN_LIT("Basic")));
+}
+
 void rtsp_rewrite(struct rtsp_job *job)
 {
 	if (!job->s->about->is_translated)
 		return;
+	if (may_edit_url(&job->message))
+		rewrite_url(job, job->message.url);
 	rewrite_headers(job);
 	rewrite_body(job);
 }

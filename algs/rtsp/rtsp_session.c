@@ -16,6 +16,7 @@ static void record(struct rtsp *s, const struct rtsp_stream *stream)
 		.direction = stream->is_record ? ALG_UP : ALG_DOWN,
 		.code = stream->code,
 		.is_ok = stream->code < 300 && (stream->is_open || stream->hole == 0),
+		.octets = { stream->octets[ALG_CLIENT], stream->octets[ALG_SERVER] },
 	};
 
 	s->host->transfer(s->session, &transfer);
@@ -239,6 +240,30 @@ void rtsp_session_event(struct rtsp *s, const struct alg_event *event)
 			stream->is_open = true;
 		else if (event->type == ALG_EV_ENDED || event->type == ALG_EV_EXPIRED)
 			end_stream(s, stream);
+	}
+}
+
+/* A channel that two streams have (which no server gives) counts for the first. */
+static struct rtsp_stream *find_channel(struct rtsp *s, uint8_t channel)
+{
+	for (unsigned i = 0; i < RTSP_STREAMS_MAX; i++) {
+		struct rtsp_stream *stream = &s->streams[i];
+
+		if (stream->is_used && stream->has_channels && (stream->channels[0] == channel || stream->channels[1] == channel))
+			return stream;
+	}
+	return NULL;
+}
+
+void rtsp_session_count(struct rtsp *s, enum alg_side from, struct span frames)
+{
+	while (frames.len >= 4) {
+		size_t len = (size_t)(uint8_t)frames.ptr[2] << 8 | (uint8_t)frames.ptr[3];
+		struct rtsp_stream *stream = find_channel(s, (uint8_t)frames.ptr[1]);
+
+		if (stream != NULL)
+			stream->octets[from] += len;
+		frames = span_sub(frames, 4 + len, frames.len);
 	}
 }
 

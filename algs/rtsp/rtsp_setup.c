@@ -194,6 +194,12 @@ static unsigned offer_all(struct rtsp_job *job, struct rtsp_setup *setup, const 
 	return job->edits.is_full ? 503 : 0;
 }
 
+static void keep_channels(struct rtsp_setup *setup, const struct rtsp_transport *t)
+{
+	setup->has_channels = t->has_channels;
+	memcpy(setup->channels, t->channels, sizeof(setup->channels));
+}
+
 static enum alg_verdict pass_request(struct rtsp_job *job, const struct rtsp_transports *list)
 {
 	struct rtsp *s = job->s;
@@ -212,8 +218,11 @@ static enum alg_verdict pass_request(struct rtsp_job *job, const struct rtsp_tra
 		return rtsp_refuse(job, code, "");
 	}
 	s->may_interleave |= list->n == 0;
-	for (unsigned i = 0; i < list->n; i++)
+	for (unsigned i = 0; i < list->n; i++) {
 		s->may_interleave |= list->list[i].carrier == RTSP_INTERLEAVED || list->list[i].carrier == RTSP_OTHER;
+		if (!setup->has_channels)
+			keep_channels(setup, &list->list[i]);
+	}
 	return ALG_PASS;
 }
 
@@ -383,6 +392,8 @@ static bool keep_stream(struct rtsp_job *job, const struct rtsp_pending *pending
 	stream->is_record = setup->is_record;
 	memcpy(stream->path, setup->path, sizeof(stream->path));
 	memcpy(stream->user, setup->user, sizeof(stream->user));
+	stream->has_channels = setup->has_channels && !is_open;
+	memcpy(stream->channels, setup->channels, sizeof(stream->channels));
 	if (is_open) {
 		stream->hole = setup->hole;
 		setup->hole = 0;
@@ -409,6 +420,8 @@ enum alg_verdict rtsp_setup_response(struct rtsp_job *job, struct rtsp_pending *
 	/* No Transport in the answer: there is no doubt when only one was asked for. */
 	is_udp = t != NULL ? t->carrier == RTSP_UDP && !t->is_odd && !t->is_double : is_readable && setup->n_alternatives == 1;
 	is_udp &= setup->hole != 0;
+	if (t != NULL) /* what was asked for is not what there is */
+		keep_channels(setup, t);
 	if (is_udp)
 		code = open_pinhole(job, setup, t);
 	if (code == 0 && !keep_stream(job, pending, setup, is_udp))

@@ -124,6 +124,22 @@ static bool has(unsigned seen, enum parameter parameter)
 	return (seen >> parameter & 1) != 0;
 }
 
+/* "a-b", "a"; what cannot be read is not counted. */
+static void read_channels(struct span value, struct rtsp_transport *t)
+{
+	struct span rest = rtsp_unquote(value), first = span_cut(&rest, '-');
+	uint32_t a, b;
+
+	if (span_to_u32(first, UINT8_MAX, &a) < 0)
+		return;
+	b = a;
+	if (rest.ptr != NULL && span_to_u32(rest, UINT8_MAX, &b) < 0)
+		return;
+	t->has_channels = true;
+	t->channels[0] = (uint8_t)a;
+	t->channels[1] = (uint8_t)b;
+}
+
 /* False: the value could not be read. */
 static bool read_parameter(enum parameter parameter, struct span value, struct rtsp_transport *t)
 {
@@ -140,6 +156,9 @@ static bool read_parameter(enum parameter parameter, struct span value, struct r
 		return read_places(value, t->dest, &t->n_dest);
 	case SRC_ADDR:
 		return read_places(value, t->src, &t->n_src);
+	case CHANNELS:
+		read_channels(value, t);
+		return true;
 	case MODE: /* "receive" is what QuickTime's broadcasters say */
 		t->is_record = has_word(value, "record") || has_word(value, "receive");
 		return true;

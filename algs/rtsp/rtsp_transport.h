@@ -36,6 +36,8 @@ struct rtsp_transport {
 	bool has_destination;    /* says where to send to, readable or not */
 	bool is_odd;             /* a value could not be read: nothing follows from this alternative */
 	bool is_double;          /* a parameter stands there twice: readers may take either */
+	bool has_channels;       /* interleaved, in these */
+	uint8_t channels[2];
 	struct rtsp_ports client_port, server_port;
 	struct rtsp_place destination, source; /* text.ptr NULL: none */
 	struct rtsp_place dest[RTSP_PLACES_MAX], src[RTSP_PLACES_MAX];

@@ -153,7 +153,7 @@ static struct span with_body(char *room, size_t size, const char *line)
 {
 	struct buf out = buf_of(room, size);
 
-	buf_printf(&out, "ANNOUNCE rtsp://203.0.113.1:8554/x RTSP/1.0\r\nContent-Type: application/sdp\r\n"
+	buf_printf(&out, "ANNOUNCE rtsp://cam.example/x RTSP/1.0\r\nContent-Type: application/sdp\r\n"
 		   "Content-Length: %zu\r\n\r\nv=0\r\n%s\r\nt=0 0\n", strlen(line) + 13, line);
 	return buf_span(&out);
 }

@@ -44,6 +44,8 @@ static void put_all(struct buf *out, const struct rtsp_transport *t)
 	put_end(out, t, ALG_CLIENT);
 	buf_putc(out, ' ');
 	put_end(out, t, ALG_SERVER);
+	if (t->has_channels)
+		buf_printf(out, " %u,%u", t->channels[0], t->channels[1]);
 	buf_puts(out, t->is_raw ? " raw" : "");
 	buf_puts(out, t->is_record ? " record" : "");
 	buf_puts(out, t->has_mux ? " mux" : "");
@@ -80,9 +82,14 @@ static const struct {
 	{ "MP2T/H2221/UDP;unicast;client_port=5000", "udp :5000,0 - raw" },
 	{ "RAW/RAW/UDP;unicast;client_port=5000-5001", "udp :5000,5001 - raw" },
 
-	{ "RTP/AVP/TCP;unicast;interleaved=0-1", "interleaved - -" },
+	{ "RTP/AVP/TCP;unicast;interleaved=0-1", "interleaved - - 0,1" },
+	{ "RTP/AVP/TCP;unicast;interleaved=\"254-255\"", "interleaved - - 254,255" },
+	{ "RTP/AVP/TCP;unicast;interleaved=7", "interleaved - - 7,7" },
+	{ "RTP/AVP/TCP;unicast;interleaved=255-256", "interleaved - -" },
+	{ "RTP/AVP/TCP;unicast;interleaved=-1", "interleaved - -" },
+	{ "RTP/AVP/TCP;unicast;interleaved", "interleaved - -" },
 	{ "RTP/AVP/TCP;unicast", "interleaved - -" },
-	{ "RTP/AVP;unicast;interleaved=0-1", "interleaved - -" },
+	{ "RTP/AVP;unicast;interleaved=0-1", "interleaved - - 0,1" },
 	{ "RTP/AVP/TCP;unicast;dest_addr=\":9000\";setup=passive;connection=new", "other :9000,0 - destination" },
 	{ "RTP/AVP/D-ICE;unicast;candidates=\"1 1 UDP 1 192.0.2.1 5000 typ host\"", "other - -" },
 	{ "x-real-rdt/udp;client_port=5000", "other :5000,0 - raw" },
