@@ -489,6 +489,25 @@ def rtsp_url(mode, path="test", login=""):
     return f"rtsp://{login}{host}:{port}/{path}"
 
 
+class GstPlayer:
+    """GStreamer that plays two tracks."""
+
+    def __init__(self, network, where, *arguments):
+        self.process = subprocess.Popen(network.client.command("/usr/bin/python3", Path(__file__).parent / "algpeers" / "rtspplay.py", where, *arguments),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, timeout=60):
+        try:
+            said = self.process.communicate(timeout=timeout)[1]
+        except subprocess.TimeoutExpired:
+            harness.stop(self.process)
+            raise AssertionError("GStreamer does not end") from None
+        assert self.process.returncode == 0, said[-3000:]
+
+    def end(self):
+        harness.stop(self.process)
+
+
 class Player:
     """ffmpeg that plays (or, with `publish`, sends) until it has had enough."""
 
