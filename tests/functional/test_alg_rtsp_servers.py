@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from algnet import (CLIENT, SERVER, GstRtsp, Player, Raw, Server, folder, network, rtsp, rtsp_url, session, start_gateway,  # noqa: F401
+from algnet import (CLIENT, SERVER, GstRtsp, Player, Raw, Server, folder, network, rtsp, rtsp_url, session,  # noqa: F401
                     transfers, wait_quiet)
 from algpeers.rtspstub import VARIANTS
 from harness import eventually

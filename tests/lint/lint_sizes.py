@@ -5,7 +5,7 @@ import lintlib
 
 FUNCTION_LINES = 100
 FILE_LINES = 1000
-HEADER_LINES = 250
+HEADER_LINES = 300
 
 # A function head whose brace is not alone on the next line would hide the function from this lint.
 BRACE_ON_HEAD = re.compile(r"[A-Za-z_][^=]*\)\s*\{\s*$")

@@ -214,7 +214,7 @@ static void tells_the_way_of_other_kinds(void)
 		"realms:\n"
 		"  a: { addresses: [192.0.2.10], media_ports: 20000-20099 }\n"
 		"  b: { addresses: [10.0.0.10], media_ports: 20000-20099 }\n"
-		"profiles: { small: { protocol: rtsp, default: deny, rules: [{ allow: {}, max_bytes: 1k }] } }\n"
+		"profiles: { small: { protocol: rtsp, default: deny, rules: [{ allow: {} }] } }\n"
 		"algs:\n"
 		"  phones: { protocol: tftp, realm: a, to: b, servers: 10.0.0.0/24 }\n"
 		"  films: { protocol: rtsp, realm: a, to: b, servers: 10.0.0.0/24, profile: small, data: relay }\n"
