@@ -5,7 +5,7 @@ import re
 import pytest
 
 from algnet import (PASSWORD, SERVER, GstPlayer, GstRtsp, Player, Raw, folder, network, profile, rtsp, rtsp_url, sessions,  # noqa: F401
-                    start_gateway, transfers, wait_quiet)
+                    transfers, wait_quiet)
 from harness import eventually
 
 MODES = ["nat", "transparent", "explicit"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from algnet import (SERVER, USER, Pyftpdlib, Raw, curl, folder, ftp, is_open, listening, make_file, network, pasv_place, place, profile,  # noqa: F401
-                    sessions, sha256, start_gateway, transfers, url, wait_quiet)
+                    sessions, sha256, transfers, url, wait_quiet)
 from harness import ACCOUNT, eventually, merge
 from reloads import WAYS, config, count, file_of, postern, reload, write
 

@@ -150,8 +150,20 @@ static void ending(void *arg)
 }
 
 static const struct flow_owner owner = {
-	now_ms, hole_reserve, hole_public, hole_peer, hole_arm, hole_free, hole_pause, hole_is_busy, policy, timer, transfer, note,
-	message, ending,
+	.now_ms = now_ms,
+	.hole_reserve = hole_reserve,
+	.hole_public = hole_public,
+	.hole_peer = hole_peer,
+	.hole_arm = hole_arm,
+	.hole_free = hole_free,
+	.hole_pause = hole_pause,
+	.hole_is_busy = hole_is_busy,
+	.policy = policy,
+	.timer = timer,
+	.transfer = transfer,
+	.note = note,
+	.message = message,
+	.ending = ending,
 };
 
 /* What happens */
