@@ -2,6 +2,7 @@
 #include "tests/mock/fake_loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -9,7 +10,7 @@
 #include "core/list.h"
 #include "core/wheel.h"
 
-enum { HOOKS_MAX = 16, TURNS_MAX = 1000 };
+enum { HOOKS_MAX = 16, TURNS_MAX = 1000, FDS_MAX = 256 /* of fake_loop_fire_ready() */ };
 
 struct flush_hook {
 	loop_flush_fn *fn;
@@ -159,6 +160,23 @@ bool fake_loop_fire_fd(struct loop *loop, int fd, int events)
 		}
 	}
 	return false;
+}
+
+bool fake_loop_fire_ready(struct loop *loop)
+{
+	bool has_fired = false;
+
+	for (int fd = 0; fd < FDS_MAX; fd++) {
+		struct pollfd ready = { .fd = fd, .events = POLLIN | POLLOUT };
+		int events;
+
+		if (poll(&ready, 1, 0) <= 0 || (ready.revents & POLLNVAL))
+			continue;
+		events = (ready.revents & (POLLIN | POLLHUP | POLLERR) ? LOOP_READ : 0) |
+			 (ready.revents & (POLLOUT | POLLHUP | POLLERR) ? LOOP_WRITE : 0);
+		has_fired |= fake_loop_fire_fd(loop, fd, events);
+	}
+	return has_fired;
 }
 
 bool fake_loop_fire_signal(struct loop *loop, int signum)

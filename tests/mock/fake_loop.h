@@ -19,6 +19,8 @@ void fake_loop_turn(struct loop *loop);
 void fake_loop_set_wall(struct loop *loop, int64_t wall_ms);
 /* Calls the watch of fd with those of the events that it wants, then runs a turn. False when nobody wants them. */
 bool fake_loop_fire_fd(struct loop *loop, int fd, int events);
+/* The same for every descriptor that the kernel calls ready. False when there was none. */
+bool fake_loop_fire_ready(struct loop *loop);
 /* Calls the handler of the signal, then runs a turn. False when there is none. */
 bool fake_loop_fire_signal(struct loop *loop, int signum);
 /* When the next timer is due; false when none is running. */

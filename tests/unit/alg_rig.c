@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -14,7 +13,7 @@
 #include "core/err.h"
 #include "core/log.h"
 
-enum { FDS_MAX = 256, TURNS = 400, CLASS_MAX = 3 };
+enum { TURNS = 400, CLASS_MAX = 3 };
 
 /* ---- the module --------------------------------------------------------------------------------------------------------------- */
 
@@ -296,29 +295,12 @@ void alg_rig_close(struct alg_rig *rig)
 	close(rig->listener);
 }
 
-static bool fire_all(struct alg_rig *rig)
-{
-	bool has_fired = false;
-
-	for (int fd = 3; fd < FDS_MAX; fd++) {
-		struct pollfd ready = { .fd = fd, .events = POLLIN | POLLOUT };
-		int events;
-
-		if (poll(&ready, 1, 0) <= 0 || (ready.revents & POLLNVAL))
-			continue;
-		events = (ready.revents & (POLLIN | POLLHUP | POLLERR) ? LOOP_READ : 0) |
-			 (ready.revents & (POLLOUT | POLLHUP | POLLERR) ? LOOP_WRITE : 0);
-		has_fired |= fake_loop_fire_fd(rig->loop, fd, events);
-	}
-	return has_fired;
-}
-
 void alg_rig_turn(struct alg_rig *rig)
 {
 	unsigned quiet = 0;
 
 	for (int i = 0; i < TURNS && quiet < 3; i++) {
-		quiet = fire_all(rig) ? 0 : quiet + 1;
+		quiet = fake_loop_fire_ready(rig->loop) ? 0 : quiet + 1;
 		fake_loop_advance(rig->loop, 1);
 	}
 	CU_ASSERT_EQUAL(quiet, 3);
