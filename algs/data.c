@@ -2,6 +2,7 @@
 #include "algs/data.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,19 +48,9 @@ void data_close_all(struct data *data, bool is_reset)
 	if (data->request != NULL)
 		pinhole_socket_cancel(data->request);
 	data->request = NULL;
-	for (int i = 0; i < 2; i++) {
-		loop_fd_close(data->watches[i]);
-		data->watches[i] = NULL;
-		if (data->fds[i] >= 0 && is_reset)
-			tcp_leg_reset_on_close(data->fds[i]);
-		if (data->fds[i] >= 0)
-			close(data->fds[i]);
-		data->fds[i] = -1;
-		for (int j = 0; j < 2; j++) {
-			if (data->ways[i].pipe[j] >= 0)
-				close(data->ways[i].pipe[j]);
-			data->ways[i].pipe[j] = -1;
-		}
+	for (int side = 0; side < DATA_SIDES; side++) {
+		data_end_close(&data->ends[side], is_reset);
+		data_way_close(&data->ways[side]);
 	}
 	data->state = DATA_OVER;
 }
@@ -72,6 +63,13 @@ void data_break_off(struct data *data, const char *reason)
 	data_tell(data, DATA_ENDED);
 }
 
+void data_break_off_at(struct data *data, int side, const char *reason)
+{
+	data->stats.at = side;
+	snprintf(data->reason, sizeof(data->reason), "%s", reason);
+	data_break_off(data, data->reason);
+}
+
 /* Nobody is left who would know of it. */
 static void leave(struct data *data)
 {
@@ -81,26 +79,26 @@ static void leave(struct data *data)
 
 static void throw_away(struct data *data)
 {
-	int fd = data->fds[data->sender];
+	struct data_end *end = &data->ends[data->sender];
 	ssize_t n = 1;
 
-	for (int i = 0; i < DATA_TURN_MAX / DATA_PIPE_MAX && n > 0; i++) {
-		n = recv(fd, NULL, DATA_PIPE_MAX, MSG_TRUNC | MSG_DONTWAIT);
+	for (int i = 0; i < DATA_TURN_MAX / DATA_WAY_MAX && n > 0; i++) { /* under TLS, too: nobody wants to know what it is */
+		n = recv(end->fd, NULL, DATA_WAY_MAX, MSG_TRUNC | MSG_DONTWAIT);
 		data->refused += n > 0 ? (uint64_t)n : 0;
 	}
 	if (n > 0 && data->refused < REFUSE_MAX)
 		return;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR) && data->refused < REFUSE_MAX)
 		return;
-	data_close_all(data, n != 0); /* its end is one that it may believe in */
+	if (n == 0) /* its end is one that it may believe in */
+		(void)data_end_shut(end);
+	data_close_all(data, n != 0);
 	if (data->is_freed)
 		leave(data);
 }
 
 void data_refuse(struct data *data)
 {
-	int receiver;
-
 	data->is_told = true;
 	if (data->state != DATA_FLOWING && data->state != DATA_HELD) {
 		data_cut(data);
@@ -110,16 +108,11 @@ void data_refuse(struct data *data)
 	data->stats.reason = "refused by the profile";
 	if (data->limits.has_sender)
 		data->sender = (int)data->limits.sender;
-	receiver = !data->sender;
 	stop_listening(data);
 	loop_timer_stop(&data->pause);
-	loop_fd_close(data->watches[receiver]);
-	data->watches[receiver] = NULL;
-	tcp_leg_reset_on_close(data->fds[receiver]);
-	close(data->fds[receiver]);
-	data->fds[receiver] = -1;
+	data_end_close(&data->ends[!data->sender], true);
 	data->state = DATA_REFUSED;
-	(void)loop_fd_want(data->watches[data->sender], LOOP_READ);
+	data_end_want(&data->ends[data->sender], LOOP_READ);
 	loop_timer_start(&data->timer, REFUSE_MS);
 }
 
@@ -148,24 +141,26 @@ static void on_timer(struct loop_timer *timer, void *arg)
 	}
 	if (data->state == DATA_CONNECTING)
 		data_break_off(data, "the far end did not answer");
+	else if (data->state == DATA_SECURING)
+		data_break_off(data, "no TLS handshake in time");
 	else
 		data_flow(data);
 }
 
 static void on_connected(struct data *data)
 {
-	int error = 0;
+	int fd = data->ends[DATA_TARGET].fd, error = 0;
 	socklen_t len = sizeof(error);
 
-	if (getsockopt(data->fds[DATA_TARGET], SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
 		error = errno;
 	if (error != 0) {
 		data_break_off(data, "the far end refused the connection");
 		return;
 	}
 	loop_timer_stop(&data->timer);
-	data->stats.from = tcp_leg_local(data->fds[DATA_TARGET]);
-	data_begin(data);
+	data->stats.from = tcp_leg_local(fd);
+	data_secure(data);
 }
 
 static void on_fd(void *arg, int fd, int events)
@@ -175,8 +170,10 @@ static void on_fd(void *arg, int fd, int events)
 	(void)events;
 	if (data->state == DATA_REFUSED)
 		throw_away(data);
-	else if (data->state == DATA_CONNECTING && fd == data->fds[DATA_TARGET])
+	else if (data->state == DATA_CONNECTING && fd == data->ends[DATA_TARGET].fd)
 		on_connected(data);
+	else if (data->state == DATA_SECURING)
+		data_shake_hands(data);
 	else
 		data_flow(data);
 }
@@ -186,13 +183,13 @@ static void connect_on(struct data *data, int fd_take)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(&data->conf.target, &sa);
-	int fd = fd_take, err = fd < 0 ? fd : 0;
+	int err = fd_take < 0 ? fd_take : 0;
 
-	data->fds[DATA_TARGET] = fd;
-	if (err == 0 && connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
+	data->ends[DATA_TARGET].fd = fd_take;
+	if (err == 0 && connect(fd_take, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
 		err = -errno;
 	if (err == 0)
-		err = loop_fd_open(data->conf.loop, fd, LOOP_WRITE, on_fd, data, &data->watches[DATA_TARGET]);
+		err = data_end_open(&data->ends[DATA_TARGET], data->conf.loop, fd_take, LOOP_WRITE, on_fd, data);
 	if (err < 0) {
 		data_break_off(data, "the far end cannot be reached");
 		return;
@@ -252,8 +249,7 @@ static void take(struct data *data, int fd, const struct addr *source)
 {
 	stop_listening(data);
 	data->stats.dialler = *source;
-	data->fds[DATA_DIALLER] = fd;
-	if (loop_fd_open(data->conf.loop, fd, 0, on_fd, data, &data->watches[DATA_DIALLER]) < 0) {
+	if (data_end_open(&data->ends[DATA_DIALLER], data->conf.loop, fd, 0, on_fd, data) < 0) {
 		data_break_off(data, "out of memory");
 		return;
 	}
@@ -328,9 +324,12 @@ int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn
 	data->is_held = conf->is_held;
 	data->is_early = conf->is_early;
 	data->sender = DATA_DIALLER;
+	data->stats.at = -1;
 	list_init(&data->node);
-	for (int i = 0; i < 2; i++)
-		data->fds[i] = data->ways[i].pipe[0] = data->ways[i].pipe[1] = -1;
+	for (int side = 0; side < DATA_SIDES; side++) {
+		data_end_init(&data->ends[side]);
+		data_way_init(&data->ways[side]);
+	}
 	loop_timer_init(&data->timer, conf->loop, on_timer, data);
 	loop_timer_init(&data->pause, conf->loop, data_on_pause, data);
 	*ret = data;

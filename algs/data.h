@@ -1,6 +1,6 @@
 /* One data connection that is relayed in this process: an own listening socket that takes one connection from one host, a connection
- * to the target, and octets both ways without copying them (splice), within limits. For data that a profile has to see or to
- * bound, and where there is no kernel path. Control thread. */
+ * to the target, and octets both ways, within limits. For data that a profile has to see or to bound, where there is no kernel path, and
+ * where TLS ends here: towards either host by itself. Control thread. */
 #ifndef ALGS_DATA_H
 #define ALGS_DATA_H
 
@@ -10,8 +10,13 @@
 struct data;
 struct loop;
 struct pinholes;
+struct tls;
 
 enum data_side { DATA_DIALLER, DATA_TARGET };
+enum { DATA_SIDES = 2 };
+
+/* TLS over a connected socket, before its handshake; both are to be kept until the data is freed. 0 or a negative error. */
+typedef int data_secure_fn(void *arg, enum data_side side, int fd, struct tls **ret);
 
 struct data_conf {
 	struct loop *loop;
@@ -23,6 +28,13 @@ struct data_conf {
 	bool is_held;             /* octets wait for data_allow() */
 	struct list *leavers;     /* data that was cut and freed, while its sender is still to hear why: data_leavers_free() frees it */
 	bool is_early;            /* whoever connects waits for data_arm(), without anything being said or done about it */
+	data_secure_fn *secure;   /* with is_secured; its arg is data_new()'s */
+	struct data_security {
+		bool is_secured;      /* that side speaks TLS */
+		bool is_leading;      /* no handshake begins before this side has begun its own */
+		bool must_resume;     /* a session of its control channel: so it is who speaks there */
+		bool may_truncate;    /* an end without close_notify is one, too */
+	} security[DATA_SIDES];
 };
 
 enum data_event {
@@ -66,12 +78,17 @@ void data_go(struct data *data);
 /* Somebody has connected (looks at the socket, too), and not all has been passed on yet. */
 bool data_is_busy(struct data *data);
 struct data_stats {
-	uint64_t octets[2];    /* from that side, passed on */
+	uint64_t octets[DATA_SIDES]; /* from that side, passed on */
+	struct data_tls {
+		const char *version, *cipher; /* static; NULL: plain, or not yet */
+		bool is_resumed;
+	} tls[DATA_SIDES];
 	unsigned foreign;      /* connections of others, refused */
 	struct addr dialler;   /* with port, once connected */
 	struct addr from;      /* the gateway's end towards the target */
 	bool is_broken;        /* ended by an error or data_cut() */
-	const char *reason;    /* of that, static */
+	const char *reason;    /* of that; as long as the data */
+	int at;                /* whose end of it broke: data_side, or -1 */
 	uint64_t moved_ms;     /* when octets moved last, 0: never */
 };
 void data_stats(const struct data *data, struct data_stats *ret);

@@ -1,15 +1,9 @@
-/* Octets of relayed data. Each direction ("way") has a pipe: octets go from socket to pipe to socket inside the kernel. A way is read only
- * while its pipe is empty, so a slow receiver slows the sender, and no turn of the loop moves more than DATA_TURN_MAX octets of one way.
+/* Octets of relayed data. A direction ("way", data_way.h) is read only while nothing is in it, so a slow receiver slows the sender, and
+ * no turn of the loop moves more than DATA_TURN_MAX octets of it. Limits, and whoever looks at octets, see them without TLS.
  *
  * The end is said when the receiver's kernel has acknowledged everything: what the control channel says next ("226 complete") then
  * comes behind the data, whatever way each takes. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/sockios.h>
-#include <netinet/tcp.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "algs/data_inside.h"
 #include "core/err.h"
@@ -28,7 +22,7 @@ static uint64_t allowance(struct data *data)
 {
 	const uint64_t now_ms = loop_now_ms(data->conf.loop);
 	const uint64_t rate = data->limits.bytes_per_s;
-	uint64_t most = DATA_PIPE_MAX;
+	uint64_t most = DATA_WAY_MAX;
 
 	if (data->limits.max_bytes != 0 && data->limits.max_bytes - data->taken < most)
 		most = data->limits.max_bytes - data->taken;
@@ -48,97 +42,93 @@ static uint64_t allowance(struct data *data)
 	return data->tokens < most ? data->tokens : most;
 }
 
-static bool is_rate_used_up(const struct data *data)
+static bool is_limit_reached(const struct data *data)
 {
-	return data->limits.bytes_per_s != 0 && data->tokens == 0;
+	return data->limits.max_bytes != 0 && data->taken >= data->limits.max_bytes;
 }
 
-static bool has_pipe(struct way *way)
+/* A receiver that goes without close_notify has what it came for; whose octets these were must have said that they are all. */
+static bool may_truncate(const struct data *data, int side)
 {
-	if (way->pipe[0] >= 0)
+	if (data->conf.security[side].may_truncate)
 		return true;
-	if (pipe2(way->pipe, O_NONBLOCK | O_CLOEXEC) < 0) {
-		way->pipe[0] = way->pipe[1] = -1;
-		return false;
-	}
-	return true;
+	if (data->limits.has_sender)
+		return (int)data->limits.sender != side;
+	return data->ways[side].octets == 0 && data->ways[!side].octets > 0;
+}
+
+static void count(struct data *data, uint64_t n)
+{
+	data->taken += n;
+	if (data->limits.bytes_per_s != 0)
+		data->tokens -= n < data->tokens ? n : data->tokens;
 }
 
 /* 1: octets came or the end, 0: nothing now, negative: over. */
 static int fill(struct data *data, int side)
 {
-	struct way *way = &data->ways[side];
+	struct data_way *way = &data->ways[side];
 	uint64_t most = allowance(data);
-	ssize_t n;
 	char octet;
+	int n;
 
 	if (way->has_ended)
 		return 0;
-	if (most == 0 && is_rate_used_up(data)) {
+	if (most == 0 && !is_limit_reached(data)) { /* the rate is used up */
 		if (!loop_timer_is_running(&data->pause))
 			loop_timer_start(&data->pause, PAUSE_MS);
 		return 0;
 	}
-	if (most == 0) { /* the limit is reached: the end may come, but nothing else */
-		n = recv(data->fds[side], &octet, 1, MSG_PEEK | MSG_DONTWAIT);
-		if (n > 0)
-			return ERR_LIMIT;
-	} else if (!has_pipe(way)) {
-		return -EMFILE;
-	} else {
-		n = splice(data->fds[side], NULL, way->pipe[1], NULL, most, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	}
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (n == 0)
+	if (most > 0)
+		n = data_way_fill(way, &data->ends[side], most);
+	else /* the end may come, but nothing else */
+		n = data_end_read(&data->ends[side], &octet, 1);
+	if (n > 0 && most == 0)
+		return ERR_LIMIT;
+	if (n == ERR_CLOSED || (n == ERR_TRUNCATED && may_truncate(data, side))) {
 		way->has_ended = true;
-	way->fill += (size_t)n;
-	data->taken += (uint64_t)n;
-	if (data->limits.bytes_per_s != 0)
-		data->tokens -= (uint64_t)n < data->tokens ? (uint64_t)n : data->tokens;
+		return 1;
+	}
+	if (n <= 0)
+		return n;
+	count(data, (uint64_t)n);
 	return 1;
 }
 
 static int drain(struct data *data, int side)
 {
-	struct way *way = &data->ways[side];
-	ssize_t n;
+	struct data_way *way = &data->ways[side];
+	int n = data_way_drain(way, &data->ends[!side]);
 
-	way->is_blocked = false;
-	if (way->fill == 0)
-		return 0;
-	n = splice(way->pipe[0], NULL, data->fds[!side], NULL, way->fill, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		way->is_blocked = true;
-		return 0;
-	}
 	if (n <= 0)
-		return n < 0 ? -errno : ERR_CLOSED;
-	way->fill -= (size_t)n;
-	way->octets += (uint64_t)n;
+		return n;
 	data->stats.octets[side] = way->octets;
 	data->stats.moved_ms = loop_now_ms(data->conf.loop);
 	return 1;
 }
 
-static int move(struct data *data, int side)
+/* On failure *ret_at is whose end it was. */
+static int move(struct data *data, int side, int *ret_at)
 {
-	struct way *way = &data->ways[side];
+	struct data_way *way = &data->ways[side];
 	uint64_t before = way->octets;
 
 	while (way->octets - before < DATA_TURN_MAX) {
 		int filled = way->fill == 0 ? fill(data, side) : 0;
 		int drained = filled < 0 ? 0 : drain(data, side);
 
-		if (filled < 0 || drained < 0)
+		if (filled < 0 || drained < 0) {
+			*ret_at = filled < 0 ? side : !side;
 			return filled < 0 ? filled : drained;
+		}
 		if (filled == 0 && drained == 0)
 			break;
 	}
-	if (way->has_ended && way->fill == 0 && !way->is_shut) {
-		way->is_shut = true;
-		(void)shutdown(data->fds[!side], SHUT_WR);
-	}
+	if (way->has_ended && way->fill == 0 && !way->is_shut)
+		way->is_shut = data_end_shut(&data->ends[!side]) == 1;
+	/* What TLS has taken from the kernel already does not wake us. */
+	if (way->octets - before >= DATA_TURN_MAX && data_end_has_pending(&data->ends[side]) && !loop_timer_is_running(&data->pause))
+		loop_timer_start(&data->pause, 0);
 	return 0;
 }
 
@@ -146,41 +136,25 @@ static void want(struct data *data)
 {
 	bool is_paused = loop_timer_is_running(&data->pause);
 
-	for (int i = 0; i < 2; i++) {
-		const struct way *from = &data->ways[i], *to = &data->ways[!i];
-		int events = (!from->has_ended && from->fill == 0 && !is_paused ? LOOP_READ : 0) | (to->fill > 0 ? LOOP_WRITE : 0);
+	for (int side = 0; side < DATA_SIDES; side++) {
+		const struct data_way *from = &data->ways[side], *to = &data->ways[!side];
+		bool may_read = !from->has_ended && from->fill == 0 && !is_paused;
+		bool may_write = to->fill > 0 || (to->has_ended && !to->is_shut);
 
-		if (data->watches[i] != NULL)
-			(void)loop_fd_want(data->watches[i], events);
+		data_end_want(&data->ends[side], (may_read ? LOOP_READ : 0) | (may_write ? LOOP_WRITE : 0) | data_end_wants(&data->ends[side]));
 	}
 }
 
 /* ---- the end, said when it is one ------------------------------------------------------------------------------------------- */
 
-static bool is_gone(int fd)
-{
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
-
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state == TCP_CLOSE;
-}
-
-/* Whether everything that was sent to that side has been acknowledged. */
-static bool is_taken(struct data *data, int side)
-{
-	int waiting = 0;
-
-	if (ioctl(data->fds[side], SIOCOUTQ, &waiting) < 0 || waiting <= 0)
-		return true;
-	if (waiting != data->unacked[side]) /* slowly, but it goes on */
-		data->stats.moved_ms = loop_now_ms(data->conf.loop);
-	data->unacked[side] = waiting;
-	return is_gone(data->fds[side]);
-}
-
 static bool is_way_over(struct data *data, int side)
 {
-	return data->ways[side].is_shut && is_taken(data, !side);
+	bool has_moved = false;
+	bool is_over = data->ways[side].is_shut && data_end_is_taken(&data->ends[!side], &has_moved);
+
+	if (has_moved)
+		data->stats.moved_ms = loop_now_ms(data->conf.loop);
+	return is_over;
 }
 
 static bool is_all_over(struct data *data)
@@ -219,9 +193,16 @@ static void settle(struct data *data)
 	data->settle_ms = data->settle_ms * 2 < SETTLE_MAX_MS ? data->settle_ms * 2 : SETTLE_MAX_MS;
 }
 
-static const char *text_of(int err)
+static void fail(struct data *data, int side, int err)
 {
-	return err == -ECONNRESET || err == -EPIPE ? "reset by one side" : err_str(err);
+	const char *text = data_end_error(&data->ends[side]);
+
+	if (err == -ECONNRESET || err == -EPIPE)
+		data_break_off(data, "reset by one side");
+	else if (text[0] != '\0')
+		data_break_off_at(data, side, text);
+	else
+		data_break_off(data, err_str(err));
 }
 
 void data_flow(struct data *data)
@@ -233,7 +214,7 @@ void data_flow(struct data *data)
 		return;
 	}
 	for (int side = 0; side < 2; side++) {
-		int err = move(data, side);
+		int at = side, err = move(data, side, &at);
 
 		if (err == ERR_LIMIT) {
 			data->sender = side;
@@ -243,7 +224,7 @@ void data_flow(struct data *data)
 			return;
 		}
 		if (err < 0) {
-			data_break_off(data, text_of(err));
+			fail(data, at, err);
 			return;
 		}
 	}
@@ -260,31 +241,54 @@ void data_on_pause(struct loop_timer *timer, void *arg)
 
 /* ---- the first octets ------------------------------------------------------------------------------------------------------- */
 
-static void stop_waiting(struct data *data)
+/* A sender that is known is looked at alone: what the other says must not pass for it. */
+static bool is_looked_at(const struct data *data, int side)
 {
-	for (int i = 0; i < 2; i++)
-		if (data->watches[i] != NULL)
-			(void)loop_fd_want(data->watches[i], 0);
+	return !data->limits.has_sender || (int)data->limits.sender == side;
+}
+
+static void want_first(struct data *data, int events)
+{
+	for (int side = 0; side < DATA_SIDES; side++)
+		data_end_want(&data->ends[side], is_looked_at(data, side) ? events : 0);
+}
+
+/* Where octets are in memory they come there until there are enough to look at. Negative: no more will. */
+static int fill_first(struct data *data, int side)
+{
+	struct data_way *way = &data->ways[side];
+	int n = 1;
+
+	while (n > 0 && way->fill < DATA_FIRST_MAX && !way->has_ended && !is_limit_reached(data))
+		n = fill(data, side);
+	return way->has_ended || is_limit_reached(data) ? ERR_CLOSED : n;
+}
+
+/* True when no more of them will come. */
+static bool look_at(struct data *data, int side)
+{
+	char first[DATA_FIRST_MAX];
+	bool is_end = data->ways[side].is_in_memory && fill_first(data, side) < 0;
+	int n = data_way_peek(&data->ways[side], &data->ends[side], first, sizeof(first));
+
+	if (n > 0 && (size_t)n > data->n_first) {
+		memcpy(data->first, first, (size_t)n);
+		data->n_first = (size_t)n;
+	}
+	return is_end || n < 0;
 }
 
 static void wait_for_first(struct data *data)
 {
 	bool is_end = false;
 
-	for (int side = 0; side < 2 && data->n_first < DATA_FIRST_MAX; side++) {
-		ssize_t n = recv(data->fds[side], data->first, sizeof(data->first), MSG_PEEK | MSG_DONTWAIT);
-
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			is_end = true;
-		if (n > (ssize_t)data->n_first)
-			data->n_first = (size_t)n;
-	}
+	for (int side = 0; side < DATA_SIDES && data->n_first < DATA_FIRST_MAX; side++)
+		is_end |= is_looked_at(data, side) && look_at(data, side);
 	if (data->n_first == 0 && !is_end) { /* nothing at all may take its time */
-		for (int i = 0; i < 2; i++)
-			(void)loop_fd_want(data->watches[i], LOOP_READ);
+		want_first(data, LOOP_READ);
 		return;
 	}
-	stop_waiting(data); /* what is there must not wake us again and again */
+	want_first(data, 0); /* what is there must not wake us again and again */
 	if (data->n_first < DATA_FIRST_MAX && !is_end && data->first_steps++ < FIRST_STEPS) {
 		loop_timer_start(&data->timer, FIRST_STEP_MS);
 		return;
@@ -303,7 +307,7 @@ void data_begin(struct data *data)
 {
 	data->state = data->is_held ? DATA_HELD : DATA_FLOWING;
 	if (data->is_held)
-		stop_waiting(data);
+		want_first(data, 0);
 	data_flow(data);
 }
 
@@ -324,6 +328,7 @@ void data_allow(struct data *data, const struct data_limits *limits)
 	data->is_first_due = limits->wants_first;
 	data->is_held = false;
 	data->first_steps = 0;
+	data_give_time(data);
 	if (data->state == DATA_HELD)
 		data_begin(data);
 }

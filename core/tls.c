@@ -86,6 +86,9 @@ int tls_new(struct tls_context *context, int fd, const struct tls *like, struct 
 	}
 	if (tls->context->is_server)
 		SSL_set_accept_state(tls->ssl);
+	/* Who only sends would leave tickets of TLS 1.3 unread, and reset what is still on its way when it closes. */
+	if (tls->context->is_server && like != NULL)
+		(void)SSL_set_num_tickets(tls->ssl, 0);
 	*ret = tls;
 	return 0;
 }

@@ -514,6 +514,23 @@ static void test_first_octets(void)
 	tear_down();
 }
 
+/* What the receiver says must not pass for what the sender sends. */
+static void test_first_octets_of_the_sender(void)
+{
+	struct data_limits limits = { .wants_first = true, .has_sender = true, .sender = DATA_TARGET };
+
+	set_up(&(struct data_conf){ .is_held = true });
+	connect_both();
+	data_allow(rig.data, &limits);
+	CU_ASSERT_EQUAL(send(rig.dialler, "0123456789abcdefgh", 18, MSG_NOSIGNAL), 18);
+	run_until(never);
+	CU_ASSERT_EQUAL(rig.events[DATA_FIRST], 0);
+	CU_ASSERT_EQUAL(send(rig.target, "MZ", 2, MSG_NOSIGNAL), 2);
+	run_until(has_first);
+	CU_ASSERT(span_eq(data_first(rig.data), SPAN_LIT("MZ")));
+	tear_down();
+}
+
 /* That it takes long is not asserted, only that all comes and is never more at once than may be saved up. */
 static void test_rate(void)
 {
@@ -588,6 +605,7 @@ static const struct unit_test tests[] = {
 	{ "who sends more than the limit comes to read why", test_refused_sender },
 	{ "held until it is allowed", test_held },
 	{ "the first octets are looked at", test_first_octets },
+	{ "the first octets of the sender", test_first_octets_of_the_sender },
 	{ "at a rate", test_rate },
 	{ "what breaks off", test_breaks },
 	{ "with the dialler's address", test_as_dialler },
