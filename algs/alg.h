@@ -126,7 +126,7 @@ enum alg_event_type {
 	ALG_EV_OPENED,   /* the hole's first packet or connection has come */
 	ALG_EV_ENDED,    /* the hole's data has come to its end; `octets` are final */
 	ALG_EV_EXPIRED,  /* nobody came in time. The hole is closed, its handle void */
-	ALG_EV_LIMIT,    /* a policy limit has cut the data; `reason`. ENDED follows */
+	ALG_EV_LIMIT,    /* the host has cut the data; `reason`. ENDED follows */
 	ALG_EV_JOINED,   /* since 1.2: two channels have met, see meet_join() */
 };
 struct alg_event {
@@ -134,6 +134,7 @@ struct alg_event {
 	uint32_t hole, cookie;
 	uint64_t octets[ALG_SIDES]; /* from that side */
 	const char *reason;
+	bool is_insecure; /* LIMIT: no limit of a rule, but data under TLS that was not as it has to be. Since 1.1 */
 };
 
 /* The host, called with the session that open() got. Only from within the module's own functions. */

@@ -53,10 +53,12 @@ struct hole {
 	const struct alg_class *class;
 	enum alg_side listener;
 	bool is_raw;              /* media that is not RTP */
+	bool is_protected;        /* TCP: TLS, where the control channel has it */
 	enum hole_state state;
 	enum hole_way way;
 	unsigned events;          /* bits by enum alg_event_type, to be told */
 	bool is_telling;          /* the module is being told about it */
+	bool is_insecure;         /* it was cut for what TLS said of it */
 	bool is_opened_told, is_over; /* over: nothing but CLOSED follows */
 	bool is_committing;
 	bool is_forgotten;        /* the module freed it; kept only until its data has ended */
@@ -85,6 +87,7 @@ struct hole {
 	uint64_t octets[ALG_SIDES], moved_ms, opened_ms, ended_ms, freed_ms;
 	int64_t opened_wall_ms, ended_wall_ms;
 	struct addr dialler;      /* with port, once known */
+	struct alg_tls_view tls[ALG_SIDES]; /* of its ends, once known */
 	struct hole_verdict verdict;
 	struct hole_record record;
 	char record_id[ID_TEXT_MAX]; /* of the transfer to be recorded, while a row of it is stored (resume.h); else "" */

@@ -1,15 +1,22 @@
 /* What a pinhole has of its own: relayed data, and the ports for it. */
 #include "algs/hole.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "algs/resume.h"
 #include "algs/session.h"
+#include "core/err.h"
 #include "core/policy.h"
 
 const struct realm_conf *hole_realm(const struct hole *hole, enum alg_side side)
 {
 	return side == ALG_CLIENT ? hole->session->conf->realm : hole->session->conf->to;
+}
+
+static enum alg_side side_of(const struct hole *hole, enum data_side side)
+{
+	return side == DATA_TARGET ? hole->listener : hole_dialler(hole);
 }
 
 void hole_data_count(struct hole *hole)
@@ -21,6 +28,11 @@ void hole_data_count(struct hole *hole)
 	data_stats(hole->data, &stats);
 	hole->octets[hole_dialler(hole)] = stats.octets[DATA_DIALLER];
 	hole->octets[hole->listener] = stats.octets[DATA_TARGET];
+	for (enum data_side side = DATA_DIALLER; side <= DATA_TARGET; side++) {
+		const struct data_tls *tls = &stats.tls[side];
+
+		hole->tls[side_of(hole, side)] = (struct alg_tls_view){ tls->version, tls->cipher, tls->is_resumed };
+	}
 	if (stats.moved_ms > hole->moved_ms)
 		hole->moved_ms = stats.moved_ms;
 	if (addr_is_set(&stats.dialler))
@@ -44,6 +56,22 @@ static void on_first(struct hole *hole)
 	hole_cut(hole, hole->limit_text);
 }
 
+/* What TLS said of one end is the gateway's judgement, whatever the server thinks of the end that it saw. */
+static void on_break(struct hole *hole, const struct data_stats *stats)
+{
+	char text[sizeof(hole->limit_text)];
+
+	if (stats->at < 0) {
+		session_step(hole->session, NULL, "data of pinhole %u broke off: %s", hole->id, stats->reason);
+		hole_ended(hole);
+		return;
+	}
+	snprintf(text, sizeof(text), "the %s's end: %s", side_of(hole, (enum data_side)stats->at) == ALG_CLIENT ? "client" : "server",
+		 stats->reason);
+	hole->is_insecure = true;
+	hole_cut(hole, text);
+}
+
 static void on_data(void *arg, enum data_event event)
 {
 	struct hole *hole = arg;
@@ -63,8 +91,9 @@ static void on_data(void *arg, enum data_event event)
 		break;
 	case DATA_ENDED:
 		if (stats.is_broken)
-			session_step(hole->session, NULL, "data of pinhole %u broke off: %s", hole->id, stats.reason);
-		hole_ended(hole);
+			on_break(hole, &stats);
+		else
+			hole_ended(hole);
 		break;
 	}
 }
@@ -92,6 +121,29 @@ static const struct addr *own_ip(const struct hole *hole, enum alg_side side)
 	return engine_own_address(realm, s->far[side].family);
 }
 
+/* As the control channel: with its context, and its session to be resumed. */
+static int on_secure(void *arg, enum data_side side, int fd, struct tls **ret)
+{
+	const struct hole *hole = arg;
+	struct session *s = hole->session;
+	enum alg_side of = side_of(hole, side);
+
+	return s->legs[of].tls != NULL ? tls_new(s->tls[of], fd, s->legs[of].tls, ret) : ERR_CLOSED;
+}
+
+static struct data_security security_of(const struct hole *hole, enum alg_side side)
+{
+	const struct session *s = hole->session;
+
+	bool is_secured = hole->is_protected && s->tls[side] != NULL;
+
+	return (struct data_security){
+		.is_secured = is_secured, .is_leading = is_secured && side == ALG_CLIENT,
+		.must_resume = side == ALG_CLIENT && s->conf->is_resumption_needed,
+		.may_truncate = !s->conf->is_tls_end_needed,
+	};
+}
+
 int hole_data_make(struct hole *hole)
 {
 	struct session *s = hole->session;
@@ -103,6 +155,8 @@ int hole_data_make(struct hole *hole)
 		.is_as_dialler = s->conf->mode == CONFIG_ALG_TRANSPARENT || (s->conf->mode == CONFIG_ALG_NAT && dialler == ALG_SERVER),
 		.leavers = &s->engine->leavers,
 		.is_held = policy_needs_data(s->conf->policy) && !hole->verdict.is_set, .is_early = hole->state == HOLE_RESERVED,
+		.secure = on_secure,
+		.security = { [DATA_DIALLER] = security_of(hole, dialler), [DATA_TARGET] = security_of(hole, hole->listener) },
 	};
 	int fd = hole->own[0].fd, err;
 	struct data_limits limits = limits_of(hole);

@@ -40,7 +40,8 @@ static int reserve_tcp(struct hole *hole, const struct alg_want *want)
 {
 	struct session *s = hole->session;
 	enum alg_side dialler = hole_dialler(hole);
-	const char *no_kernel = hole_kernel_is_possible(hole) ? NULL : "no pinholes for TCP in the kernel";
+	const char *no_kernel = want->is_protected ? "TLS ends here" :
+				hole_kernel_is_possible(hole) ? NULL : "no pinholes for TCP in the kernel";
 	int err = hole_end(&s->far[hole->listener], &want->at, &hole->target);
 
 	if (err < 0)
@@ -111,6 +112,7 @@ static struct hole *make(struct session *s, const struct alg_want *want)
 	hole->class = &s->module->classes[want->class];
 	hole->listener = want->listener;
 	hole->is_raw = want->is_raw;
+	hole->is_protected = want->is_protected;
 	hole->own[0].fd = hole->own[1].fd = -1;
 	hole->since_ms = loop_wall_ms(s->engine->loop);
 	hole->path = "none";

@@ -64,6 +64,10 @@ struct alg_session_summary {
 	const char *cause;          /* of the end, NULL while live */
 	const char *partner;        /* id of the session that is one conversation with this one; NULL: none */
 };
+struct alg_tls_view {
+	const char *version, *cipher; /* static; NULL: in clear */
+	bool is_resumed;
+};
 struct alg_hole_view {
 	uint32_t id;
 	const char *class, *kind;   /* "data"; "tcp", "udp", "media" */
@@ -72,6 +76,8 @@ struct alg_hole_view {
 	struct addr listen, target; /* where the other side goes, and where that ends */
 	uint64_t bytes[2];
 	int64_t since_ms;
+	bool is_protected;          /* data under TLS, that ends at the gateway */
+	struct alg_tls_view tls[2]; /* with client and server; none before its handshake is done */
 	bool has_media;
 	struct media_stats media[2]; /* with has_media: as received from client and server */
 };
@@ -85,10 +91,6 @@ struct alg_change { /* one message that was not passed as it came */
 	char from;                  /* 'c' or 's' */
 	const char *verdict;        /* "edited", "dropped", "replied" */
 	const char *before, *after; /* printable, credentials masked; may be cut */
-};
-struct alg_tls_view {
-	const char *version, *cipher; /* static; NULL: in clear */
-	bool is_resumed;
 };
 struct alg_session_view {
 	struct alg_session_summary summary;

@@ -137,6 +137,7 @@ static void fill_hole(const struct hole *hole, struct alg_hole_view *ret)
 		.id = hole->id, .class = hole->class->name, .kind = kinds[hole->class->kind], .state = hole_state_text(hole),
 		.path = hole->path, .reason = hole->reason, .listen = hole->listen, .target = hole->target,
 		.bytes = { hole->octets[ALG_CLIENT], hole->octets[ALG_SERVER] }, .since_ms = hole->since_ms,
+		.is_protected = hole->is_protected, .tls = { hole->tls[ALG_CLIENT], hole->tls[ALG_SERVER] },
 	};
 	if (hole->media == NULL)
 		return;

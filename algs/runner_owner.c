@@ -373,7 +373,8 @@ const char *runner_owner_limit(struct runner_owner *o, uint32_t hole, const char
 
 	if (h == NULL || h->state != RUNNER_IS_OPENED)
 		return "nothing flows through this hole";
-	flow_event(o->flow, &(struct alg_event){ .type = ALG_EV_LIMIT, .hole = hole, .reason = reason });
+	flow_event(o->flow, &(struct alg_event){ .type = ALG_EV_LIMIT, .hole = hole, .reason = reason,
+						 .is_insecure = span_eq(span_of(reason), SPAN_LIT("insecure")) });
 	return NULL;
 }
 

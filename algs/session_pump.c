@@ -12,7 +12,8 @@ enum {
 static void tell_event(struct session *s, struct hole *hole, enum alg_event_type type)
 {
 	struct alg_event event = { .type = type, .hole = hole->id, .octets = { hole->octets[0], hole->octets[1] },
-				   .reason = type == ALG_EV_LIMIT ? hole->limit_text : NULL };
+				   .reason = type == ALG_EV_LIMIT ? hole->limit_text : NULL,
+				   .is_insecure = type == ALG_EV_LIMIT && hole->is_insecure };
 
 	hole->events &= ~(1u << type);
 	if (hole->is_forgotten)
@@ -217,6 +218,7 @@ void session_on_leg(void *arg, struct tcp_leg *leg)
 	}
 	if (s->flow == NULL || session_tls_on_leg(s, leg))
 		return;
+	session_tell_events(s); /* what was cut has been cut before the reply to it came */
 	read_in(s, leg == &s->legs[ALG_CLIENT] ? ALG_CLIENT : ALG_SERVER);
 	session_pump(s);
 }

@@ -47,6 +47,13 @@ static const struct cli_column hole_columns[] = {
 	{ "PATH", "path", CLI_TEXT },
 	{ "WHY", "reason", CLI_TEXT },
 };
+static const struct cli_column tls_columns[] = {
+	{ "HOLE", "hole", CLI_TEXT },
+	{ "WITH", "side", CLI_TEXT },
+	{ "TLS", "version", CLI_TEXT },
+	{ "CIPHER", "cipher", CLI_TEXT },
+	{ "RESUMED", "resumed", CLI_TEXT },
+};
 static const struct cli_column media_columns[] = {
 	{ "HOLE", "hole", CLI_TEXT },
 	{ "FROM", "side", CLI_TEXT },
@@ -63,11 +70,15 @@ static const struct cli_column media_columns[] = {
 
 static const char *const sides[] = { "client", "server" };
 
-/* The member of a side, with its name and the hole's. */
+/* The member of a side, with its name and the hole's; none when it is null. */
 static void add_side_row(json_t *rows, const json_t *object, const char *side, const json_t *hole)
 {
 	json_t *row = json_copy(json_object_get(object, side));
 
+	if (!json_is_object(row)) {
+		json_decref(row);
+		return;
+	}
 	json_object_set_new(row, "side", json_string(side));
 	if (hole != NULL)
 		json_object_set(row, "hole", (json_t *)hole);
@@ -93,19 +104,28 @@ static void print_legs(FILE *out, const json_t *session)
 	print_rows(out, rows, leg_columns, N_OF(leg_columns));
 }
 
-static void print_holes(FILE *out, const json_t *session)
+/* Of a member that holes have, or not: a row per hole and side. */
+static void print_of_holes(FILE *out, const json_t *holes, const char *member, const struct cli_column *columns, size_t n_columns)
 {
-	json_t *holes = json_object_get(session, "holes"), *media = json_array(), *hole;
+	json_t *rows = json_array(), *hole;
 	size_t n;
 
 	json_array_foreach(holes, n, hole) {
-		const json_t *of_hole = json_object_get(hole, "media");
+		const json_t *of_hole = json_object_get(hole, member);
 
 		for (unsigned i = 0; json_is_object(of_hole) && i < 2; i++)
-			add_side_row(media, of_hole, sides[i], json_object_get(hole, "id"));
+			add_side_row(rows, of_hole, sides[i], json_object_get(hole, "id"));
 	}
+	print_rows(out, rows, columns, n_columns);
+}
+
+static void print_holes(FILE *out, const json_t *session)
+{
+	json_t *holes = json_object_get(session, "holes");
+
 	print_rows(out, json_incref(holes), hole_columns, N_OF(hole_columns));
-	print_rows(out, media, media_columns, N_OF(media_columns));
+	print_of_holes(out, holes, "tls", tls_columns, N_OF(tls_columns));
+	print_of_holes(out, holes, "media", media_columns, N_OF(media_columns));
 }
 
 static void print_change(FILE *out, const json_t *change)

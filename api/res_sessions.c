@@ -240,6 +240,7 @@ static json_t *hole_json(const struct alg_hole_view *hole)
 	res_set(json, "target", res_addr(&hole->target));
 	res_set(json, "bytes", sides(res_count(hole->bytes[0]), res_count(hole->bytes[1])));
 	res_set(json, "since", res_time(hole->since_ms));
+	res_set(json, "tls", hole->is_protected ? sides(tls_json(&hole->tls[0]), tls_json(&hole->tls[1])) : json_null());
 	res_set(json, "media",
 		hole->has_media ? sides(res_media(&hole->media[0]), res_media(&hole->media[1])) : json_null());
 	return json;

@@ -102,6 +102,7 @@ struct alg_conf {
 	bool is_tls_implicit;        /* TLS begins with the connection */
 	bool is_server_tls, is_server_verified; /* servers speak it; their certificates are checked */
 	bool is_resumption_needed;   /* ftp: data connections of clients resume the session of their control channel */
+	bool is_tls_end_needed;      /* ftp: data without close_notify at its end is broken off */
 	enum config_alg_tls_need tls_need; /* ftp: what clients have to encrypt */
 	bool may_be_active;          /* ftp: servers may connect to clients */
 	enum config_alg_data data;

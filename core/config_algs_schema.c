@@ -175,6 +175,9 @@ const struct conf_item config_alg_schema[] = {
 	{ .name = "tls_resumption_required", .type = CONF_BOOL,
 	  .help = "ftp, with tls: terminate or implicit: whether data connections of clients have to resume the TLS session of their control "
 		  "channel; false unless given." },
+	{ .name = "tls_close_required", .type = CONF_BOOL,
+	  .help = "ftp, with tls: terminate or implicit: whether data has to end as TLS says (close_notify). Without that somebody on the path "
+		  "may have cut it short; but there are clients that never say it. true unless given: such data is broken off." },
 	{ .name = "active", .type = CONF_BOOL,
 	  .help = "ftp: whether servers may connect to clients (PORT, EPRT). Unless given, true when the clients' realm is "
 		  "trusted." },

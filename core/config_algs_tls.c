@@ -50,13 +50,14 @@ static void check_terminate(struct config_build *b, const struct alg_conf *alg, 
 	if (!protocol->has_tls) {
 		without_effect_if_given(b, alg, object, "tls_required", "but on ftp");
 		without_effect_if_given(b, alg, object, "tls_resumption_required", "but on ftp");
+		without_effect_if_given(b, alg, object, "tls_close_required", "but on ftp");
 	}
 }
 
 static void check_others(struct config_build *b, const struct alg_conf *alg, const json_t *object)
 {
 	static const char *const members[] = { "certificate", "key", "server_tls", "server_verify", "server_ca", "server_name",
-					       "tls_required", "tls_resumption_required" };
+					       "tls_required", "tls_resumption_required", "tls_close_required" };
 
 	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
 		without_effect_if_given(b, alg, object, members[i], "without tls: terminate or implicit");
@@ -105,6 +106,7 @@ void config_build_alg_tls(struct config_build *b, const json_t *object, const st
 	alg->is_server_tls = flag(object, "server_tls", true);
 	alg->is_server_verified = flag(object, "server_verify", true);
 	alg->is_resumption_needed = flag(object, "tls_resumption_required", false);
+	alg->is_tls_end_needed = flag(object, "tls_close_required", true);
 	alg->tls_need = need_in(object);
 	if (protocol == NULL)
 		return;

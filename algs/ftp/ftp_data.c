@@ -358,9 +358,12 @@ static void say_cut(struct ftp_state *state, struct ftp_line *line, unsigned *co
 {
 	bool is_up = (state->transfer.verb->flags & FTP_F_UP) != 0;
 
-	*code = is_up ? 552 : 426;
-	say(state, line, (struct ftp_answer){ *code, is_up ? "Too much data for what is allowed here; cut." :
-							     "More data than is allowed here; cut." });
+	*code = is_up && !state->transfer.is_insecure ? 552 : 426;
+	if (state->transfer.is_insecure)
+		say(state, line, (struct ftp_answer){ *code, "TLS of the data connection was not as it has to be; cut." });
+	else
+		say(state, line, (struct ftp_answer){ *code, is_up ? "Too much data for what is allowed here; cut." :
+								     "More data than is allowed here; cut." });
 }
 
 bool ftp_data_is_flowing(struct ftp_state *state)
@@ -397,10 +400,11 @@ void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned co
 	state->transfer.is_pending = false;
 }
 
-/* More than a rule allows: the server is to stop, and its reply will not be the client's. */
-static void cut(struct ftp_state *state)
+/* More than a rule allows, or TLS that proves nothing: the server is to stop, and its reply will not be the client's. */
+static void cut(struct ftp_state *state, bool is_insecure)
 {
 	state->transfer.is_cut = true;
+	state->transfer.is_insecure = is_insecure;
 	if (ftp_queue_is_full(state))
 		return;
 	if (state->host->reply(state->session, ALG_SERVER, ftp_bytes(SPAN_LIT("ABOR\r\n"))) < 0)
@@ -441,7 +445,7 @@ void ftp_data_event(struct ftp_state *state, const struct alg_event *event)
 		break;
 	case ALG_EV_LIMIT:
 		if (is_data && state->transfer.is_pending && !state->transfer.is_cut)
-			cut(state);
+			cut(state, event->is_insecure);
 		break;
 	case ALG_EV_TIMER:
 	case ALG_EV_JOINED:

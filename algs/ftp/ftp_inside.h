@@ -84,7 +84,7 @@ struct ftp_state {
 		bool is_opened, is_ended;
 	} data;
 	struct {                 /* the transfer that is pending */
-		bool is_pending, is_cut;
+		bool is_pending, is_cut, is_insecure;
 		uint32_t hole;
 		const struct ftp_verb *verb;
 		struct ftp_text_path path;

@@ -20,6 +20,7 @@ static void defaults(void)
 	CU_ASSERT_EQUAL(alg->tls, CONFIG_ALG_TLS_TERMINATE);
 	CU_ASSERT_STRING_EQUAL(config_alg_tls_text(alg), "terminate");
 	CU_ASSERT_FALSE(alg->is_tls_implicit || alg->is_resumption_needed);
+	CU_ASSERT_TRUE(alg->is_tls_end_needed);
 	CU_ASSERT_TRUE(alg->is_server_tls && alg->is_server_verified);
 	CU_ASSERT_STRING_EQUAL(alg->certificate, "/c");
 	CU_ASSERT_STRING_EQUAL(alg->key, "/k");
@@ -36,10 +37,11 @@ static void everything_given(void)
 		ALG(FTP FILES "tls: implicit, server_name: ftp.example, tls_required: data, tls_resumption_required: true")
 		"  y: { realm: access, to: core, servers: [10.0.1.0/24], " RTSP FILES "tls: implicit, server_verify: false, server_name: a }\n"
 		"  z: { realm: access, to: core, protocol: ftp, mode: explicit, ports: 2121, server: 10.0.0.5, tls: implicit, " FILES
-		"server_tls: false, tls_required: control }\n");
+		"server_tls: false, tls_required: control, tls_close_required: false }\n");
 	const struct alg_conf *algs = config->algs;
 
 	CU_ASSERT_TRUE(algs[0].is_tls_implicit && algs[0].is_resumption_needed);
+	CU_ASSERT_TRUE(algs[0].is_tls_end_needed && !algs[2].is_tls_end_needed);
 	CU_ASSERT_EQUAL(algs[0].tls, CONFIG_ALG_TLS_TERMINATE);
 	CU_ASSERT_STRING_EQUAL(config_alg_tls_text(&algs[0]), "implicit");
 	CU_ASSERT_STRING_EQUAL(algs[0].server_name, "ftp.example");
@@ -78,6 +80,8 @@ static void members_that_do_not_fit_together(void)
 		{ ALG(RTSP FILES "tls: implicit, server_ca: /ca, tls_required: data, tls_resumption_required: true"),
 		  "t:5:130: /algs/x/tls_required: has no effect but on ftp (remove it)\n"
 		  "t:5:150: /algs/x/tls_resumption_required: has no effect but on ftp (remove it)\n" },
+		{ ALG(RTSP FILES "tls: implicit, server_ca: /ca, tls_close_required: true"),
+		  "t:5:130: /algs/x/tls_close_required: has no effect but on ftp (remove it)\n" },
 		{ ALG("protocol: tftp, " FILES "tls: implicit, server_ca: /ca"), "t:5:99: /algs/x/tls: has no effect on tftp (remove it)\n" },
 		{ ALG(FTP "certificate: c/x, key: /k, tls: terminate, server_ca: /ca, tls_required: all"),
 		  "t:5:72: /algs/x/certificate: the path is relative (begin it with /)\n"
