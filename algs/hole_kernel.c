@@ -137,9 +137,10 @@ static void on_pinhole(void *arg, struct pinhole *pinhole, enum pinhole_event ev
 		return;
 	switch (event) {
 	case PINHOLE_EV_ARMED:
-		if (!hole->is_to_self)
+		if (!hole->is_to_self) { /* which is why it is relayed, not how it gets here */
 			hole->path = pinhole_path_text(pinhole_path(pinhole));
-		hole->reason = pinhole_reason(pinhole);
+			hole->reason = pinhole_reason(pinhole);
+		}
 		if (++hole->n_armed == hole->n_pinholes)
 			hole_committed(hole, 0);
 		break;
