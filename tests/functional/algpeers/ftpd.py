@@ -7,11 +7,11 @@ import argparse
 import logging
 
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 
 
-class Handler(FTPHandler):
+class Quirks:
     quirks = ()
 
     def respond(self, resp, logfun=logging.getLogger("pyftpdlib").debug):
@@ -32,21 +32,33 @@ class Handler(FTPHandler):
             super().respond("227 Entering passive mode (198,51,100,20,200,200).", logfun)
 
 
+class Handler(Quirks, FTPHandler):
+    pass
+
+
+class TlsHandler(Quirks, TLS_FTPHandler):
+    pass
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("host", "root", "user", "password"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--quirks", default="")
+    parser.add_argument("--certificate", help="PEM file; with --key: TLS is offered")
+    parser.add_argument("--key")
     options = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG)
     authorizer = DummyAuthorizer()
     authorizer.add_user(options.user, options.password, options.root, perm="elradfmwMT")
     authorizer.add_anonymous(options.root, perm="elradfmwMT")
-    Handler.authorizer = authorizer
-    Handler.quirks = options.quirks.split(",")
-    Handler.permit_foreign_addresses = True
-    server = FTPServer((options.host, options.port), Handler)
+    handler = TlsHandler if options.certificate else Handler
+    handler.certfile, handler.keyfile = options.certificate, options.key
+    handler.authorizer = authorizer
+    handler.quirks = options.quirks.split(",")
+    handler.permit_foreign_addresses = True
+    server = FTPServer((options.host, options.port), handler)
     server.serve_forever()
 
 
