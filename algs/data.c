@@ -55,12 +55,21 @@ void data_close_all(struct data *data, bool is_reset)
 	data->state = DATA_OVER;
 }
 
+void data_finish(struct data *data, bool is_reset)
+{
+	data_close_all(data, is_reset);
+	if (!data->is_freed)
+		return;
+	list_remove(&data->node);
+	free(data);
+}
+
 void data_break_off(struct data *data, const char *reason)
 {
 	data->stats.is_broken = true;
 	data->stats.reason = reason;
-	data_close_all(data, true);
 	data_tell(data, DATA_ENDED);
+	data_finish(data, true);
 }
 
 void data_break_off_at(struct data *data, int side, const char *reason)
@@ -68,13 +77,6 @@ void data_break_off_at(struct data *data, int side, const char *reason)
 	data->stats.at = side;
 	snprintf(data->reason, sizeof(data->reason), "%s", reason);
 	data_break_off(data, data->reason);
-}
-
-/* Nobody is left who would know of it. */
-static void leave(struct data *data)
-{
-	list_remove(&data->node);
-	free(data);
 }
 
 static void throw_away(struct data *data)
@@ -92,9 +94,7 @@ static void throw_away(struct data *data)
 		return;
 	if (n == 0) /* its end is one that it may believe in */
 		(void)data_end_shut(end);
-	data_close_all(data, n != 0);
-	if (data->is_freed)
-		leave(data);
+	data_finish(data, n != 0);
 }
 
 void data_refuse(struct data *data)
@@ -134,9 +134,7 @@ static void on_timer(struct loop_timer *timer, void *arg)
 
 	(void)timer;
 	if (data->state == DATA_REFUSED) {
-		data_close_all(data, true);
-		if (data->is_freed)
-			leave(data);
+		data_finish(data, true);
 		return;
 	}
 	if (data->state == DATA_CONNECTING)
@@ -336,12 +334,25 @@ int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn
 	return 0;
 }
 
+/* Somebody still has something to say: a sender that is refused its rest, a receiver its own end, which under TLS are octets that would
+ * meet a closed socket. */
+static bool may_linger(const struct data *data)
+{
+	bool is_at_end = data->state == DATA_FLOWING && data->is_told && (data->ways[0].is_shut || data->ways[1].is_shut);
+
+	return (data->state == DATA_REFUSED || is_at_end) && data->conf.leavers != NULL;
+}
+
 void data_free(struct data *data)
 {
+	bool is_leaver;
+
 	if (data == NULL)
 		return;
+	is_leaver = may_linger(data);
 	data->is_told = data->is_freed = true;
-	if (data->state == DATA_REFUSED && data->conf.leavers != NULL) {
+	if (is_leaver) {
+		data->stats.moved_ms = loop_now_ms(data->conf.loop);
 		list_append(data->conf.leavers, &data->node);
 		return;
 	}
@@ -354,8 +365,7 @@ void data_leavers_free(struct list *leavers)
 	LIST_EACH(leavers, node) {
 		struct data *data = LIST_ENTRY(node, struct data, node);
 
-		data_close_all(data, true);
-		leave(data);
+		data_finish(data, data->state == DATA_REFUSED);
 	}
 }
 

@@ -26,7 +26,8 @@ struct data_conf {
 	unsigned realm;           /* of the target: index */
 	bool is_as_dialler;       /* towards the target with the dialler's own address; `from` where that cannot be had */
 	bool is_held;             /* octets wait for data_allow() */
-	struct list *leavers;     /* data that was cut and freed, while its sender is still to hear why: data_leavers_free() frees it */
+	struct list *leavers;     /* data that was freed while its sender is still to hear why it was cut, or its receiver to end its way;
+				   * data_leavers_free() frees it. NULL: it is closed at once */
 	bool is_early;            /* whoever connects waits for data_arm(), without anything being said or done about it */
 	data_secure_fn *secure;   /* with is_secured; its arg is data_new()'s */
 	struct data_security {
@@ -48,7 +49,8 @@ typedef void data_event_fn(void *arg, enum data_event event);
 
 /* listen_fd_take: bound, on an own port. 0 or -ENOMEM. */
 int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn, void *arg, struct data **ret);
-/* Whatever is open is closed as it stands: what was passed on still arrives. NULL is fine. */
+/* Whatever is open is closed as it stands: what was passed on still arrives. After DATA_ENDED it goes on by itself for a moment until
+ * both ways have ended. NULL is fine. */
 void data_free(struct data *data);
 /* Connections are taken from here on. 0 or a negative error. */
 int data_listen(struct data *data);

@@ -43,7 +43,8 @@ struct data {
 /* data.c */
 void data_tell(struct data *data, enum data_event event);
 void data_close_all(struct data *data, bool is_reset);
-void data_break_off(struct data *data, const char *reason); /* static */
+void data_finish(struct data *data, bool is_reset); /* closes it; nobody may be left who would know of it: then frees it, too */
+void data_break_off(struct data *data, const char *reason); /* static; then as data_finish() */
 void data_break_off_at(struct data *data, int side, const char *reason); /* what went wrong at that end; copied */
 
 /* data_tls.c: both ends are connected; then data_begin(). */

@@ -14,6 +14,7 @@ enum {
 	SETTLE_MS = 5, SETTLE_MAX_MS = 50, /* between looks whether all was acknowledged */
 	QUIET_MS = 100,         /* of the other way, when nobody said who sends */
 	LINGER_MS = 60000,      /* after the end of one way, without octets */
+	FREED_LINGER_MS = 3000, /* likewise, when nobody waits for it any more */
 };
 
 static void wait_for_first(struct data *data);
@@ -181,8 +182,9 @@ static void settle(struct data *data)
 	}
 	if (!data->is_told && is_all_over(data))
 		data_tell(data, DATA_ENDED);
-	if (data->ways[0].is_shut && data->ways[1].is_shut && data->is_told) {
-		data_close_all(data, false);
+	if ((data->ways[0].is_shut && data->ways[1].is_shut && data->is_told) ||
+	    (data->is_freed && now_ms - data->stats.moved_ms > FREED_LINGER_MS)) {
+		data_finish(data, false);
 		return;
 	}
 	if (now_ms - data->stats.moved_ms > LINGER_MS) {

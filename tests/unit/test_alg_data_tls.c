@@ -426,6 +426,58 @@ static void test_end_of_one_way(void)
 	tear_down();
 }
 
+/* What the receiver says at its own end meets a socket that is still there, for a while. */
+static void check_lingering(bool does_end)
+{
+	struct data_conf conf = both;
+	struct list leavers;
+
+	list_init(&leavers);
+	conf.leavers = &leavers;
+	set_up(DATA_DIALLER, &conf);
+	data_allow(rig.data, &of_dialler);
+	connect_both(100000, -1);
+	run_until(has_ended);
+	data_free(rig.data);
+	rig.data = NULL;
+	CU_ASSERT_FALSE(list_is_empty(&leavers));
+	rig.peers[DATA_TARGET].is_open_ended = !does_end;
+	if (does_end)
+		run_quiet();
+	else
+		fake_loop_advance(rig.loop, 4000);
+	CU_ASSERT_TRUE(list_is_empty(&leavers));
+	run_quiet();
+	CU_ASSERT_EQUAL(rig.peers[DATA_TARGET].got, 100000);
+	CU_ASSERT_TRUE(rig.peers[DATA_TARGET].is_end && !rig.peers[DATA_TARGET].is_reset);
+	CU_ASSERT_EQUAL(rig.peers[DATA_DIALLER].is_end, does_end);
+	CU_ASSERT_EQUAL(rig.events[DATA_ENDED], 1);
+	tear_down();
+}
+
+static void test_lingering(void)
+{
+	struct data_conf conf = both;
+	struct list leavers;
+
+	check_lingering(true);
+	check_lingering(false);
+
+	list_init(&leavers); /* the process ends meanwhile */
+	conf.leavers = &leavers;
+	set_up(DATA_DIALLER, &conf);
+	data_allow(rig.data, &of_dialler);
+	connect_both(100000, -1);
+	run_until(has_ended);
+	data_free(rig.data);
+	rig.data = NULL;
+	data_leavers_free(&leavers);
+	CU_ASSERT_TRUE(list_is_empty(&leavers));
+	run_quiet();
+	CU_ASSERT_TRUE(rig.peers[DATA_TARGET].is_end);
+	tear_down();
+}
+
 static void test_end_waits_for_receiver(void)
 {
 	const int small = 4096;
@@ -756,6 +808,7 @@ static const struct unit_test tests[] = {
 	{ "sessions of the control channels are resumed", test_resumption },
 	{ "those of others are not", test_foreign_resumption },
 	{ "the end of the sender's way is the end", test_end_of_one_way },
+	{ "who receives may end its way in peace", test_lingering },
 	{ "the end waits for the receiver", test_end_waits_for_receiver },
 	{ "no more octets than the limit", test_limit },
 	{ "who sends more than the limit comes to read why", test_refused_sender },
