@@ -10,7 +10,7 @@ import pytest
 
 import algnet
 from algnet import (PASSWORD, SERVER, SERVER6, USER, Raw, Vsftpd, curl, ftp, folder, make_file, network, place, profile, session,  # noqa: F401
-                    sessions, sha256, start_gateway, transfers, wait_quiet)
+                    sessions, sha256, transfers, wait_quiet)
 from harness import eventually, hostport
 from test_alg_ftp import login_of
 from tlspeers import (TLS_SERVERS, Certificates, Stub, TlsPureFtpd, TlsPyftpdlib, TlsRaw, TlsVsftpd, ftplib_moves, lftp, lftp_script,
