@@ -85,6 +85,8 @@ struct alg_want {
 	bool is_raw;              /* media: datagrams that are not RTP (MP2T/H2221/UDP, RAW/RAW/UDP): relayed unread */
 	bool is_protected;        /* TCP: what is sent through it is TLS, on the sides where the control channel is; the host ends it there.
 				   * Since 1.1 */
+	bool is_dialled;          /* TCP: the host connects to both ends, when hole_dial() says so, and nobody can connect to it. The other
+				   * side's end is said with hole_peer(), before it is armed. Since 1.2 */
 };
 
 /* Policy */
@@ -135,6 +137,7 @@ struct alg_event {
 	uint64_t octets[ALG_SIDES]; /* from that side */
 	const char *reason;
 	bool is_insecure; /* LIMIT: no limit of a rule, but data under TLS that was not as it has to be. Since 1.1 */
+	bool is_unreachable; /* LIMIT: likewise, but an end that hole_dial() named did not take the connection. Since 1.2 */
 };
 
 /* The host, called with the session that open() got. Only from within the module's own functions. */
@@ -162,7 +165,8 @@ struct alg_host {
 	int (*hole_public)(struct alg_session *session, uint32_t hole, enum alg_side reader, struct alg_addr *ret,
 			   uint16_t *ret_rtcp);
 	/* Media: where a side receives, as its own messages say (family 0: its control address). rtcp_port 0: the next port; equal to
-	 * rtp's: shared. ALG_ERR_DENIED when it names somebody else. May be called again. */
+	 * rtp's: shared. ALG_ERR_DENIED when it names somebody else. May be called again. Since 1.2 also TCP with is_dialled: where the
+	 * side that is not the listener listens, too; rtcp_port is 0. */
 	int (*hole_peer)(struct alg_session *session, uint32_t hole, enum alg_side side, const struct alg_addr *rtp,
 			 uint16_t rtcp_port);
 	int (*hole_arm)(struct alg_session *session, uint32_t hole);
@@ -197,6 +201,9 @@ struct alg_host {
 	 * what goes to its client goes to its server. The rest is not heard. It ends with the listener, not the other way round.
 	 * ALG_ERR_STATE: no such listener. ALG_ERR_LIMIT: it has a speaker, which is made to end when it has nothing left to say: try again. */
 	int (*meet_join)(struct alg_session *session, struct alg_bytes name);
+	/* Since 1.2. With is_dialled and armed: connects to that side's end, each side once. Octets pass when both are connected, which is
+	 * ALG_EV_OPENED; that it failed is told as ALG_EV_LIMIT. */
+	int (*hole_dial)(struct alg_session *session, uint32_t hole, enum alg_side side);
 };
 
 /* What an ALG is told of its session, valid while it lives. */
@@ -215,6 +222,8 @@ struct alg_about {
 	bool is_tls;                      /* TLS has begun before the first octet */
 	bool is_server_plain;             /* towards the server nothing is encrypted: the module answers in its place */
 	enum alg_tls_need tls_need;       /* of clients */
+	/* Since 1.2. */
+	bool is_server_passive;           /* the server is never told to connect to anybody: the gateway connects both ways (FTP PORT) */
 };
 
 struct alg_verb {

@@ -15,7 +15,6 @@
 
 enum {
 	ACCEPTS_PER_TURN = 16,
-	CONNECT_MS = 10000,
 	REFUSE_MS = 3000, REFUSE_MAX = 64 << 20, /* of what is thrown away */
 };
 
@@ -49,6 +48,7 @@ void data_close_all(struct data *data, bool is_reset)
 		pinhole_socket_cancel(data->request);
 	data->request = NULL;
 	for (int side = 0; side < DATA_SIDES; side++) {
+		data->is_connecting[side] = false;
 		data_end_close(&data->ends[side], is_reset);
 		data_way_close(&data->ways[side]);
 	}
@@ -137,100 +137,35 @@ static void on_timer(struct loop_timer *timer, void *arg)
 		data_finish(data, true);
 		return;
 	}
-	if (data->state == DATA_CONNECTING)
-		data_break_off(data, "the far end did not answer");
-	else if (data->state == DATA_SECURING)
+	if (data->is_connecting[DATA_DIALLER] || data->is_connecting[DATA_TARGET])
+		data_on_silence(data);
+	else if (data->state == DATA_SECURING || data->state == DATA_DIALLING)
 		data_break_off(data, "no TLS handshake in time");
 	else
 		data_flow(data);
 }
 
-static void on_connected(struct data *data)
-{
-	int fd = data->ends[DATA_TARGET].fd, error = 0;
-	socklen_t len = sizeof(error);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		error = errno;
-	if (error != 0) {
-		data_break_off(data, "the far end refused the connection");
-		return;
-	}
-	loop_timer_stop(&data->timer);
-	data->stats.from = tcp_leg_local(fd);
-	data_secure(data);
-}
-
-static void on_fd(void *arg, int fd, int events)
+void data_on_fd(void *arg, int fd, int events)
 {
 	struct data *data = arg;
+	enum data_side side = fd == data->ends[DATA_TARGET].fd ? DATA_TARGET : DATA_DIALLER;
 
 	(void)events;
 	if (data->state == DATA_REFUSED)
 		throw_away(data);
-	else if (data->state == DATA_CONNECTING && fd == data->ends[DATA_TARGET].fd)
-		on_connected(data);
-	else if (data->state == DATA_SECURING)
+	else if (data->is_connecting[side])
+		data_on_connected(data, side);
+	else if (data->state == DATA_SECURING || data->state == DATA_DIALLING)
 		data_shake_hands(data);
 	else
 		data_flow(data);
 }
 
-/* fd_take: bound, or negative: the reason why there is none. */
-static void connect_on(struct data *data, int fd_take)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(&data->conf.target, &sa);
-	int err = fd_take < 0 ? fd_take : 0;
-
-	data->ends[DATA_TARGET].fd = fd_take;
-	if (err == 0 && connect(fd_take, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
-		err = -errno;
-	if (err == 0)
-		err = data_end_open(&data->ends[DATA_TARGET], data->conf.loop, fd_take, LOOP_WRITE, on_fd, data);
-	if (err < 0) {
-		data_break_off(data, "the far end cannot be reached");
-		return;
-	}
-	loop_timer_start(&data->timer, CONNECT_MS);
-}
-
-static void connect_from_own(struct data *data)
-{
-	int fd = -1;
-	int err = tcp_leg_socket(&data->conf.from, &fd);
-
-	connect_on(data, err < 0 ? err : fd);
-}
-
-static void on_socket(void *arg, int fd)
-{
-	struct data *data = arg;
-
-	data->request = NULL;
-	if (fd >= 0)
-		connect_on(data, fd);
-	else
-		connect_from_own(data);
-}
-
-static void connect_to_target(struct data *data)
-{
-	struct pinhole_socket wanted = { .realm = data->conf.realm, .addr = data->stats.dialler, .proto = IPPROTO_TCP,
-					 .is_transparent = true, .is_connecting = true };
-
-	wanted.addr.port = 0;
-	data->state = DATA_CONNECTING;
-	loop_timer_start(&data->timer, CONNECT_MS);
-	if (!data->conf.is_as_dialler || data->conf.pinholes == NULL ||
-	    pinhole_socket_open(data->conf.pinholes, &wanted, on_socket, data, &data->request) < 0)
-		connect_from_own(data);
-}
-
 static void go_on(struct data *data)
 {
 	data_tell(data, DATA_OPENED);
-	connect_to_target(data);
+	data->state = DATA_CONNECTING;
+	data_connect(data, DATA_TARGET);
 }
 
 static void refuse(struct data *data, int fd, const struct addr *source)
@@ -247,10 +182,11 @@ static void take(struct data *data, int fd, const struct addr *source)
 {
 	stop_listening(data);
 	data->stats.dialler = *source;
-	if (data_end_open(&data->ends[DATA_DIALLER], data->conf.loop, fd, 0, on_fd, data) < 0) {
+	if (data_end_open(&data->ends[DATA_DIALLER], data->conf.loop, fd, 0, data_on_fd, data) < 0) {
 		data_break_off(data, "out of memory");
 		return;
 	}
+	data->is_connected[DATA_DIALLER] = true;
 	data->state = DATA_WAITING;
 	if (!data->is_early)
 		go_on(data);
@@ -312,7 +248,8 @@ int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn
 	struct data *data = calloc(1, sizeof(*data));
 
 	if (data == NULL) {
-		close(listen_fd_take);
+		if (listen_fd_take >= 0)
+			close(listen_fd_take);
 		return -ENOMEM;
 	}
 	data->conf = *conf;
@@ -323,6 +260,8 @@ int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn
 	data->is_early = conf->is_early;
 	data->sender = DATA_DIALLER;
 	data->stats.at = -1;
+	if (conf->is_dialled)
+		data->stats.dialler = conf->allowed;
 	list_init(&data->node);
 	for (int side = 0; side < DATA_SIDES; side++) {
 		data_end_init(&data->ends[side]);
@@ -356,7 +295,8 @@ void data_free(struct data *data)
 		list_append(data->conf.leavers, &data->node);
 		return;
 	}
-	data_close_all(data, data->state == DATA_WAITING || data->state == DATA_REFUSED); /* nobody wanted it */
+	/* Nobody wanted it. */
+	data_close_all(data, data->state == DATA_WAITING || data->state == DATA_DIALLING || data->state == DATA_REFUSED);
 	free(data);
 }
 

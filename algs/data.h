@@ -1,6 +1,6 @@
 /* One data connection that is relayed in this process: an own listening socket that takes one connection from one host, a connection
- * to the target, and octets both ways, within limits. For data that a profile has to see or to bound, where there is no kernel path, and
- * where TLS ends here: towards either host by itself. Control thread. */
+ * to the target, and octets both ways, within limits; or connections to both, and nothing that could be reached. For data that a profile
+ * has to see or to bound, where there is no kernel path, and where TLS ends here: towards either host by itself. Control thread. */
 #ifndef ALGS_DATA_H
 #define ALGS_DATA_H
 
@@ -20,8 +20,10 @@ typedef int data_secure_fn(void *arg, enum data_side side, int fd, struct tls **
 
 struct data_conf {
 	struct loop *loop;
-	struct addr allowed;      /* who may connect; its port does not matter */
+	struct addr allowed;      /* who may connect; its port does not matter. With is_dialled: whom to connect to */
 	struct addr target, from; /* from: own; port 0: any */
+	struct addr dialler_from; /* likewise towards `allowed`, with is_dialled */
+	bool is_dialled;          /* both ends are connected to, by data_dial() */
 	struct pinholes *pinholes; /* with is_as_dialler */
 	unsigned realm;           /* of the target: index */
 	bool is_as_dialler;       /* towards the target with the dialler's own address; `from` where that cannot be had */
@@ -39,7 +41,7 @@ struct data_conf {
 };
 
 enum data_event {
-	DATA_OPENED, /* the one that may has connected */
+	DATA_OPENED, /* the one that may has connected; with is_dialled: both ends are connected */
 	DATA_FIRST,  /* asked for with wants_first: data_first() are there, and wait for data_go() or data_cut() */
 	DATA_LIMIT,  /* max_bytes is reached and more came: cut as by data_refuse(). Nothing follows */
 	DATA_ENDED,  /* all octets were passed on and taken, or it broke off; nothing follows, counts are final */
@@ -47,13 +49,16 @@ enum data_event {
 /* Must not free the data. */
 typedef void data_event_fn(void *arg, enum data_event event);
 
-/* listen_fd_take: bound, on an own port. 0 or -ENOMEM. */
+/* listen_fd_take: bound, on an own port; -1 with is_dialled. 0 or -ENOMEM. */
 int data_new(const struct data_conf *conf, int listen_fd_take, data_event_fn *fn, void *arg, struct data **ret);
 /* Whatever is open is closed as it stands: what was passed on still arrives. After DATA_ENDED it goes on by itself for a moment until
  * both ways have ended. NULL is fine. */
 void data_free(struct data *data);
 /* Connections are taken from here on. 0 or a negative error. */
 int data_listen(struct data *data);
+/* With is_dialled, each side once: 0, or ERR_STATE. That it failed is told as DATA_ENDED, maybe from within; stats.is_unreachable. What
+ * one end sends waits until the other is connected. */
+int data_dial(struct data *data, enum data_side side);
 /* With is_early: what has connected, or will, goes on to the target. */
 void data_arm(struct data *data);
 bool data_has_connection(struct data *data); /* looks at the socket, too */
@@ -89,6 +94,7 @@ struct data_stats {
 	struct addr dialler;   /* with port, once connected */
 	struct addr from;      /* the gateway's end towards the target */
 	bool is_broken;        /* ended by an error or data_cut() */
+	bool is_unreachable;   /* by an end that did not take the connection */
 	const char *reason;    /* of that; as long as the data */
 	int at;                /* whose end of it broke: data_side, or -1 */
 	uint64_t moved_ms;     /* when octets moved last, 0: never */

@@ -1,4 +1,4 @@
-/* Inside data.c, data_tls.c and data_move.c. */
+/* Inside data.c, data_dial.c, data_tls.c and data_move.c. */
 #ifndef ALGS_DATA_INSIDE_H
 #define ALGS_DATA_INSIDE_H
 
@@ -10,8 +10,8 @@
 struct pinhole_socket_request;
 
 enum { DATA_TURN_MAX = 1 << 20, DATA_REASON_MAX = 160, DATA_BURST_PER_S = 4 /* what may be saved up: a quarter of a second's */ };
-enum data_state { DATA_BOUND, DATA_LISTENING, DATA_WAITING /* for data_arm() */, DATA_CONNECTING, DATA_SECURING, DATA_HELD,
-		  DATA_FLOWING, DATA_REFUSED, DATA_OVER };
+enum data_state { DATA_BOUND, DATA_LISTENING, DATA_WAITING /* for data_arm() */, DATA_CONNECTING, DATA_DIALLING /* both, by data_dial() */,
+		  DATA_SECURING, DATA_HELD, DATA_FLOWING, DATA_REFUSED, DATA_OVER };
 
 struct data {
 	struct data_conf conf;
@@ -23,6 +23,7 @@ struct data {
 	struct pinhole_socket_request *request;
 	struct data_end ends[DATA_SIDES];
 	struct data_way ways[DATA_SIDES]; /* by who sends */
+	bool is_connecting[DATA_SIDES], is_connected[DATA_SIDES];
 	struct loop_timer timer, pause;
 	struct data_limits limits;
 	struct list node; /* among the leavers */
@@ -47,8 +48,15 @@ void data_finish(struct data *data, bool is_reset); /* closes it; nobody may be 
 void data_break_off(struct data *data, const char *reason); /* static; then as data_finish() */
 void data_break_off_at(struct data *data, int side, const char *reason); /* what went wrong at that end; copied */
 
-/* data_tls.c: both ends are connected; then data_begin(). */
-void data_secure(struct data *data);
+void data_on_fd(void *arg, int fd, int events); /* of an end */
+
+/* data_dial.c */
+void data_connect(struct data *data, enum data_side side);      /* whatever comes of it, even at once */
+void data_on_connected(struct data *data, enum data_side side); /* or not: what was tried is over */
+void data_on_silence(struct data *data);                        /* it takes too long */
+
+/* data_tls.c: when both ends are connected and have shaken hands, data_begin(). */
+void data_secure(struct data *data, enum data_side newest); /* that end has been connected */
 void data_shake_hands(struct data *data); /* goes on with it */
 void data_give_time(struct data *data); /* to handshakes: they may not have been possible before */
 

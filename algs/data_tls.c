@@ -27,7 +27,7 @@ static bool is_good(struct data *data, int side, int result)
 
 static bool may_begin(struct data *data)
 {
-	for (int side = 0; side < DATA_SIDES && !data->has_begun; side++)
+	for (int side = 0; side < DATA_SIDES && !data->has_begun && !data->conf.is_dialled; side++)
 		if (data->conf.security[side].is_leading && !data_end_has_begun(&data->ends[side]))
 			return false;
 	data->has_begun = true;
@@ -36,20 +36,24 @@ static bool may_begin(struct data *data)
 
 void data_shake_hands(struct data *data)
 {
-	bool is_done = true;
+	bool is_done = true, is_waited_for = false;
 
 	if (!may_begin(data))
 		return;
 	for (int side = 0; side < DATA_SIDES; side++) {
-		int result = data_end_handshake(&data->ends[side]);
+		int result = data->is_connected[side] ? data_end_handshake(&data->ends[side]) : 0;
 
 		if (!is_good(data, side, result))
 			return;
 		is_done &= result == 1;
+		is_waited_for |= result == 0 && (data->is_connected[side] || data->is_connecting[side]);
 	}
+	if (!is_waited_for) /* an end that is yet to be dialled may take its time */
+		loop_timer_stop(&data->timer);
 	if (!is_done)
 		return;
-	loop_timer_stop(&data->timer);
+	if (data->conf.is_dialled)
+		data_tell(data, DATA_OPENED);
 	data_begin(data);
 }
 
@@ -59,21 +63,29 @@ void data_give_time(struct data *data)
 		loop_timer_start(&data->timer, HANDSHAKE_MS);
 }
 
-void data_secure(struct data *data)
+static bool secure(struct data *data, enum data_side side)
 {
-	data->state = DATA_SECURING;
-	data_give_time(data);
-	for (enum data_side side = DATA_DIALLER; side <= DATA_TARGET; side++) {
-		struct tls *tls;
+	struct tls *tls;
 
-		if (!data->conf.security[side].is_secured)
-			continue;
-		if (data->conf.secure(data->arg, side, data->ends[side].fd, &tls) < 0) {
-			data_break_off_at(data, side, "no TLS to be had: its control channel has ended, or out of memory");
-			return;
-		}
-		data_end_secure(&data->ends[side], tls);
-		data->ways[DATA_DIALLER].is_in_memory = data->ways[DATA_TARGET].is_in_memory = true;
+	if (!data->is_connected[side] || !data->conf.security[side].is_secured)
+		return true;
+	if (data->conf.secure(data->arg, side, data->ends[side].fd, &tls) < 0) {
+		data_break_off_at(data, side, "no TLS to be had: its control channel has ended, or out of memory");
+		return false;
 	}
-	data_shake_hands(data);
+	data_end_secure(&data->ends[side], tls);
+	data->ways[DATA_DIALLER].is_in_memory = data->ways[DATA_TARGET].is_in_memory = true;
+	return true;
+}
+
+void data_secure(struct data *data, enum data_side newest)
+{
+	if (data->is_connected[!newest])
+		data->state = DATA_SECURING;
+	if (!data->is_connecting[!newest])
+		loop_timer_start(&data->timer, HANDSHAKE_MS);
+	if (!data->conf.is_dialled && !secure(data, !newest)) /* it has waited until there was somebody to talk to */
+		return;
+	if (secure(data, newest))
+		data_shake_hands(data);
 }

@@ -19,6 +19,7 @@ struct flow_owner {
 	/* 0: done. 1: on its way; what the module sends in the same call waits until flow_committed() was called
 	 * as often. */
 	int (*hole_arm)(void *arg, uint32_t hole);
+	int (*hole_dial)(void *arg, uint32_t hole, enum alg_side side);
 	void (*hole_free)(void *arg, uint32_t hole);
 	void (*hole_pause)(void *arg, uint32_t hole, bool is_paused);
 	/* Whether data of that hole is still to be passed on; ALG_EV_ENDED is then told later. */

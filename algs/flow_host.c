@@ -181,6 +181,14 @@ void flow_forget_hole(struct flow *flow, uint32_t hole)
 	}
 }
 
+/* As far as the module knows it. */
+static size_t want_size(const struct alg_module *module)
+{
+	if (module->abi_minor >= 2)
+		return sizeof(struct alg_want);
+	return module->abi_minor == 1 ? offsetof(struct alg_want, is_dialled) : offsetof(struct alg_want, is_protected);
+}
+
 static int host_hole_reserve(struct alg_session *session, const struct alg_want *want, uint32_t *ret_hole)
 {
 	struct flow *flow = flow_of(session);
@@ -191,7 +199,7 @@ static int host_hole_reserve(struct alg_session *session, const struct alg_want 
 
 	if (!may_ask(flow))
 		return ALG_ERR_STATE;
-	memcpy(&own, want, flow->module->abi_minor >= 1 ? sizeof(own) : offsetof(struct alg_want, is_protected));
+	memcpy(&own, want, want_size(flow->module));
 	if (want->class >= flow->module->n_classes) {
 		flow_blame(flow, "a pinhole of no class");
 		return ALG_ERR_STATE;
@@ -237,6 +245,15 @@ static int host_hole_arm(struct alg_session *session, uint32_t hole)
 	if (ret > 0)
 		flow->commits[flow->n_commits++] = (struct flow_commit){ hole, flow->call };
 	return ret < 0 ? ret : 0;
+}
+
+static int host_hole_dial(struct alg_session *session, uint32_t hole, enum alg_side side)
+{
+	struct flow *flow = flow_of(session);
+
+	if (!may_ask(flow) || index_of_hole(flow, hole) < 0 || (unsigned)side >= ALG_SIDES)
+		return ALG_ERR_STATE;
+	return flow->owner->hole_dial(flow->arg, hole, side);
 }
 
 static void host_hole_free(struct alg_session *session, uint32_t hole)
@@ -367,4 +384,5 @@ const struct alg_host flow_host = {
 	.start_tls = host_start_tls,
 	.meet_open = host_meet_open,
 	.meet_join = host_meet_join,
+	.hole_dial = host_hole_dial,
 };

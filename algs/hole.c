@@ -5,6 +5,7 @@
  *   nat, client dials server       the server itself                relay behind a door      through, source translated
  *   nat, server dials client       own address, own port            relay                    target translated, source kept
  *   transparent, either            the listener itself              relay behind a door      let through as it is
+ *   is_dialled (not transparent)   nowhere: the gateway goes to both ends, by relay
  *
  * Reserved: the addresses are known, own ports are bound, nothing can be reached. Armed: the kernel has it, or the relay listens. A
  * kernel that refuses means the relay, one that is silent too. A server that dials in before it has said yes (some connect first, then
@@ -127,7 +128,7 @@ int hole_public(const struct hole *hole, enum alg_side reader, struct alg_addr *
 	struct addr addr = reader == hole->listener ? hole->target : hole->listen;
 	int err = 0;
 
-	if (hole->way == HOLE_DATAGRAMS)
+	if (hole->way == HOLE_DATAGRAMS || hole->is_dialled)
 		return ALG_ERR_STATE;
 	if (hole->way == HOLE_MEDIA)
 		err = hole_media_public(hole, reader, &addr, ret_rtcp);
@@ -141,6 +142,8 @@ int hole_peer(struct hole *hole, enum alg_side side, const struct alg_addr *rtp,
 	struct addr end;
 	int err;
 
+	if (hole->is_dialled && hole->state == HOLE_RESERVED && side == hole_dialler(hole) && rtcp_port == 0)
+		return hole_end(&hole->session->far[side], rtp, &hole->peers[side]);
 	if (hole->way != HOLE_MEDIA || !hole_is_live(hole) || (unsigned)side >= ALG_SIDES)
 		return ALG_ERR_STATE;
 	err = hole_media_end(&hole->session->far[side], rtp, rtcp_port, &end);
@@ -175,6 +178,8 @@ static int arm_tcp(struct hole *hole)
 	bool needs_from = hole->session->conf->mode == CONFIG_ALG_EXPLICIT ||
 			  (hole->session->conf->mode == CONFIG_ALG_NAT && side == ALG_SERVER);
 
+	if (hole->is_dialled)
+		return addr_is_set(&hole->peers[hole_dialler(hole)]) ? hole_data_make(hole) : ALG_ERR_STATE;
 	hole_end_yield(hole->session, &hole->listen);
 	if (hole->way == HOLE_RELAY || (hole->data != NULL && data_has_connection(hole->data)))
 		return arm_relay(hole);
@@ -209,6 +214,15 @@ int hole_arm(struct hole *hole)
 		hole->state = HOLE_RESERVED; /* until it is freed or its time is over */
 	}
 	return result;
+}
+
+int hole_dial(struct hole *hole, enum alg_side side)
+{
+	if (!hole->is_dialled || hole->data == NULL || (hole->state != HOLE_ARMED && hole->state != HOLE_BOUND) || hole->is_over)
+		return ALG_ERR_STATE;
+	hole->state = HOLE_BOUND;
+	hole->deadline_ms = 0;
+	return data_dial(hole->data, side == hole->listener ? DATA_TARGET : DATA_DIALLER) == 0 ? 0 : ALG_ERR_STATE;
 }
 
 void hole_committed(struct hole *hole, int result)

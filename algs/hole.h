@@ -54,11 +54,13 @@ struct hole {
 	enum alg_side listener;
 	bool is_raw;              /* media that is not RTP */
 	bool is_protected;        /* TCP: TLS, where the control channel has it */
+	bool is_dialled;          /* TCP: relayed data that connects to both ends, and can be reached by nobody */
 	enum hole_state state;
 	enum hole_way way;
 	unsigned events;          /* bits by enum alg_event_type, to be told */
 	bool is_telling;          /* the module is being told about it */
 	bool is_insecure;         /* it was cut for what TLS said of it */
+	bool is_unreachable;      /* likewise, because an end did not take the connection */
 	bool is_opened_told, is_over; /* over: nothing but CLOSED follows */
 	bool is_committing;
 	bool is_forgotten;        /* the module freed it; kept only until its data has ended */
@@ -78,7 +80,7 @@ struct hole {
 	bool is_to_self;          /* the pinhole brings a foreign address to `data` */
 	struct media *media;
 	struct group media_group;
-	struct addr peers[ALG_SIDES]; /* media: as the sides said */
+	struct addr peers[ALG_SIDES]; /* media, and the dialler's with is_dialled: as the sides said */
 	uint16_t peers_rtcp[ALG_SIDES];
 	const char *path, *reason;
 	int64_t since_ms;         /* wall clock */
@@ -98,6 +100,7 @@ int hole_reserve(struct session *session, const struct alg_want *want, uint32_t 
 int hole_public(const struct hole *hole, enum alg_side reader, struct alg_addr *ret, uint16_t *ret_rtcp);
 int hole_peer(struct hole *hole, enum alg_side side, const struct alg_addr *rtp, uint16_t rtcp_port);
 int hole_arm(struct hole *hole); /* 0, 1 (flow_committed() follows), or ALG_ERR_* */
+int hole_dial(struct hole *hole, enum alg_side side);
 void hole_free(struct hole *hole);
 void hole_pause(struct hole *hole, bool is_paused);
 bool hole_is_busy(struct hole *hole);
@@ -139,7 +142,7 @@ bool hole_is_own(const struct hole *hole); /* the other side has to be told an a
 
 /* hole_data.c */
 const struct realm_conf *hole_realm(const struct hole *hole, enum alg_side side);
-int hole_data_make(struct hole *hole);   /* the relay, listening: 0 or ALG_ERR_* */
+int hole_data_make(struct hole *hole);   /* the relay, listening unless is_dialled: 0 or ALG_ERR_* */
 void hole_data_count(struct hole *hole); /* harmless without one */
 void hole_data_drop(struct hole *hole);
 int hole_port_take(struct hole *hole, struct hole_port *own, enum alg_side side, uint16_t wanted); /* wanted 0: any. 0 or ALG_ERR_* */

@@ -56,19 +56,21 @@ static void on_first(struct hole *hole)
 	hole_cut(hole, hole->limit_text);
 }
 
-/* What TLS said of one end is the gateway's judgement, whatever the server thinks of the end that it saw. */
+/* What TLS said of one end is the gateway's judgement, whatever the server thinks of the end that it saw; likewise that an end could
+ * not be reached, of which the other one knows nothing. */
 static void on_break(struct hole *hole, const struct data_stats *stats)
 {
 	char text[sizeof(hole->limit_text)];
 
-	if (stats->at < 0) {
+	hole->is_unreachable = hole->is_dialled && stats->is_unreachable;
+	if (stats->at < 0 && !hole->is_unreachable) {
 		session_step(hole->session, NULL, "data of pinhole %u broke off: %s", hole->id, stats->reason);
 		hole_ended(hole);
 		return;
 	}
 	snprintf(text, sizeof(text), "the %s's end: %s", side_of(hole, (enum data_side)stats->at) == ALG_CLIENT ? "client" : "server",
 		 stats->reason);
-	hole->is_insecure = true;
+	hole->is_insecure = !hole->is_unreachable;
 	hole_cut(hole, text);
 }
 
@@ -152,8 +154,9 @@ int hole_data_make(struct hole *hole)
 	struct data_conf conf = {
 		.loop = s->engine->loop, .allowed = s->far[dialler], .target = hole->target,
 		.pinholes = s->engine->deps.pinholes, .realm = hole_realm(hole, hole->listener)->index,
-		.is_as_dialler = s->conf->mode == CONFIG_ALG_TRANSPARENT || (s->conf->mode == CONFIG_ALG_NAT && dialler == ALG_SERVER),
-		.leavers = &s->engine->leavers,
+		.is_as_dialler = s->conf->mode == CONFIG_ALG_TRANSPARENT ||
+				 (s->conf->mode == CONFIG_ALG_NAT && dialler == ALG_SERVER && !hole->is_dialled),
+		.leavers = &s->engine->leavers, .is_dialled = hole->is_dialled,
 		.is_held = policy_needs_data(s->conf->policy) && !hole->verdict.is_set, .is_early = hole->state == HOLE_RESERVED,
 		.secure = on_secure,
 		.security = { [DATA_DIALLER] = security_of(hole, dialler), [DATA_TARGET] = security_of(hole, hole->listener) },
@@ -161,13 +164,18 @@ int hole_data_make(struct hole *hole)
 	int fd = hole->own[0].fd, err;
 	struct data_limits limits = limits_of(hole);
 
-	if (own == NULL)
+	if (own == NULL || (hole->is_dialled && own_ip(hole, dialler) == NULL))
 		return ALG_ERR_FAMILY;
+	if (hole->is_dialled) {
+		conf.allowed = hole->peers[dialler];
+		conf.dialler_from = *own_ip(hole, dialler);
+		conf.dialler_from.port = 0;
+	}
 	conf.from = *own;
 	conf.from.port = 0;
 	hole->own[0].fd = -1;
 	err = data_new(&conf, fd, on_data, hole, &hole->data);
-	if (err == 0)
+	if (err == 0 && !hole->is_dialled)
 		err = data_listen(hole->data);
 	if (err == 0 && hole->verdict.is_set)
 		data_allow(hole->data, &limits);

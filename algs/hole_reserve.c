@@ -46,6 +46,12 @@ static int reserve_tcp(struct hole *hole, const struct alg_want *want)
 
 	if (err < 0)
 		return err;
+	if (want->is_dialled) {
+		hole->way = HOLE_RELAY;
+		hole->path = "relay";
+		hole->reason = "the gateway connects to both ends";
+		return s->conf->mode != CONFIG_ALG_TRANSPARENT ? 0 : ALG_ERR_STATE;
+	}
 	hole->way = hole_way_of(s->conf, ALG_HOLE_TCP, no_kernel, &hole->reason);
 	hole->path = hole->way == HOLE_RELAY ? "relay" : "none";
 	/* Also a pinhole in the kernel has its port here: nobody else may get it, and the relay may have to take over. */
@@ -113,6 +119,7 @@ static struct hole *make(struct session *s, const struct alg_want *want)
 	hole->listener = want->listener;
 	hole->is_raw = want->is_raw;
 	hole->is_protected = want->is_protected;
+	hole->is_dialled = want->is_dialled && hole->class->kind == ALG_HOLE_TCP;
 	hole->own[0].fd = hole->own[1].fd = -1;
 	hole->since_ms = loop_wall_ms(s->engine->loop);
 	hole->path = "none";

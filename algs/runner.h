@@ -13,7 +13,7 @@
  *                                                  gateway-client; media-server ADDR likewise
  *   set port N                                     next own port that is handed out, 40000 by default; rises by 2
  *   set tls refuse|pass|terminate|implicit | set tls-ports A-B | set tls-server yes|no | set tls-required nothing|control|data
- *   set active yes|no | set idle MS
+ *   set active yes|no | set server-data as-client|passive | set idle MS
  *   set commits later                              pinholes are there only after `committed N`
  *   rule allow|deny [verb=A,B class=.. transport=.. user=.. mime=.. target=REGEX client=PREFIX.. server=PREFIX.. magic=HEX
  *        direction=up|down size-above=N size-below=N] [name=.. code=N text="..." max-bytes=N bytes-per-s=N max-per-minute=N observe=yes]
@@ -29,7 +29,7 @@
  *                                  `set client-2 ADDR`, `set client-3 ADDR`
  *   opened N                       the pinhole's first connection or packet; it has to be armed
  *   ended N [bytes C S]            its data has ended, with so many octets from the client and from the server
- *   expired N | limit N REASON | committed N [failed]
+ *   expired N | limit N REASON (insecure and unreachable are words of alg.h) | committed N [failed]
  *   timer N                        timer N of the module runs out, which has to run
  *   datum N C|S more|last|stray OCTETS   a datagram of that side in the hole of datagrams, and what the module has to say to it
  *   sleep MS                       time passes: timers run out, and pinholes that nobody used expire
@@ -41,7 +41,8 @@
  *   drop                           the message just sent does not come out
  *   waits                          nor does this one, yet
  *   hole N reserved|armed|opened|ended|expired|freed [at ADDR] [public C|S ADDR] [rtcp C|S PORT] [class NAME] [paused yes|no]
- *        [raw yes|no] [protected yes|no]
+ *        [raw yes|no] [protected yes|no] [peer ADDR] [dialled no|none|C|S|CS]
+ *                                  peer: the other end of one that is dialled; no: others are to connect, none: not yet
  *   holes N                        so many are reserved, armed or opened
  *   verdict allow|deny VERB RULE   the last question to the policy
  *   transfer [user=.. verb=.. path=.. direction=up|down|none code=N ok=yes|no hole=N octets=C,S]    the last record

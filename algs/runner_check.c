@@ -180,6 +180,25 @@ static int check_public(const struct runner_seen *seen, const struct runner_step
 	return 0;
 }
 
+/* "peer ADDR", "dialled CS" */
+static int check_dialled(const struct runner_seen *seen, const struct runner_step *step, struct span word, struct span value,
+			 struct runner_report *report)
+{
+	static const char *const names[] = { "none", "C", "S", "CS" };
+	const struct runner_hole *h = runner_owner_hole(owner_of(seen, step), step->n);
+	const struct addr *peer = &h->peer[alg_other(h->want.listener)];
+	unsigned who = h->is_dialled[ALG_CLIENT] + 2 * h->is_dialled[ALG_SERVER];
+	const char *dialled = h->want.is_dialled ? names[who] : "no";
+	char text[ADDR_TEXT_MAX];
+	struct addr wanted;
+
+	if (is_text(word, "dialled"))
+		return is_text(value, dialled) ? 0 : runner_fail(report, step->line, "hole %u, dialled: %s", step->n, dialled);
+	if (addr_parse(value, &wanted) < 0)
+		return fail_parse(report, step, "an address with port is wanted");
+	return addr_eq(peer, &wanted) ? 0 : runner_fail(report, step->line, "hole %u has the peer %s", step->n, addr_text(peer, text));
+}
+
 static int check_hole_word(const struct runner_seen *seen, const struct runner_step *step, struct span word, struct span *args,
 			   struct runner_report *report)
 {
@@ -190,6 +209,8 @@ static int check_hole_word(const struct runner_seen *seen, const struct runner_s
 
 	if (is_text(word, "public") || is_text(word, "rtcp"))
 		return check_public(seen, step, args, is_text(word, "rtcp"), report);
+	if (is_text(word, "peer") || is_text(word, "dialled"))
+		return check_dialled(seen, step, word, runner_word(args), report);
 	if (is_text(word, "class") && !is_text(runner_word(args), class))
 		return runner_fail(report, step->line, "hole %u is of class %s", step->n, class);
 	if (is_text(word, "paused") && is_text(runner_word(args), "yes") != h->is_paused)
@@ -205,7 +226,7 @@ static int check_hole_word(const struct runner_seen *seen, const struct runner_s
 		if (!addr_eq(&at, &wanted))
 			return runner_fail(report, step->line, "hole %u is at %s", step->n, addr_text(&at, text));
 	} else if (!is_text(word, "class") && !is_text(word, "paused") && !is_text(word, "raw") && !is_text(word, "protected")) {
-		return fail_parse(report, step, "of a hole: at, public, rtcp, class, paused, raw, protected");
+		return fail_parse(report, step, "of a hole: at, public, rtcp, class, paused, raw, protected, peer, dialled");
 	}
 	return 0;
 }

@@ -89,7 +89,7 @@ static int owner_hole_reserve(void *arg, const struct alg_want *want, uint32_t *
 	}
 	h.want.at = alg_addr_out(&at);
 	for (unsigned side = 0; side < ALG_SIDES; side++)
-		if (class->kind == ALG_HOLE_MEDIA || side != (unsigned)want->listener)
+		if (class->kind == ALG_HOLE_MEDIA || (side != (unsigned)want->listener && !want->is_dialled))
 			h.own_port[side] = want->is_same_port ? at.port : take_port(o, class->kind == ALG_HOLE_MEDIA);
 	o->holes[o->n_holes++] = h;
 	*ret_hole = o->n_holes;
@@ -125,7 +125,7 @@ int runner_owner_public(const struct runner_owner *o, uint32_t hole, enum alg_si
 		return ALG_ERR_STATE;
 	if (class_of(o, h)->kind == ALG_HOLE_MEDIA)
 		return media_public(o, h, reader, ret, ret_rtcp);
-	if (reader == h->want.listener)
+	if (reader == h->want.listener || h->want.is_dialled)
 		return ALG_ERR_STATE;
 	*ret = alg_addr_in(&h->want.at);
 	if (addr_is_set(&o->script->gateway[reader])) {
@@ -149,18 +149,33 @@ static int owner_hole_public(void *arg, uint32_t hole, enum alg_side reader, str
 	return 0;
 }
 
+static int dialled_peer(const struct runner_owner *o, struct runner_hole *h, enum alg_side side, const struct addr *at,
+			uint16_t rtcp_port)
+{
+	if (h->state != RUNNER_IS_RESERVED || side == h->want.listener || rtcp_port != 0)
+		return ALG_ERR_STATE;
+	if (check_end(o, side, at) < 0)
+		return ALG_ERR_DENIED;
+	h->peer[side] = *at;
+	return 0;
+}
+
 static int owner_hole_peer(void *arg, uint32_t hole, enum alg_side side, const struct alg_addr *rtp, uint16_t rtcp_port)
 {
 	struct runner_owner *o = arg;
 	struct runner_hole *h = hole_at(o, hole);
 	struct addr at = alg_addr_in(rtp);
 
-	if (h == NULL || !is_open(h) || class_of(o, h)->kind != ALG_HOLE_MEDIA)
+	if (h == NULL || !is_open(h))
 		return ALG_ERR_STATE;
 	if (at.family == 0) {
 		at = *end_of(o, side);
 		at.port = rtp->port;
 	}
+	if (h->want.is_dialled)
+		return dialled_peer(o, h, side, &at, rtcp_port);
+	if (class_of(o, h)->kind != ALG_HOLE_MEDIA)
+		return ALG_ERR_STATE;
 	/* Port 0: it is learnt from the first packet. */
 	if (!addr_eq_ip(&at, end_of(o, side)) || (at.port != 0 && at.port < PORT_FLOOR) || (rtcp_port != 0 && rtcp_port < PORT_FLOOR))
 		return ALG_ERR_DENIED;
@@ -174,14 +189,26 @@ static int owner_hole_arm(void *arg, uint32_t hole)
 	struct runner_owner *o = arg;
 	struct runner_hole *h = hole_at(o, hole);
 
-	if (h == NULL || h->state != RUNNER_IS_RESERVED)
+	if (h == NULL || h->state != RUNNER_IS_RESERVED || (h->want.is_dialled && !addr_is_set(&h->peer[alg_other(h->want.listener)])))
 		return ALG_ERR_STATE;
 	h->state = RUNNER_IS_ARMED;
 	h->since_ms = o->now_ms;
+	if (h->want.is_dialled) /* the kernel has no part in it */
+		return 0;
 	if (!o->is_late || o->n_late == RUNNER_LATE_MAX)
 		return 0;
 	o->late[o->n_late++] = hole;
 	return 1;
+}
+
+static int owner_hole_dial(void *arg, uint32_t hole, enum alg_side side)
+{
+	struct runner_hole *h = hole_at(arg, hole);
+
+	if (h == NULL || h->state != RUNNER_IS_ARMED || !h->want.is_dialled || h->is_dialled[side])
+		return ALG_ERR_STATE;
+	h->is_dialled[side] = true;
+	return 0;
 }
 
 static bool forget_late(struct runner_owner *o, uint32_t hole)
@@ -303,6 +330,7 @@ const struct flow_owner runner_flow_owner = {
 	.hole_public = owner_hole_public,
 	.hole_peer = owner_hole_peer,
 	.hole_arm = owner_hole_arm,
+	.hole_dial = owner_hole_dial,
 	.hole_free = owner_hole_free,
 	.hole_pause = owner_hole_pause,
 	.hole_is_busy = owner_hole_is_busy,
@@ -339,6 +367,8 @@ const char *runner_owner_opened(struct runner_owner *o, uint32_t hole)
 		return "there is no such hole";
 	if (h->state != RUNNER_IS_ARMED)
 		return "nobody gets through a hole that is not armed";
+	if (h->want.is_dialled && !(h->is_dialled[ALG_CLIENT] && h->is_dialled[ALG_SERVER]))
+		return "this hole has not been dialled at both ends";
 	h->state = RUNNER_IS_OPENED;
 	flow_event(o->flow, &(struct alg_event){ .type = ALG_EV_OPENED, .hole = hole });
 	return NULL;
@@ -370,11 +400,15 @@ const char *runner_owner_expired(struct runner_owner *o, uint32_t hole)
 const char *runner_owner_limit(struct runner_owner *o, uint32_t hole, const char *reason)
 {
 	struct runner_hole *h = hole_at(o, hole);
+	bool is_insecure = span_eq(span_of(reason), SPAN_LIT("insecure"));
+	bool is_unreachable = span_eq(span_of(reason), SPAN_LIT("unreachable"));
 
-	if (h == NULL || h->state != RUNNER_IS_OPENED)
+	if (is_unreachable && h != NULL && h->state == RUNNER_IS_ARMED && (h->is_dialled[ALG_CLIENT] || h->is_dialled[ALG_SERVER]))
+		h->state = RUNNER_IS_OPENED; /* as far as that goes: its end follows */
+	else if (h == NULL || h->state != RUNNER_IS_OPENED)
 		return "nothing flows through this hole";
-	flow_event(o->flow, &(struct alg_event){ .type = ALG_EV_LIMIT, .hole = hole, .reason = reason,
-						 .is_insecure = span_eq(span_of(reason), SPAN_LIT("insecure")) });
+	flow_event(o->flow, &(struct alg_event){ .type = ALG_EV_LIMIT, .hole = hole, .reason = reason, .is_insecure = is_insecure,
+						 .is_unreachable = is_unreachable });
 	return NULL;
 }
 

@@ -22,9 +22,10 @@ struct runner_hole {
 	enum runner_state state;
 	struct alg_want want;
 	uint16_t own_port[ALG_SIDES]; /* towards that side */
-	struct addr peer[ALG_SIDES];  /* media: where that side receives; family 0: not known */
+	struct addr peer[ALG_SIDES];  /* media, or to be dialled: where that side receives; family 0: not known */
 	uint16_t peer_rtcp[ALG_SIDES];
 	bool is_paused;
+	bool is_dialled[ALG_SIDES];   /* hole_dial() was called */
 	uint64_t since_ms;
 };
 

@@ -261,7 +261,7 @@ static int choice(struct span value, const char *const words[])
 	return -1;
 }
 
-enum setting { SET_ACTIVE, SET_TLS, SET_TLS_SERVER, SET_TLS_REQUIRED, SET_COMMITS, SETTINGS };
+enum setting { SET_ACTIVE, SET_TLS, SET_TLS_SERVER, SET_TLS_REQUIRED, SET_SERVER_DATA, SET_COMMITS, SETTINGS };
 enum { TLS_IMPLICIT = ALG_TLS_TERMINATE + 1 };
 
 /* value: which of its words. */
@@ -281,6 +281,9 @@ static void set_choice(struct runner_script *s, enum setting setting, int value)
 	case SET_TLS_REQUIRED:
 		s->about[0].tls_need = (enum alg_tls_need)value;
 		break;
+	case SET_SERVER_DATA:
+		s->about->is_server_passive = value == 1;
+		break;
 	default:
 		s->is_late = value == 1;
 		break;
@@ -296,6 +299,7 @@ static int set_flag(struct runner_script *s, struct span name, struct span value
 		[SET_TLS] = { "tls", { "refuse", "pass", "terminate", "implicit" } },
 		[SET_TLS_SERVER] = { "tls-server", { "no", "yes" } },
 		[SET_TLS_REQUIRED] = { "tls-required", { "nothing", "control", "data" } },
+		[SET_SERVER_DATA] = { "server-data", { "as-client", "passive" } },
 		[SET_COMMITS] = { "commits", { "at-once", "later" } },
 	};
 

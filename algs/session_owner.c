@@ -46,6 +46,13 @@ static int arm(void *arg, uint32_t id)
 	return hole != NULL ? hole_arm(hole) : ALG_ERR_STATE;
 }
 
+static int dial(void *arg, uint32_t id, enum alg_side side)
+{
+	struct hole *hole = hole_find(arg, id);
+
+	return hole != NULL ? hole_dial(hole, side) : ALG_ERR_STATE;
+}
+
 static void release(void *arg, uint32_t id)
 {
 	struct hole *hole = hole_find(arg, id);
@@ -134,7 +141,7 @@ static int meet_join(void *arg, struct span name)
 }
 
 const struct flow_owner session_owner = {
-	.now_ms = now_ms, .hole_reserve = reserve, .hole_public = public, .hole_peer = peer, .hole_arm = arm, .hole_free = release,
-	.hole_pause = pause_hole, .hole_is_busy = is_busy, .policy = policy, .timer = timer, .transfer = transfer, .note = note,
+	.now_ms = now_ms, .hole_reserve = reserve, .hole_public = public, .hole_peer = peer, .hole_arm = arm, .hole_dial = dial,
+	.hole_free = release, .hole_pause = pause_hole, .hole_is_busy = is_busy, .policy = policy, .timer = timer, .transfer = transfer, .note = note,
 	.message = message, .ending = ending, .meet_open = meet_open, .meet_join = meet_join,
 };

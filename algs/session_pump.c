@@ -13,7 +13,8 @@ static void tell_event(struct session *s, struct hole *hole, enum alg_event_type
 {
 	struct alg_event event = { .type = type, .hole = hole->id, .octets = { hole->octets[0], hole->octets[1] },
 				   .reason = type == ALG_EV_LIMIT ? hole->limit_text : NULL,
-				   .is_insecure = type == ALG_EV_LIMIT && hole->is_insecure };
+				   .is_insecure = type == ALG_EV_LIMIT && hole->is_insecure,
+				   .is_unreachable = type == ALG_EV_LIMIT && hole->is_unreachable };
 
 	hole->events &= ~(1u << type);
 	if (hole->is_forgotten)
