@@ -90,6 +90,8 @@ int rehearsal_settings(struct buf *b, const struct rehearsal_ask *ask)
 	if (alg->tls_port_min != 0)
 		buf_printf(b, "set tls-ports %u-%u\n", alg->tls_port_min, alg->tls_port_max);
 	buf_printf(b, "set active %s\n", alg->may_be_active ? "yes" : "no");
+	if (alg->is_server_passive)
+		buf_puts(b, "set server-data passive\n");
 	buf_printf(b, "set idle %u\n", alg->idle_ms);
 	return b->is_full ? ERR_LIMIT : 0;
 }

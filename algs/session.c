@@ -153,7 +153,7 @@ static void do_open(struct session *s)
 		.is_server_plain = s->tls[ALG_CLIENT] != NULL && s->tls[ALG_SERVER] == NULL,
 		.tls_need = (enum alg_tls_need)s->conf->tls_need,
 		.tls_port_min = s->conf->tls_port_min, .tls_port_max = s->conf->tls_port_max,
-		.may_be_active = s->conf->may_be_active, .idle_ms = s->conf->idle_ms,
+		.may_be_active = s->conf->may_be_active, .is_server_passive = s->conf->is_server_passive, .idle_ms = s->conf->idle_ms,
 	};
 
 	about.server_sees = s->conf->mode == CONFIG_ALG_TRANSPARENT ? about.client : hole_alg_addr(&s->near[ALG_SERVER]);

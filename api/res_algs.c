@@ -69,6 +69,7 @@ static void add_limits(json_t *json, const struct alg_conf *alg)
 {
 	add_tls(json, alg);
 	res_set(json, "active", json_boolean(alg->may_be_active));
+	res_set(json, "server_data", json_string(alg->is_server_passive ? "passive" : "as_client"));
 	res_set(json, "data", json_string(alg->data == CONFIG_ALG_DATA_RELAY ? "relay" : "kernel"));
 	res_set(json, "max_sessions", json_integer(alg->max_sessions));
 	res_set(json, "max_sessions_per_client", json_integer(alg->max_sessions_per_client));

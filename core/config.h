@@ -105,6 +105,7 @@ struct alg_conf {
 	bool is_tls_end_needed;      /* ftp: data without close_notify at its end is broken off */
 	enum config_alg_tls_need tls_need; /* ftp: what clients have to encrypt */
 	bool may_be_active;          /* ftp: servers may connect to clients */
+	bool is_server_passive;      /* ftp: servers are never told to: the gateway connects to them, and to the clients */
 	enum config_alg_data data;
 	uint32_t max_sessions, max_sessions_per_client;
 	uint32_t sessions_per_s, sessions_per_s_per_client; /* new ones; 0: no limit */

@@ -104,6 +104,13 @@ static void check_abilities(struct config_build *b, const struct alg_conf *alg, 
 	snprintf(why, sizeof(why), "on %s", protocol->name);
 	if (!protocol->has_active && json_object_get(object, "active") != NULL)
 		config_without_effect(b, alg, "active", why);
+	if (!protocol->has_active && json_object_get(object, "server_data") != NULL)
+		config_without_effect(b, alg, "server_data", why);
+	if (!alg->is_server_passive || alg->mode != CONFIG_ALG_TRANSPARENT)
+		return;
+	config_at(b, "/algs/%s/server_data", alg->name);
+	config_report(b, "use mode: nat or explicit",
+		      "data that the gateway connects to both ends of comes from its own address, which nobody sees in mode transparent");
 }
 
 /* Profiles */
@@ -169,6 +176,7 @@ static void build_alg(struct config_build *b, const char *name, const json_t *ob
 	build_servers(json_object_get(object, "servers"), alg);
 	build_server(config_text(object, "server"), protocol, alg);
 	build_profile(b, object, alg);
+	alg->is_server_passive = config_is_text(object, "server_data", "passive");
 	alg->data = config_is_text(object, "data", "relay") ? CONFIG_ALG_DATA_RELAY : CONFIG_ALG_DATA_KERNEL;
 	build_limits(object, alg);
 	check_far_end(b, alg, object);

@@ -125,6 +125,7 @@ static const char *const protocol_choices[] = { "ftp", "rtsp", "tftp", NULL };
 static const char *const mode_choices[] = { "nat", "transparent", "explicit", NULL };
 static const char *const tls_choices[] = { "refuse", "pass", "terminate", "implicit", NULL };
 static const char *const tls_need_choices[] = { "nothing", "control", "data", NULL };
+static const char *const server_data_choices[] = { "as_client", "passive", NULL };
 static const char *const data_choices[] = { "kernel", "relay", NULL };
 
 static const struct conf_item port_element = { .name = "*", .type = CONF_INT, .min = 1, .max = 65535 };
@@ -179,8 +180,12 @@ const struct conf_item config_alg_schema[] = {
 	  .help = "ftp, with tls: terminate or implicit: whether data has to end as TLS says (close_notify). Without that somebody on the path "
 		  "may have cut it short; but there are clients that never say it. true unless given: such data is broken off." },
 	{ .name = "active", .type = CONF_BOOL,
-	  .help = "ftp: whether servers may connect to clients (PORT, EPRT). Unless given, true when the clients' realm is "
-		  "trusted." },
+	  .help = "ftp: whether servers, or with server_data: passive the gateway, may connect to clients (PORT, EPRT). Unless given, true "
+		  "when the clients' realm is trusted." },
+	{ .name = "server_data", .type = CONF_ENUM, .choices = server_data_choices,
+	  .help = "ftp: as_client, unless given: servers are asked for data connections as clients ask, active or passive. passive: servers "
+		  "are only ever connected to (EPSV; PASV where they know no EPSV); for a client that is active, which `active` has to "
+		  "allow, the gateway connects to both. Not in mode transparent." },
 	{ .name = "data", .type = CONF_ENUM, .choices = data_choices, .default_json = "\"kernel\"",
 	  .help = "kernel: data connections go through the kernel unless a rule has to see them; relay: through the process." },
 	{ .name = "max_sessions", .type = CONF_INT, .min = 1, .max = SESSIONS_MAX, .default_json = "1000",

@@ -213,7 +213,7 @@ static void ftp_open(void *memory, const struct alg_about *about, const struct a
 
 static void ftp_close(void *memory)
 {
-	ftp_data_close(memory);
+	ftp_transfer_close(memory);
 }
 
 static void ftp_event(void *memory, const struct alg_event *event)
@@ -221,7 +221,7 @@ static void ftp_event(void *memory, const struct alg_event *event)
 	struct ftp_state *state = memory;
 
 	if (!ftp_tls_event(state, event))
-		ftp_data_event(state, event);
+		ftp_transfer_event(state, event);
 }
 
 static const struct alg_class classes[FTP_CLASSES] = {

@@ -29,7 +29,7 @@ static bool must_wait(const struct ftp_state *state, const struct ftp_command *c
 {
 	unsigned flags = flags_of(command);
 
-	if (ftp_queue_is_full(state) || ftp_queue_has(state, FTP_F_SETS_LOGIN))
+	if (ftp_queue_is_full(state) || ftp_queue_has(state, FTP_F_SETS_LOGIN) || ftp_convert_must_wait(state))
 		return true;
 	if ((flags & FTP_F_ALONE) != 0 && ftp_queue_has(state, 0))
 		return true;
@@ -167,7 +167,7 @@ static void note_passed(struct ftp_state *state, const struct ftp_command *comma
 		note_allo(state, command->arg);
 		break;
 	case FTP_TRANSFER:
-		ftp_data_start(state, command->verb, target);
+		ftp_transfer_start(state, command->verb, target);
 		state->has_allo = false;
 		break;
 	default:
@@ -254,7 +254,7 @@ struct alg_result ftp_client_line(struct ftp_state *state, struct ftp_line *line
 	if (state->answer.code != 0)
 		return answer(state, line, (struct ftp_answer){ state->answer.code, state->answer.text });
 	ftp_command_read(line->text, &command);
-	if (kind_of(&command) == FTP_EMPTY)
+	if (kind_of(&command) == FTP_EMPTY && !ftp_convert_must_wait(state))
 		return pass_empty(state, line);
 	if (must_wait(state, &command))
 		return hold(state);

@@ -1,9 +1,8 @@
-/* Data connections: what PORT, PASV and their kind ask for, and what becomes of it. A pinhole is reserved when the
+/* Data connections: what PORT, PASV and their kind ask for, and their replies. A pinhole is reserved when the
  * address is known (the client's command, the server's reply), and opened by the positive answer. An address has to
  * be the speaker's own; the server's is never believed, only its port. RFC 959, 1639, 2428, 2577, 6384. */
 #include "algs/ftp/ftp_inside.h"
 
-#include "algs/ftp/ftp_path.h"
 #include "algs/ftp/ftp_reply.h"
 #include "core/err.h"
 
@@ -16,6 +15,14 @@ static struct ftp_answer failed_reserve(int err)
 	if (err == ALG_ERR_FAMILY)
 		return (struct ftp_answer){ 522, "No such protocol on the other side." };
 	return (struct ftp_answer){ 425, "No data connection can be opened now." };
+}
+
+static void begin_setup(struct ftp_state *state, enum ftp_kind kind)
+{
+	state->setup.hole = 0;
+	state->setup.kind = (uint8_t)kind;
+	state->setup.code = 0;
+	state->setup.is_converted = state->setup.may_be_refused = false;
 }
 
 /* ---- PORT, EPRT, LPRT -------------------------------------------------------------------------------------------- */
@@ -92,9 +99,18 @@ static int edit_active(struct ftp_state *state, struct ftp_line *line, const str
 	return ftp_line_edit(state, line, begin, arg_at + from->len - begin, buf_span(&out));
 }
 
+static int edit_verb(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command,
+		     struct span with)
+{
+	size_t at = (size_t)(command->name.ptr - line->text.ptr);
+
+	return ftp_line_edit(state, line, at, line->text.len - at, with);
+}
+
 struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command)
 {
-	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_CLIENT, .is_protected = ftp_protect_is_private(state) };
+	struct alg_want want = { .class = FTP_CLASS_DATA, .listener = ALG_CLIENT, .is_protected = ftp_protect_is_private(state),
+				 .is_dialled = state->about->is_server_passive };
 	struct ftp_address found;
 	struct ftp_answer answer = check_active(state, command->verb->kind, command->arg, &found);
 	struct alg_addr to;
@@ -108,28 +124,24 @@ struct ftp_answer ftp_data_ask_active(struct ftp_state *state, struct ftp_line *
 	err = state->host->hole_reserve(state->session, &want, &hole);
 	if (err < 0)
 		return failed_reserve(err);
-	err = state->host->hole_public(state->session, hole, ALG_SERVER, &to, NULL);
-	if (err == 0)
+	begin_setup(state, command->verb->kind);
+	if (want.is_dialled)
+		err = edit_verb(state, line, command, ftp_convert_verb(state));
+	else
+		err = state->host->hole_public(state->session, hole, ALG_SERVER, &to, NULL);
+	if (err == 0 && !want.is_dialled)
 		err = edit_active(state, line, command, &found, &to);
 	if (err < 0) {
+		begin_setup(state, command->verb->kind);
 		state->host->hole_free(state->session, hole);
 		return failed_reserve(err);
 	}
 	state->setup.hole = hole;
-	state->setup.kind = (uint8_t)command->verb->kind;
-	state->setup.code = 0;
+	state->setup.is_converted = want.is_dialled;
 	return no_answer;
 }
 
 /* ---- PASV, EPSV, LPSV -------------------------------------------------------------------------------------------- */
-
-static int edit_verb(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command,
-		     struct span with)
-{
-	size_t at = (size_t)(command->name.ptr - line->text.ptr);
-
-	return ftp_line_edit(state, line, at, line->text.len - at, with);
-}
 
 static struct ftp_answer ask_epsv_all(struct ftp_state *state, bool is_between_families)
 {
@@ -141,12 +153,17 @@ static struct ftp_answer ask_epsv_all(struct ftp_state *state, bool is_between_f
 	return (struct ftp_answer){ 200, "EPSV ALL is in force." };
 }
 
-/* The verb that the server understands, when it is of another address family than the client. */
+/* The verb that the server understands, when it is of another address family than the client, or old. */
 static int translate_passive(struct ftp_state *state, struct ftp_line *line, const struct ftp_command *command)
 {
 	enum ftp_kind kind = command->verb->kind;
 	uint8_t client = state->about->client.family, server = state->about->server.family;
+	struct span verb;
 
+	if (kind == FTP_EPSV && state->about->is_server_passive && client == server && ftp_command_epsv(command->arg) < FTP_EPSV_IPV6) {
+		verb = ftp_convert_verb(state);
+		return state->setup.code == 227 ? edit_verb(state, line, command, verb) : 0;
+	}
 	if (kind == FTP_EPSV && client == 6 && server == 4) {
 		state->setup.code = 227;
 		return edit_verb(state, line, command, SPAN_LIT("PASV"));
@@ -176,29 +193,28 @@ struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line 
 	if (is_between_families && (epsv == FTP_EPSV_OTHER || epsv == (client == 4 ? FTP_EPSV_IPV6 : FTP_EPSV_IPV4)))
 		return (struct ftp_answer){ 522, client == 4 ? "Network protocol not supported, use (1)." :
 							       "Network protocol not supported, use (2)." };
-	state->setup.hole = 0;
-	state->setup.kind = (uint8_t)kind;
+	begin_setup(state, kind);
 	state->setup.code = kind == FTP_PASV ? 227 : kind == FTP_LPSV ? 228 : 229;
 	return translate_passive(state, line, command) < 0 ? failed_reserve(ALG_ERR_LIMIT) : no_answer;
 }
 
 /* ---- their replies ----------------------------------------------------------------------------------------------- */
 
-/* From now on the next transfer uses that one. What the one before was opened for will not happen any more. */
-static void adopt(struct ftp_state *state, uint32_t hole)
+void ftp_data_adopt(struct ftp_state *state, uint32_t hole, bool is_dialled)
 {
 	if (state->data.hole != 0 && !state->data.is_opened)
 		state->host->hole_free(state->session, state->data.hole);
 	state->data.hole = hole;
 	state->data.is_opened = state->data.is_ended = false;
+	state->data.is_dialled = is_dialled;
 }
 
 void ftp_data_forget(struct ftp_state *state)
 {
-	adopt(state, 0);
+	ftp_data_adopt(state, 0, false);
 }
 
-static void say(struct ftp_state *state, struct ftp_line *line, struct ftp_answer answer)
+void ftp_data_say(struct ftp_state *state, struct ftp_line *line, struct ftp_answer answer)
 {
 	char text[120];
 	struct buf out = buf_of(text, sizeof(text));
@@ -214,6 +230,10 @@ void ftp_data_active_reply(struct ftp_state *state, struct ftp_line *line, unsig
 	int err;
 
 	state->setup.hole = 0;
+	if (state->setup.is_converted) {
+		ftp_convert_reply(state, line, hole, code);
+		return;
+	}
 	if (code / 100 != 2 || state->is_foreign || state->is_ending) {
 		if (hole != 0)
 			state->host->hole_free(state->session, hole);
@@ -221,12 +241,12 @@ void ftp_data_active_reply(struct ftp_state *state, struct ftp_line *line, unsig
 	}
 	err = hole != 0 ? state->host->hole_arm(state->session, hole) : ALG_ERR_STATE;
 	if (err == 0) {
-		adopt(state, hole);
+		ftp_data_adopt(state, hole, false);
 		return;
 	}
 	if (hole != 0)
 		state->host->hole_free(state->session, hole);
-	say(state, line, failed_reserve(ALG_ERR_LIMIT));
+	ftp_data_say(state, line, failed_reserve(ALG_ERR_LIMIT));
 }
 
 static void put_passive(struct buf *out, enum ftp_kind kind, const struct alg_addr *to)
@@ -289,7 +309,7 @@ static int open_passive(struct ftp_state *state, struct ftp_line *line, const st
 		state->host->hole_free(state->session, hole);
 		return err;
 	}
-	adopt(state, hole);
+	ftp_data_adopt(state, hole, false);
 	return 0;
 }
 
@@ -303,164 +323,7 @@ void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsi
 		return;
 	err = open_passive(state, line, &from);
 	if (err == ALG_ERR_FAMILY)
-		say(state, line, (struct ftp_answer){ 522, "Network protocol not supported, use EPSV." });
+		ftp_data_say(state, line, (struct ftp_answer){ 522, "Network protocol not supported, use EPSV." });
 	else if (err < 0)
-		say(state, line, failed_reserve(ALG_ERR_LIMIT));
-}
-
-/* ---- transfers --------------------------------------------------------------------------------------------------- */
-
-void ftp_data_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path)
-{
-	state->transfer.is_pending = true;
-	state->transfer.is_cut = false;
-	state->transfer.hole = 0;
-	state->transfer.verb = verb;
-	(void)ftp_keep_path(&state->transfer.path, path);
-}
-
-/* The first reply is the first moment at which it is certain that nothing else will come before the data. */
-static void choose_hole(struct ftp_state *state)
-{
-	if (state->transfer.hole == 0)
-		state->transfer.hole = state->data.hole;
-}
-
-void ftp_data_progress(struct ftp_state *state, struct span text)
-{
-	struct span file = ftp_reply_file(text);
-	char path[FTP_PATH_MAX];
-	struct buf out = buf_of(path, sizeof(path));
-
-	choose_hole(state);
-	if (file.len == 0 || !span_eq(span_of(state->transfer.verb->name), SPAN_LIT("STOU")))
-		return;
-	ftp_path_join((struct span){ state->directory.data, state->directory.len }, file, &out);
-	(void)ftp_keep_path(&state->transfer.path, out.is_full ? file : buf_span(&out));
-}
-
-static struct alg_transfer record_of(const struct ftp_state *state, unsigned code)
-{
-	const struct ftp_verb *verb = state->transfer.verb;
-
-	return (struct alg_transfer){
-		.hole = state->transfer.hole,
-		.user = { state->user.data, state->user.len },
-		.verb = ftp_bytes(span_of(verb->name)),
-		.path = { state->transfer.path.data, state->transfer.path.len },
-		.direction = (verb->flags & FTP_F_UP) != 0 ? ALG_UP : ALG_DOWN,
-		.code = code,
-		.is_ok = code / 100 == 2,
-	};
-}
-
-static void say_cut(struct ftp_state *state, struct ftp_line *line, unsigned *code)
-{
-	bool is_up = (state->transfer.verb->flags & FTP_F_UP) != 0;
-
-	*code = is_up && !state->transfer.is_insecure ? 552 : 426;
-	if (state->transfer.is_insecure)
-		say(state, line, (struct ftp_answer){ *code, "TLS of the data connection was not as it has to be; cut." });
-	else
-		say(state, line, (struct ftp_answer){ *code, is_up ? "Too much data for what is allowed here; cut." :
-								     "More data than is allowed here; cut." });
-}
-
-bool ftp_data_is_flowing(struct ftp_state *state)
-{
-	choose_hole(state);
-	if (state->transfer.hole == 0 || state->transfer.hole != state->data.hole)
-		return false;
-	return state->data.is_opened && !state->data.is_ended;
-}
-
-/* For data of which no event has told yet. */
-void ftp_data_wait(struct ftp_state *state)
-{
-	choose_hole(state);
-	if (state->transfer.hole != 0)
-		(void)state->host->wait_for(state->session, state->transfer.hole);
-}
-
-void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned code)
-{
-	struct alg_transfer record;
-
-	choose_hole(state);
-	if (state->transfer.is_cut)
-		say_cut(state, line, &code);
-	else if (code / 100 == 2)
-		ftp_data_wait(state);
-	record = record_of(state, code);
-	if (record.hole != 0)
-		state->host->transfer(state->session, &record);
-	/* A pinhole is for one connection. After a refusal the next transfer may still use it. */
-	if (state->data.hole == state->transfer.hole && (record.is_ok || state->data.is_opened))
-		state->data.hole = 0;
-	state->transfer.is_pending = false;
-}
-
-/* More than a rule allows, or TLS that proves nothing: the server is to stop, and its reply will not be the client's. */
-static void cut(struct ftp_state *state, bool is_insecure)
-{
-	state->transfer.is_cut = true;
-	state->transfer.is_insecure = is_insecure;
-	if (ftp_queue_is_full(state))
-		return;
-	if (state->host->reply(state->session, ALG_SERVER, ftp_bytes(SPAN_LIT("ABOR\r\n"))) < 0)
-		return;
-	(void)ftp_queue_push(state, FTP_ABOR, 0);
-	state->pending[state->n_pending - 1].is_ours = true;
-}
-
-static void let_reply_go(struct ftp_state *state)
-{
-	if (!state->is_reply_held)
-		return;
-	state->is_reply_held = false;
-	state->host->resume(state->session, ALG_SERVER);
-}
-
-void ftp_data_event(struct ftp_state *state, const struct alg_event *event)
-{
-	bool is_data = event->hole != 0 && event->hole == state->data.hole;
-
-	switch (event->type) {
-	case ALG_EV_OPENED:
-		state->data.is_opened |= is_data;
-		break;
-	case ALG_EV_ENDED:
-		if (!is_data)
-			break;
-		state->data.is_opened = state->data.is_ended = true; /* whatever was seen of its beginning */
-		let_reply_go(state);
-		break;
-	case ALG_EV_EXPIRED:
-		if (event->hole != 0 && event->hole == state->setup.hole)
-			state->setup.hole = 0;
-		if (!is_data)
-			break;
-		state->data.hole = 0;
-		let_reply_go(state);
-		break;
-	case ALG_EV_LIMIT:
-		if (is_data && state->transfer.is_pending && !state->transfer.is_cut)
-			cut(state, event->is_insecure);
-		break;
-	case ALG_EV_TIMER:
-	case ALG_EV_JOINED:
-		break;
-	}
-}
-
-void ftp_data_close(struct ftp_state *state)
-{
-	struct alg_transfer record;
-
-	if (!state->transfer.is_pending)
-		return;
-	choose_hole(state);
-	record = record_of(state, 0);
-	if (record.hole != 0)
-		state->host->transfer(state->session, &record);
+		ftp_data_say(state, line, failed_reserve(ALG_ERR_LIMIT));
 }

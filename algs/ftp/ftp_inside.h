@@ -20,6 +20,7 @@ enum {
 	FTP_PORT_FLOOR = 1024,
 	FTP_TLS_PORTS_MAX = 64,
 	FTP_TLS_BEGINS = 234,    /* the reply to AUTH behind which TLS begins */
+	FTP_ABORTED = 225,       /* to ABOR, when nothing is being transferred any more */
 };
 enum { FTP_CLASS_DATA, FTP_CLASS_TLS, FTP_CLASSES };
 
@@ -78,13 +79,17 @@ struct ftp_state {
 		uint32_t hole;       /* active: reserved. 0: it expired */
 		uint8_t kind;        /* what the client asked for: enum ftp_kind */
 		unsigned code;       /* passive: of the reply that was asked of the server */
+		bool is_converted;   /* active, and the server was asked for a passive connection: its reply is not the client's */
+		bool may_be_refused; /* EPSV to a server that may not know it: PASV is tried then */
 	} setup;
+	bool has_epsv, has_no_epsv; /* the server; neither: it was not asked */
 	struct {                 /* the data connection that the next transfer uses */
 		uint32_t hole;
 		bool is_opened, is_ended;
+		bool is_dialled;     /* by the gateway, both ends; opened: the client's, too */
 	} data;
 	struct {                 /* the transfer that is pending */
-		bool is_pending, is_cut, is_insecure;
+		bool is_pending, is_cut, is_insecure, is_unreachable;
 		uint32_t hole;
 		const struct ftp_verb *verb;
 		struct ftp_text_path path;
@@ -105,6 +110,7 @@ struct ftp_line {
 	bool is_stripped;        /* text is a copy, because there was Telnet */
 	bool is_long;            /* only the beginning is here */
 	bool is_replaced;        /* edits have been made */
+	bool is_dropped;         /* what it means has been said in another way */
 };
 /* Replaces octets of `text`. 0, or an error: nothing was edited then. */
 int ftp_line_edit(struct ftp_state *state, struct ftp_line *line, size_t at, size_t len, struct span with);
@@ -164,16 +170,35 @@ struct ftp_answer ftp_data_ask_passive(struct ftp_state *state, struct ftp_line 
 /* The final reply to it: arms, edits. */
 void ftp_data_active_reply(struct ftp_state *state, struct ftp_line *line, unsigned code);
 void ftp_data_passive_reply(struct ftp_state *state, struct ftp_line *line, unsigned code);
-/* A transfer: was passed, got a reply that is not its last, its last. */
-void ftp_data_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path);
-void ftp_data_progress(struct ftp_state *state, struct span text);
-/* Whether its data is known to be on its way still: how it ends is not. */
-bool ftp_data_is_flowing(struct ftp_state *state);
-void ftp_data_wait(struct ftp_state *state); /* the line at hand goes behind the data */
-void ftp_data_finish(struct ftp_state *state, struct ftp_line *line, unsigned code);
-void ftp_data_event(struct ftp_state *state, const struct alg_event *event);
 void ftp_data_forget(struct ftp_state *state); /* what was opened and not used is used no more */
-void ftp_data_close(struct ftp_state *state); /* the session ends, maybe within a transfer */
+/* From now on the next transfer uses that one. What the one before was opened for will not happen any more. */
+void ftp_data_adopt(struct ftp_state *state, uint32_t hole, bool is_dialled);
+void ftp_data_say(struct ftp_state *state, struct ftp_line *line, struct ftp_answer answer); /* in the place of the line */
+
+/* ---- transfers (ftp_transfer.c) ---------------------------------------------------------------------------------- */
+
+/* A transfer: was passed, got a reply that is not its last, its last. */
+void ftp_transfer_start(struct ftp_state *state, const struct ftp_verb *verb, struct span path);
+void ftp_transfer_progress(struct ftp_state *state, struct span text);
+void ftp_transfer_dial_client(struct ftp_state *state); /* where the gateway does so: the server begins */
+/* Whether its data is known to be on its way still: how it ends is not. */
+bool ftp_transfer_is_flowing(struct ftp_state *state);
+void ftp_transfer_wait(struct ftp_state *state); /* the line at hand goes behind the data */
+void ftp_transfer_finish(struct ftp_state *state, struct ftp_line *line, unsigned code);
+void ftp_transfer_event(struct ftp_state *state, const struct alg_event *event);
+void ftp_transfer_close(struct ftp_state *state); /* the session ends, maybe within a transfer */
+
+/* ---- servers that are only connected to (ftp_convert.c) ---------------------------------------------------------- */
+
+/* The verb that asks such a server for a data connection; state->setup tells of the reply. */
+struct span ftp_convert_verb(struct ftp_state *state);
+/* The final reply to PORT, EPRT or LPRT that went to the server as this verb; `hole` is the one reserved, 0: none any more. */
+void ftp_convert_reply(struct ftp_state *state, struct ftp_line *line, uint32_t hole, unsigned code);
+bool ftp_convert_is_hidden(const struct ftp_state *state, const struct ftp_pending *pending, unsigned code);
+/* True: it was the refusal of EPSV, and PASV is on its way in its stead; the command waits on. */
+bool ftp_convert_again(struct ftp_state *state, const struct ftp_pending *pending, unsigned code);
+/* Whether nothing may go behind the command that waits: it may have to be asked in another way. */
+bool ftp_convert_must_wait(const struct ftp_state *state);
 
 /* ---- encryption that the gateway ends (ftp_protect.c) ------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* Which commands wait for their replies: servers answer in order, with these exceptions. During a transfer some
  * answer others at once (STAT, NOOP); an empty line is answered by some and not by others; ABOR is sometimes
- * answered once where two replies are due. Everything else that does not fit stays where the order puts it. Pure. */
+ * answered once where two replies are due: what is left is the transfer's. Everything else that does not fit stays
+ * where the order puts it. Pure. */
 #include "algs/ftp/ftp_inside.h"
 
 #include "core/err.h"
@@ -59,8 +60,11 @@ int ftp_queue_match(struct ftp_state *state, unsigned code)
 		ftp_queue_remove(state, 0);
 	if (state->n_pending == 0)
 		return -1;
-	if (state->n_pending > 1 && state->pending[0].kind == FTP_TRANSFER && state->pending[0].is_begun &&
-	    !is_of_transfer(code))
+	if (state->n_pending < 2 || state->pending[0].kind != FTP_TRANSFER || !state->pending[0].is_begun || is_of_transfer(code))
+		return 0;
+	if (code != FTP_ABORTED || state->pending[1].kind != FTP_ABOR)
 		return 1;
+	/* Some say nothing but this of a transfer that had no data connection yet. */
+	ftp_queue_remove(state, 1);
 	return 0;
 }

@@ -15,11 +15,12 @@ static bool is_kind(const struct ftp_pending *pending, enum ftp_kind kind)
 }
 
 /* The client is to see nothing of it, or something else at its end. */
-static bool is_hidden(const struct ftp_state *state, const struct ftp_pending *pending)
+static bool is_hidden(const struct ftp_state *state, const struct ftp_pending *pending, unsigned code)
 {
 	if (pending == NULL)
 		return false;
-	return pending->is_ours || (pending->kind == FTP_TRANSFER && state->transfer.is_cut);
+	return pending->is_ours || (pending->kind == FTP_TRANSFER && state->transfer.is_cut) ||
+	       ftp_convert_is_hidden(state, pending, code);
 }
 
 /* ---- several lines ----------------------------------------------------------------------------------------------- */
@@ -28,7 +29,7 @@ static struct alg_result inner_line(struct ftp_state *state, struct ftp_line *li
 {
 	struct ftp_pending *pending = pending_of(state, state->reply.index);
 
-	if (is_hidden(state, pending))
+	if (is_hidden(state, pending, state->reply.code))
 		return ftp_line_drop(line);
 	if (is_kind(pending, FTP_FEAT) && ftp_policy_trim_feat(state, line))
 		return ftp_line_drop(line);
@@ -43,11 +44,11 @@ static struct alg_result first_line(struct ftp_state *state, struct ftp_line *li
 
 	state->reply.code = code;
 	state->reply.index = index;
-	if (is_hidden(state, pending))
+	if (is_hidden(state, pending, code))
 		return ftp_line_drop(line);
 	/* The reply begins here: no part of it may come before the end of the data. */
 	if (is_kind(pending, FTP_TRANSFER) && code / 100 == 2)
-		ftp_data_wait(state);
+		ftp_transfer_wait(state);
 	return ftp_line_pass(line);
 }
 
@@ -118,7 +119,7 @@ static void apply(struct ftp_state *state, struct ftp_line *line, enum ftp_kind 
 		ftp_data_passive_reply(state, line, code);
 		break;
 	case FTP_TRANSFER:
-		ftp_data_finish(state, line, code);
+		ftp_transfer_finish(state, line, code);
 		break;
 	case FTP_PROT:
 		if (is_good)
@@ -162,11 +163,13 @@ static struct alg_result last_line(struct ftp_state *state, struct ftp_line *lin
 	if (pending != NULL && !is_final) {
 		pending->is_begun = true;
 		if (pending->kind == FTP_TRANSFER)
-			ftp_data_progress(state, span_sub(line->text, reply->text_at, line->text.len));
-		return is_hidden(state, pending) ? ftp_line_drop(line) : ftp_line_pass(line);
+			ftp_transfer_progress(state, span_sub(line->text, reply->text_at, line->text.len));
+		return is_hidden(state, pending, reply->code) ? ftp_line_drop(line) : ftp_line_pass(line);
 	}
 	if (answered.kind == FTP_AUTH && reply->code == FTP_TLS_BEGINS)
 		return encrypt(state, line, index);
+	if (ftp_convert_again(state, pending, reply->code))
+		return ftp_line_drop(line);
 	ftp_queue_remove(state, index);
 	if (is_final)
 		note_end(state, reply->code);
@@ -175,16 +178,18 @@ static struct alg_result last_line(struct ftp_state *state, struct ftp_line *lin
 		state->is_held = false;
 		state->host->resume(state->session, ALG_CLIENT);
 	}
-	return answered.is_ours ? ftp_line_drop(line) : ftp_line_pass(line);
+	return answered.is_ours || line->is_dropped ? ftp_line_drop(line) : ftp_line_pass(line);
 }
 
 /* What the server takes for success may still be cut on its way. */
 static bool must_wait(struct ftp_state *state, const struct ftp_pending *pending, unsigned code)
 {
-	if (!is_kind(pending, FTP_TRANSFER) || code / 100 != 2 || state->transfer.is_cut ||
-	    !ftp_data_is_flowing(state))
+	if (!is_kind(pending, FTP_TRANSFER) || code / 100 != 2 || state->transfer.is_cut)
 		return false;
-	ftp_data_wait(state); /* the host looks closely from now on */
+	ftp_transfer_dial_client(state); /* of a server that says nothing before the end */
+	if (!ftp_transfer_is_flowing(state))
+		return false;
+	ftp_transfer_wait(state); /* the host looks closely from now on */
 	state->is_reply_held = true;
 	return true;
 }

@@ -20,6 +20,7 @@ struct alg_session {
 	enum hole_state holes[HOLES_MAX]; /* the handle is the index */
 	unsigned class[HOLES_MAX];
 	struct alg_addr at[HOLES_MAX];
+	struct { bool is_wanted, has_peer, is_done[ALG_SIDES]; } dialled[HOLES_MAX];
 	unsigned n_holes, n_live;
 	bool has_message;         /* edits and waits are possible */
 	enum alg_side from;
@@ -66,11 +67,12 @@ static int host_reply(struct alg_session *s, enum alg_side to, struct alg_bytes 
 		return 0;
 	}
 	if (to == ALG_SERVER) {
-		must(!s->has_message && bytes.len == 6 && memcmp(bytes.ptr, "ABOR\r\n", 6) == 0);
+		must(!s->has_message || (s->from == ALG_SERVER && s->about.is_server_passive && s->about.server.family == 4));
+		must(bytes.len == 6 && memcmp(bytes.ptr, s->has_message ? "PASV\r\n" : "ABOR\r\n", 6) == 0);
 		return 0;
 	}
-	must(s->has_message && s->from == ALG_CLIENT && bytes.len > 6 &&
-	     memcmp(bytes.ptr + bytes.len - 2, "\r\n", 2) == 0);
+	must((s->has_message && s->from == ALG_CLIENT) || s->about.is_server_passive);
+	must(bytes.len > 6 && memcmp(bytes.ptr + bytes.len - 2, "\r\n", 2) == 0);
 	must(bytes.ptr[0] >= '2' && bytes.ptr[0] <= '5' && bytes.ptr[3] == ' ');
 	for (size_t i = 0; i + 2 < bytes.len; i++)
 		must((unsigned char)bytes.ptr[i] >= ' ');
@@ -103,6 +105,7 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 	must(is_ip(&want->at, want->listener == ALG_CLIENT ? &about->client : &about->server));
 	must(want->listener == ALG_SERVER || about->may_be_active);
 	must(!want->is_protected || s->has_tls);
+	must(want->is_dialled == (about->is_server_passive && want->listener == ALG_CLIENT));
 	must(want->is_protected || about->tls != ALG_TLS_TERMINATE || about->tls_need != ALG_TLS_NEED_DATA);
 	must(!want->is_same_port || (about->tls == ALG_TLS_PASS && want->listener == ALG_SERVER &&
 				     want->at.port >= about->tls_port_min &&
@@ -114,6 +117,7 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 	s->holes[++s->n_holes] = RESERVED;
 	s->class[s->n_holes] = want->class;
 	s->at[s->n_holes] = want->at;
+	s->dialled[s->n_holes].is_wanted = want->is_dialled;
 	*ret_hole = s->n_holes;
 	return 0;
 }
@@ -121,7 +125,7 @@ static int host_reserve(struct alg_session *s, const struct alg_want *want, uint
 static int host_public(struct alg_session *s, uint32_t hole, enum alg_side reader, struct alg_addr *ret,
 		       uint16_t *ret_rtcp)
 {
-	must(hole > 0 && hole <= s->n_holes && s->holes[hole] == RESERVED && ret_rtcp == NULL);
+	must(hole > 0 && hole <= s->n_holes && s->holes[hole] == RESERVED && ret_rtcp == NULL && !s->dialled[hole].is_wanted);
 	*ret = reader == ALG_CLIENT ? s->about.client_sees : s->about.server_sees;
 	ret->port = (uint16_t)(20000 + hole);
 	if (!s->about.is_translated)
@@ -134,7 +138,30 @@ static int host_arm(struct alg_session *s, uint32_t hole)
 	/* Nothing opens but by a reply, or behind one that ended. */
 	must(hole > 0 && hole <= s->n_holes && s->holes[hole] == RESERVED);
 	must(s->has_message ? s->from == ALG_SERVER : s->class[hole] == 1);
+	must(s->dialled[hole].is_wanted == s->dialled[hole].has_peer);
 	s->holes[hole] = ARMED;
+	return 0;
+}
+
+static int host_peer(struct alg_session *s, uint32_t hole, enum alg_side side, const struct alg_addr *at, uint16_t rtcp_port)
+{
+	must(hole > 0 && hole <= s->n_holes && s->holes[hole] == RESERVED && s->dialled[hole].is_wanted && side == ALG_SERVER);
+	must(is_ip(at, &s->about.server) && at->port >= 1024 && rtcp_port == 0);
+	s->dialled[hole].has_peer = true;
+	return 0;
+}
+
+/* The server first, then the client, each once: but a hole that is over may be named once more. */
+static int host_dial(struct alg_session *s, uint32_t hole, enum alg_side side)
+{
+	bool *is_done = s->dialled[hole].is_done;
+
+	must(hole > 0 && hole <= s->n_holes && s->dialled[hole].is_wanted && s->has_message);
+	must(s->from == (side == ALG_SERVER ? ALG_CLIENT : ALG_SERVER));
+	if (s->holes[hole] != ARMED)
+		return ALG_ERR_STATE;
+	must(!is_done[side] && (side == ALG_SERVER || is_done[ALG_SERVER]));
+	is_done[side] = true;
 	return 0;
 }
 
@@ -195,6 +222,7 @@ static const struct alg_host host = {
 	.size = sizeof(host), .now_ms = host_now, .edit = host_edit, .reply = host_reply, .resume = host_resume,
 	.wait_for = host_wait_for,
 	.hole_reserve = host_reserve, .hole_public = host_public, .hole_arm = host_arm, .hole_free = host_free,
+	.hole_peer = host_peer, .hole_dial = host_dial,
 	.policy = host_policy,
 	.timer = host_timer, .transfer = host_transfer, .note = host_note, .ending = host_ending,
 	.start_tls = host_start_tls,
@@ -293,7 +321,7 @@ static void happen(struct run *run, uint8_t octet)
 {
 	static const enum alg_event_type types[] = { ALG_EV_OPENED, ALG_EV_ENDED, ALG_EV_EXPIRED, ALG_EV_LIMIT };
 	struct alg_session *s = &run->session;
-	struct alg_event event = { .type = types[octet >> 3 & 3], .reason = "max-bytes" };
+	struct alg_event event = { .type = types[octet >> 3 & 3], .reason = "max-bytes", .is_unreachable = s->about.is_server_passive };
 	unsigned back = octet >> 5;
 
 	if (s->n_holes <= back)
@@ -352,6 +380,7 @@ static void set_up(struct alg_session *s, uint8_t choice)
 	s->about.tls_port_min = 50000;
 	s->about.tls_port_max = 50003;
 	s->about.may_be_active = (choice & 4) != 0;
+	s->about.is_server_passive = (choice & 192) == 128;
 	s->denies = (choice & 32) != 0;
 }
 

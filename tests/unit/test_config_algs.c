@@ -63,7 +63,7 @@ static void everything_given(void)
 		"  a: { protocol: rtsp, realm: access, to: access, mode: explicit, server: \"2001:db8::5\", ports: 8554, profile: q }\n"
 		"  c: { protocol: tftp, realm: core, to: core, servers: 10.0.0.7 }\n"
 		"  d: { protocol: ftp, realm: core, to: core, servers: 10.0.0.7, max_sessions: 10 }\n"
-		"  e: { protocol: ftp, realm: access, to: core, servers: 10.0.0.7, active: true }\n");
+		"  e: { protocol: ftp, realm: access, to: core, servers: 10.0.0.7, active: true, server_data: passive }\n");
 	const struct alg_conf *algs = config->algs;
 	char text[ADDR_TEXT_MAX];
 
@@ -85,6 +85,7 @@ static void everything_given(void)
 	CU_ASSERT_EQUAL(algs[1].sessions_per_s, 0);
 	CU_ASSERT_EQUAL(algs[0].idle_ms, 30000);
 	CU_ASSERT_FALSE(algs[0].may_be_active); /* although the realm is trusted */
+	CU_ASSERT_FALSE(algs[0].is_server_passive);
 	CU_ASSERT_PTR_EQUAL(algs[0].policy, config->profiles[1].policy);
 	CU_ASSERT_STRING_EQUAL(config->profiles[1].name, "p");
 	CU_ASSERT_TRUE(policy_profile(algs[0].policy)->is_observed);
@@ -102,6 +103,7 @@ static void everything_given(void)
 	CU_ASSERT_TRUE(algs[3].may_be_active); /* clients in a trusted realm */
 	CU_ASSERT_EQUAL(algs[3].max_sessions_per_client, 10);
 	CU_ASSERT_TRUE(algs[4].may_be_active);
+	CU_ASSERT_TRUE(algs[4].is_server_passive);
 	config_unref(config);
 }
 
@@ -221,6 +223,11 @@ static void members_that_do_not_fit_together(void)
 		  "t:5:73: /algs/x/tls: has no effect on rtsp (remove it)\n"
 		  "t:5:84: /algs/x/tls_ports: has no effect on rtsp (remove it)\n"
 		  "t:5:108: /algs/x/active: has no effect on rtsp (remove it)\n" },
+		{ ALG("protocol: rtsp, realm: access, to: core, " SERVERS ", server_data: passive"),
+		  "t:5:73: /algs/x/server_data: has no effect on rtsp (remove it)\n" },
+		{ ALG(FTP ", " SERVERS ", mode: transparent, server_data: passive"),
+		  "t:5:91: /algs/x/server_data: data that the gateway connects to both ends of comes from its own address, which nobody sees in "
+		  "mode transparent (use mode: nat or explicit)\n" },
 		{ REALMS "profiles:\n  pq: { protocol: rtsp, default: deny }\nalgs:\n  x: { " FTP ", " SERVERS ", profile: pq }\n"
 			 "  y: { protocol: rtsp, realm: access, to: core, " SERVERS ", profile: pr }\n",
 		  "t:7:72: /algs/x/profile: profile pq is for rtsp (make one for this protocol)\n"
