@@ -2,7 +2,7 @@
 """An FTP server for tests: pyftpdlib with one user, and quirks that real servers have.
 
 Quirks (comma-separated): bare227 (no parentheses), text227 (words before the numbers), foreign (227 names 10.9.9.9),
-spaces229, unsolicited (a 227 nobody asked for after PWD), logout227 ("227 Logout." as the answer to QUIT)."""
+spaces229, unsolicited (a 227 nobody asked for after PWD), logout227 ("227 Logout." as the answer to QUIT), noepsv and nopasv (500)."""
 import argparse
 import logging
 
@@ -57,6 +57,7 @@ def main():
     handler.certfile, handler.keyfile = options.certificate, options.key
     handler.authorizer = authorizer
     handler.quirks = options.quirks.split(",")
+    handler.proto_cmds = {verb: row for verb, row in handler.proto_cmds.items() if f"no{verb.lower()}" not in handler.quirks}
     handler.permit_foreign_addresses = True
     server = FTPServer((options.host, options.port), handler)
     server.serve_forever()
