@@ -168,7 +168,7 @@ const struct conf_item config_alg_schema[] = {
 		  "the session." },
 	{ .name = "server_ca", .type = CONF_STRING, .min = 2, .max = 4095, .check = config_check_path,
 	  .help = "PEM file of the authorities that may vouch for servers; unless given, those of the system." },
-	{ .name = "server_name", .type = CONF_STRING, .min = 1, .max = 255,
+	{ .name = "server_name", .type = CONF_STRING, .min = 1, .max = 255, .check = config_check_host,
 	  .help = "Host name or address that certificates of servers have to hold; unless given, any that server_ca vouches for." },
 	{ .name = "tls_required", .type = CONF_ENUM, .choices = tls_need_choices,
 	  .help = "ftp, with tls: terminate or implicit: control refuses commands before AUTH TLS but those that lead to it; data refuses "

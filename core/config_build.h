@@ -58,6 +58,7 @@ bool config_realm_has_sip(const struct config_build *b, const struct realm_conf 
 int config_listen_parse(struct span text, struct realm_listen *ret);
 /* For rows of the schema: an absolute path. */
 int config_check_path(struct conf_check_ctx *ctx, const json_t *value);
+int config_check_host(struct conf_check_ctx *ctx, const json_t *value); /* a host name or an address, without a port */
 /* "20000-29999". 0 or ERR_PARSE. */
 int config_ports_parse(struct span text, uint16_t *ret_min, uint16_t *ret_max);
 /* "sip:10.0.0.20:5060" or without port. 0, ERR_PARSE, ERR_UNSUPPORTED for another scheme or transport, ERR_NOT_FOUND

@@ -179,6 +179,16 @@ static int check_tcp_listen(struct conf_check_ctx *ctx, const json_t *value)
 	return 0;
 }
 
+int config_check_host(struct conf_check_ctx *ctx, const json_t *value)
+{
+	struct span text = text_of(value);
+	struct addr ip;
+
+	if (addr_parse_ip(text, &ip) == 0 || (is_host_name(text) && text.ptr[0] != '.' && text.ptr[0] != '-'))
+		return 0;
+	return conf_report(ctx, "write it as in certificates, such as ftp.example.org or 192.0.2.1", "neither a host name nor an address");
+}
+
 int config_check_path(struct conf_check_ctx *ctx, const json_t *value)
 {
 	if (json_string_value(value)[0] != '/')

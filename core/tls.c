@@ -41,7 +41,8 @@ static bool expect_name(struct tls *tls)
 		return true;
 	if (context->is_name_ip)
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), context->name) == 1;
-	SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	/* RFC 9525: names are those of the extension, the subject is none; "*" stands for a whole label. */
+	SSL_set_hostflags(tls->ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	return SSL_set1_host(tls->ssl, context->name) == 1 && SSL_set_tlsext_host_name(tls->ssl, context->name) == 1;
 }
 
@@ -147,6 +148,15 @@ static int judge(struct tls *tls, int result, int errnum)
 	}
 }
 
+/* Of a call that sends: that the other side will send no more is no answer to it. OpenSSL says so all the same when the other side is
+ * gone for good and had taken its leave before. */
+static int judge_sending(struct tls *tls, int result, int errnum)
+{
+	int err = judge(tls, result, errnum);
+
+	return err == ERR_CLOSED ? broken(tls, errnum != 0 ? -errnum : -EPIPE, NULL) : err;
+}
+
 /* Before each call. False: there is nothing more to be had. */
 static bool begin(struct tls *tls)
 {
@@ -202,7 +212,7 @@ int tls_write(struct tls *tls, struct span bytes)
 	if (bytes.len == 0)
 		return 0;
 	result = SSL_write_ex(tls->ssl, bytes.ptr, bytes.len < INT32_MAX ? bytes.len : INT32_MAX, &n);
-	return result == 1 ? (int)n : judge(tls, result, errno);
+	return result == 1 ? (int)n : judge_sending(tls, result, errno);
 }
 
 int tls_shut(struct tls *tls)
@@ -212,7 +222,7 @@ int tls_shut(struct tls *tls)
 	if (!begin(tls))
 		return -EPROTO;
 	result = SSL_shutdown(tls->ssl);
-	return result >= 0 ? 1 : judge(tls, result, errno);
+	return result >= 0 ? 1 : judge_sending(tls, result, errno);
 }
 
 int tls_wants(const struct tls *tls)

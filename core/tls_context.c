@@ -10,9 +10,14 @@
 #include "core/addr.h"
 #include "core/err.h"
 
-/* RFC 9325 4.2; those of TLS 1.3 are all of this kind. */
-#define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
-enum { SECURITY_LEVEL = 2 /* 112 bits: RSA from 2048, no SHA-1 */ };
+/* RFC 9325 4.2; those of TLS 1.3 are all of this kind. Key exchange over curves only: with finite fields the other side chooses how
+ * much it costs, up to a hundred times as much, and handshakes share their thread with everything else. */
+#define CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define GROUPS "X25519:P-256:P-384:P-521"
+enum {
+	SECURITY_LEVEL = 2,  /* 112 bits: RSA from 2048, no SHA-1 */
+	TICKETS_S = 86400,   /* resumed so long: data of a control channel that is up since yesterday */
+};
 
 /* ---- errors -------------------------------------------------------------------------------------------------------------------- */
 
@@ -49,7 +54,7 @@ static struct tls_context *context_new(const SSL_METHOD *method)
 	context->refs = 1;
 	context->ssl = SSL_CTX_new(method);
 	if (context->ssl == NULL || SSL_CTX_set_min_proto_version(context->ssl, TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_cipher_list(context->ssl, CIPHERS) != 1) {
+	    SSL_CTX_set_cipher_list(context->ssl, CIPHERS) != 1 || SSL_CTX_set1_groups_list(context->ssl, GROUPS) != 1) {
 		tls_context_unref(context);
 		return NULL;
 	}
@@ -162,11 +167,11 @@ int tls_context_server(const struct tls_server_conf *conf, char *error_text, siz
 	}
 	context->is_server = true;
 	context->protocols = conf->protocols;
-	SSL_CTX_set_dh_auto(context->ssl, 1);
 	SSL_CTX_set_alpn_select_cb(context->ssl, on_protocols, context);
 	/* Tickets only: nothing is kept of clients that are gone. */
 	SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_session_id_context(context->ssl, (const unsigned char *)"postern", 7);
+	SSL_CTX_set_timeout(context->ssl, TICKETS_S);
 	SSL_CTX_set_session_ticket_cb(context->ssl, on_ticket_made, on_ticket_read, NULL);
 	*ret = context;
 	return 0;
@@ -220,6 +225,7 @@ static int load_roots(struct tls_context *context, const struct tls_client_conf 
 
 static int set_name(struct tls_context *context, const struct tls_client_conf *conf, char *text, size_t size)
 {
+	char ip_text[ADDR_TEXT_MAX];
 	struct addr ip;
 
 	if (conf->name == NULL)
@@ -228,8 +234,8 @@ static int set_name(struct tls_context *context, const struct tls_client_conf *c
 		snprintf(text, size, "the name of the server is longer than %d octets", TLS_NAME_MAX);
 		return ERR_LIMIT;
 	}
-	snprintf(context->name, sizeof(context->name), "%s", conf->name);
 	context->is_name_ip = addr_parse_ip(span_of(conf->name), &ip) == 0;
+	snprintf(context->name, sizeof(context->name), "%s", context->is_name_ip ? addr_ip_text(&ip, ip_text) : conf->name);
 	return 0;
 }
 

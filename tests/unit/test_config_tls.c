@@ -55,6 +55,8 @@ static void everything_given(void)
 	config_unref(config);
 }
 
+#define NO_NAME "/algs/x/server_name: neither a host name nor an address (write it as in certificates, such as ftp.example.org or 192.0.2.1)\n"
+
 static void members_that_do_not_fit_together(void)
 {
 	static const struct config_case cases[] = {
@@ -86,6 +88,10 @@ static void members_that_do_not_fit_together(void)
 		{ ALG(FTP "certificate: c/x, key: /k, tls: terminate, server_ca: /ca, tls_required: all"),
 		  "t:5:72: /algs/x/certificate: the path is relative (begin it with /)\n"
 		  "t:5:131: /algs/x/tls_required: all is not a choice (one of: nothing, control, data)\n" },
+		/* OpenSSL would take the first for every host below. */
+		{ ALG(FTP FILES "tls: terminate, server_name: .example"), "t:5:114: " NO_NAME },
+		{ ALG(FTP FILES "tls: terminate, server_name: \"*.example\""), "t:5:114: " NO_NAME },
+		{ ALG(FTP FILES "tls: terminate, server_name: \"ftp.example:21\""), "t:5:114: " NO_NAME },
 	};
 
 	CONFIG_REFUSED(cases);

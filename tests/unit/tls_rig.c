@@ -15,6 +15,12 @@ struct identity {
 	X509 *certificate;
 	EVP_PKEY *key;
 };
+struct tls_rig_root {
+	struct identity ca;
+	EVP_PKEY *key; /* the rig's `key` */
+};
+
+static const struct tls_rig_claims usual = { "server.example", "DNS:server.example,IP:127.0.0.1", NULL };
 
 static void add_extension(X509 *certificate, int nid, const char *value)
 {
@@ -29,7 +35,7 @@ static void add_extension(X509 *certificate, int nid, const char *value)
 }
 
 /* Signed by `issuer`, or by itself. Takes the key over. */
-static struct identity issue(EVP_PKEY *key_take, const char *name, const struct identity *issuer, long until_s)
+static struct identity issue(EVP_PKEY *key_take, const struct tls_rig_claims *claims, const struct identity *issuer, long until_s)
 {
 	static long serial;
 	struct identity id = { X509_new(), key_take };
@@ -39,15 +45,17 @@ static struct identity issue(EVP_PKEY *key_take, const char *name, const struct 
 	subject = X509_get_subject_name(id.certificate);
 	X509_set_version(id.certificate, 2);
 	ASN1_INTEGER_set(X509_get_serialNumber(id.certificate), ++serial);
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0);
+	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)claims->subject, -1, -1, 0);
 	X509_set_issuer_name(id.certificate, issuer != NULL ? X509_get_subject_name(issuer->certificate) : subject);
 	X509_gmtime_adj(X509_getm_notBefore(id.certificate), -10L * DAY_S);
 	X509_gmtime_adj(X509_getm_notAfter(id.certificate), until_s);
 	X509_set_pubkey(id.certificate, id.key);
 	if (issuer == NULL)
 		add_extension(id.certificate, NID_basic_constraints, "critical,CA:TRUE");
-	else
-		add_extension(id.certificate, NID_subject_alt_name, "DNS:server.example,IP:127.0.0.1");
+	if (claims->alternatives != NULL)
+		add_extension(id.certificate, NID_subject_alt_name, claims->alternatives);
+	if (claims->purposes != NULL)
+		add_extension(id.certificate, NID_ext_key_usage, claims->purposes);
 	assert(X509_sign(id.certificate, issuer != NULL ? issuer->key : id.key, EVP_sha256()) > 0);
 	return id;
 }
@@ -86,16 +94,17 @@ static void drop(struct identity id)
 
 void tls_rig_open(struct tls_rig *rig)
 {
-	struct identity ca = issue(new_key(), "test root", NULL, DAY_S), other = issue(new_key(), "other root", NULL, DAY_S);
+	static const struct tls_rig_claims root = { "test root", NULL, NULL }, other_root = { "other root", NULL, NULL };
+	struct identity ca = issue(new_key(), &root, NULL, DAY_S), other = issue(new_key(), &other_root, NULL, DAY_S);
 	struct identity server, expired, rsa;
 
 	snprintf(rig->folder, sizeof(rig->folder), "/tmp/postern-tls-XXXXXX");
 	if (mkdtemp(rig->folder) == NULL)
 		abort();
-	server = issue(new_key(), "server.example", &ca, DAY_S);
+	server = issue(new_key(), &usual, &ca, DAY_S);
 	EVP_PKEY_up_ref(server.key);
-	expired = issue(server.key, "server.example", &ca, -DAY_S);
-	rsa = issue(EVP_RSA_gen(2048), "server.example", &ca, DAY_S);
+	expired = issue(server.key, &usual, &ca, -DAY_S);
+	rsa = issue(EVP_RSA_gen(2048), &usual, &ca, DAY_S);
 	save(rig, "ca", ca.certificate, NULL, rig->ca);
 	save(rig, "other-ca", other.certificate, NULL, rig->other_ca);
 	save(rig, "certificate", server.certificate, NULL, rig->certificate);
@@ -104,11 +113,25 @@ void tls_rig_open(struct tls_rig *rig)
 	save(rig, "other-key", NULL, other.key, rig->other_key);
 	save(rig, "rsa", rsa.certificate, NULL, rig->rsa);
 	save(rig, "rsa-key", NULL, rsa.key, rig->rsa_key);
-	drop(ca);
+	rig->root = malloc(sizeof(*rig->root));
+	if (rig->root == NULL)
+		abort();
+	*rig->root = (struct tls_rig_root){ ca, server.key };
+	EVP_PKEY_up_ref(server.key);
 	drop(other);
 	drop(server);
 	drop(expired);
 	drop(rsa);
+}
+
+void tls_rig_issue(const struct tls_rig *rig, const struct tls_rig_claims *claims, char path[TLS_RIG_PATH_MAX])
+{
+	struct identity id;
+
+	EVP_PKEY_up_ref(rig->root->key);
+	id = issue(rig->root->key, claims, &rig->root->ca, DAY_S);
+	save(rig, "issued", id.certificate, NULL, path);
+	drop(id);
 }
 
 void tls_rig_close(struct tls_rig *rig)
@@ -116,8 +139,15 @@ void tls_rig_close(struct tls_rig *rig)
 	const char *const files[] = { rig->ca, rig->other_ca, rig->certificate, rig->key, rig->expired, rig->other_key, rig->rsa,
 				      rig->rsa_key };
 
+	char issued[TLS_RIG_PATH_MAX];
+
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		unlink(files[i]);
+	snprintf(issued, sizeof(issued), "%s/issued.pem", rig->folder);
+	unlink(issued);
+	drop(rig->root->ca);
+	EVP_PKEY_free(rig->root->key);
+	free(rig->root);
 	rmdir(rig->folder);
 }
 
