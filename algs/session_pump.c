@@ -165,7 +165,9 @@ void session_pump(struct session *s)
 	if (flow_is_bypassed(s->flow) && s->state == SESSION_OPEN)
 		session_step_event(s, SESSION_UNSEEN, NULL);
 	if (flow_wants_tls(s->flow) && !s->is_securing && s->state == SESSION_OPEN)
-		session_tls_begin(s);
+		session_tls_begin(s); /* may end it */
+	if (s->flow == NULL)
+		return;
 	if (s->state == SESSION_DRAINING) {
 		if (!has_open_holes(s))
 			session_step_event(s, SESSION_SETTLED, NULL);

@@ -5,16 +5,25 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "algs/session.h"
 #include "core/arena.h"
 #include "core/conf.h"
 #include "core/err.h"
 #include "tests/unit/alg_rig.h"
 #include "tests/unit/tls_rig.h"
 
-enum { TURNS_MAX = 200, TRIES_MAX = 20000, LIMIT_MS = 15000 };
+enum { TURNS_MAX = 200, TRIES_MAX = 20000, LIMIT_MS = 15000, HALF_CLOSED_MS = 30000 };
 
 static struct alg_rig rig;
 static struct tls_rig files;
+
+static bool is_out_of_memory;
+int __real_tls_new(struct tls_context *context, int fd, const struct tls *like, struct tls **ret);
+int __wrap_tls_new(struct tls_context *context, int fd, const struct tls *like, struct tls **ret);
+int __wrap_tls_new(struct tls_context *context, int fd, const struct tls *like, struct tls **ret)
+{
+	return is_out_of_memory ? -ENOMEM : __real_tls_new(context, fd, like, ret);
+}
 
 struct ends { /* the peers of the gateway */
 	struct alg_pair pair;
@@ -372,6 +381,138 @@ static void test_truncation(void)
 	close_ends(&e);
 }
 
+/* Who has taken his leave may be gone altogether: what is still to be said to him fails at once. */
+static void test_gone(void)
+{
+	struct ends e;
+
+	open_ends(&e, members("tls: terminate"));
+	shake(&e);
+	CU_ASSERT_EQUAL_FATAL(e.results[ALG_CLIENT], 1);
+	CU_ASSERT_EQUAL(tls_shut(e.tls[ALG_CLIENT]), 1);
+	close(e.pair.client);
+	e.pair.client = -1;
+	CU_ASSERT_EQUAL(receive(&e, ALG_SERVER, (char[8]){ 0 }, 8), ERR_CLOSED);
+	CU_ASSERT_STRING_EQUAL(alg_rig_state(&rig), "open"); /* half */
+	CU_ASSERT_EQUAL(tls_write(e.tls[ALG_SERVER], SPAN_LIT("200 bye\n")), 8); /* brings a reset */
+	alg_rig_turn(&rig);
+	(void)tls_write(e.tls[ALG_SERVER], SPAN_LIT("200 bye\n"));
+	alg_rig_turn(&rig);
+	CU_ASSERT_STRING_EQUAL(alg_rig_cause(&rig), "connection to the client lost");
+	CU_ASSERT_TRUE(has_step("TLS with the client: "));
+	close_ends(&e);
+}
+
+/* ---- sockets without room ------------------------------------------------------------------------------------------------------- */
+
+static int socket_of_gateway(enum alg_side side)
+{
+	return LIST_ENTRY(rig.host->live.next, struct session, node)->legs[side].fd;
+}
+
+/* As if we had sent so much that the peer does not read: octets, which he has to throw away. */
+static size_t fill(enum alg_side side)
+{
+	static const char octets[4096];
+	size_t sum = 0;
+
+	for (ssize_t n; (n = send(socket_of_gateway(side), octets, sizeof(octets), MSG_DONTWAIT)) > 0;)
+		sum += (size_t)n;
+	return sum;
+}
+
+static void throw_away(int fd, size_t left)
+{
+	static char octets[4096];
+
+	for (int i = 0; i < TRIES_MAX && left > 0; i++) {
+		ssize_t n = recv(fd, octets, left < sizeof(octets) ? left : sizeof(octets), MSG_DONTWAIT);
+
+		if (n > 0)
+			left -= (size_t)n;
+		else
+			usleep(1000);
+	}
+	CU_ASSERT_EQUAL(left, 0);
+}
+
+/* What we have to say in a handshake waits for room, and then goes on. */
+static void test_blocked_handshake(void)
+{
+	struct ends e;
+	size_t n;
+
+	open_ends(&e, members("tls: terminate"));
+	CU_ASSERT_EQUAL(tls_handshake(e.tls[ALG_CLIENT]), 0); /* has asked, but is not answered before the server is there */
+	n = fill(ALG_CLIENT);
+	for (int i = 0; i < TURNS_MAX && e.results[ALG_SERVER] == 0; i++) {
+		e.results[ALG_SERVER] = tls_handshake(e.tls[ALG_SERVER]);
+		alg_rig_turn(&rig);
+	}
+	CU_ASSERT_EQUAL(e.results[ALG_SERVER], 1);
+	CU_ASSERT_TRUE(has_step("TLS with the server: TLSv1.3"));
+	CU_ASSERT_STRING_EQUAL(alg_rig_state(&rig), "open");
+	throw_away(e.pair.client, n);
+	shake(&e);
+	CU_ASSERT_EQUAL_FATAL(e.results[ALG_CLIENT], 1);
+	through(&e, ALG_SERVER, "220 hello\n");
+	close_ends(&e);
+}
+
+/* close_notify waits for room; until then the connection is not half-closed either. */
+static void test_blocked_end(void)
+{
+	struct ends e;
+	size_t n;
+
+	open_ends(&e, members("tls: terminate"));
+	shake(&e);
+	through(&e, ALG_SERVER, "220 hello\n");
+	n = fill(ALG_CLIENT);
+	CU_ASSERT_EQUAL(tls_shut(e.tls[ALG_SERVER]), 1);
+	alg_rig_turn(&rig);
+	CU_ASSERT_STRING_EQUAL(alg_rig_state(&rig), "open");
+	CU_ASSERT_TRUE(LIST_ENTRY(rig.host->live.next, struct session, node)->legs[ALG_CLIENT].is_shutting);
+	throw_away(e.pair.client, n);
+	CU_ASSERT_EQUAL(receive(&e, ALG_CLIENT, (char[8]){ 0 }, 8), ERR_CLOSED);
+	CU_ASSERT_EQUAL(recv(e.pair.client, (char[8]){ 0 }, 8, MSG_DONTWAIT), 0); /* a FIN behind it */
+	through(&e, ALG_CLIENT, "the other direction\n");
+	CU_ASSERT_EQUAL(tls_shut(e.tls[ALG_CLIENT]), 1);
+	alg_rig_turn(&rig);
+	CU_ASSERT_STRING_EQUAL(alg_rig_cause(&rig), "closed");
+	close_ends(&e);
+}
+
+/* And not for ever. */
+static void test_end_that_stays_blocked(void)
+{
+	struct ends e;
+
+	open_ends(&e, members("tls: terminate"));
+	shake(&e);
+	through(&e, ALG_SERVER, "220 hello\n");
+	CU_ASSERT_TRUE(fill(ALG_CLIENT) > 0);
+	CU_ASSERT_EQUAL(tls_shut(e.tls[ALG_SERVER]), 1);
+	alg_rig_pass(&rig, HALF_CLOSED_MS - 2000);
+	CU_ASSERT_STRING_EQUAL(alg_rig_state(&rig), "open");
+	alg_rig_pass(&rig, 4000);
+	CU_ASSERT_STRING_EQUAL(alg_rig_cause(&rig), "closed by one side");
+	CU_ASSERT_EQUAL(alg_rig_sessions(&rig), 0);
+	close_ends(&e);
+}
+
+static void test_out_of_memory(void)
+{
+	struct ends e = { .pair = { .client = -1, .server = -1 } };
+
+	alg_rig_open(&rig, members("tls: terminate"), NULL);
+	alg_rig_pair(&rig, &e.pair);
+	is_out_of_memory = true;
+	alg_rig_say(&rig, &e.pair, 's', "tls");
+	is_out_of_memory = false;
+	expect_failed(&e, "TLS with the server failed", "out of memory");
+}
+
 /* An end that an operator brings is no orderly one. */
 static void test_end(void)
 {
@@ -420,6 +561,11 @@ static const struct unit_test tests[] = {
 	{ "a silent peer ends the session in time", test_silent_peer },
 	{ "octets in clear behind the agreement end the session", test_injection },
 	{ "an end without close_notify is a loss, but after goodbye", test_truncation },
+	{ "who is gone after his leave", test_gone },
+	{ "a handshake towards a socket without room", test_blocked_handshake },
+	{ "close_notify waits for room", test_blocked_end },
+	{ "close_notify that finds no room ends the session in time", test_end_that_stays_blocked },
+	{ "no memory for TLS", test_out_of_memory },
 	{ "an operator ends a session within a handshake", test_end },
 	{ "files that do not do are named", test_faulty_files },
 };
