@@ -89,6 +89,7 @@ void engine_alg_drop(struct engine_alg *alg); /* frees it when neither configura
 int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_context *ret[ALG_SIDES], char *error_text,
 		    size_t error_size);
 enum alg_tls engine_tls_of(const struct alg_conf *conf); /* as modules are told */
+int64_t engine_tls_expires_ms(const struct engine_alg *alg); /* of the certificate for clients, as wall clock; 0: none, or not known */
 void engine_tls_drop(struct tls_context *contexts[ALG_SIDES]);
 
 /* Counts a session of that client in: 0 and the count to give back, ERR_LIMIT when there are too many, -EAGAIN when they come too fast. */

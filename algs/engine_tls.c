@@ -52,6 +52,13 @@ int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_c
 	return 0;
 }
 
+int64_t engine_tls_expires_ms(const struct engine_alg *alg)
+{
+	const struct alg_setup *setup = alg->setup;
+
+	return setup != NULL && setup->tls[ALG_CLIENT] != NULL ? tls_context_expires_ms(setup->tls[ALG_CLIENT]) : 0;
+}
+
 void engine_tls_drop(struct tls_context *contexts[ALG_SIDES])
 {
 	for (unsigned side = 0; side < ALG_SIDES; side++) {

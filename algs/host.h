@@ -122,6 +122,7 @@ struct alg_listener_view {
 	const char *reason;         /* why not */
 	unsigned n_sessions;
 	uint64_t sessions_total, refused_total;
+	int64_t certificate_expires_ms; /* of the certificate that clients see, as wall clock; 0: there is none */
 };
 /* Returns how many there are in ret (in the arena). */
 unsigned alg_listeners(struct alg_host_engine *host, struct arena *arena, struct alg_listener_view **ret);

@@ -59,7 +59,7 @@ static struct metric metrics[METRICS] = {
 enum { PER_ALG_MAX = 4 * CONFIG_ALGS_MAX };
 static struct per_alg {
 	char name[64];
-	_Atomic int64_t active, total;
+	_Atomic int64_t active, total, expires_s;
 } per_alg[PER_ALG_MAX];
 static unsigned n_per_alg;
 
@@ -89,10 +89,13 @@ static void show(struct per_alg *row)
 				       .help = "Control channels that are open, by ALG." };
 	const struct metric total = { .name = "postern_alg_sessions_total", .labels = labels, .type = METRIC_COUNTER,
 				      .help = "Control channels that were begun, by ALG." };
+	const struct metric expires = { .name = "postern_alg_certificate_expiry_timestamp_seconds", .labels = labels, .type = METRIC_GAUGE,
+					.help = "When the certificate that clients see expires, as seconds since 1970; 0 without one." };
 
 	snprintf(labels, sizeof(labels), "alg=\"%s\"", row->name);
 	metrics_register_read(&active, read_value, &row->active);
 	metrics_register_read(&total, read_value, &row->total);
+	metrics_register_read(&expires, read_value, &row->expires_s);
 }
 
 unsigned host_metrics_alg(const char *name)
@@ -141,7 +144,7 @@ void host_metrics_transfer(uint64_t bytes, const char *path, bool is_ok)
 {
 	unsigned by_path = strcmp(path, "relay") == 0 ? BYTES_RELAY : strcmp(path, "control") == 0 ? BYTES_CONTROL : BYTES_KERNEL;
 
-		metric_add(&metrics[is_ok ? TRANSFERS_OK : TRANSFERS_FAILED], 1);
+	metric_add(&metrics[is_ok ? TRANSFERS_OK : TRANSFERS_FAILED], 1);
 	metric_add(&metrics[by_path], (int64_t)bytes);
 }
 
@@ -181,6 +184,11 @@ void host_metrics_sweep(const struct alg_host_engine *engine)
 {
 	int64_t by_way[HOLE_DATAGRAMS + 1] = { 0 };
 
+	LIST_EACH(&engine->algs, node) {
+		const struct engine_alg *alg = LIST_ENTRY(node, struct engine_alg, node);
+
+		atomic_store_explicit(&per_alg[alg->metric].expires_s, engine_tls_expires_ms(alg) / 1000, memory_order_relaxed);
+	}
 	count_holes(engine, by_way);
 	for (int way = HOLE_KERNEL; way <= HOLE_DATAGRAMS; way++)
 		metric_set(&metrics[(int)HOLES_KERNEL + way], by_way[way]);

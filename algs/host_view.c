@@ -267,6 +267,7 @@ unsigned alg_listeners(struct alg_host_engine *h, struct arena *arena, struct al
 			.conf = l->alg->setup->conf, .listen = l->at, .is_open = listener_is_open(l),
 			.is_opening = listener_is_opening(l), .reason = copy(arena, l->reason),
 			.n_sessions = l->n_sessions, .sessions_total = l->sessions_total, .refused_total = l->refused_total,
+			.certificate_expires_ms = engine_tls_expires_ms(l->alg),
 		};
 	}
 	return arena_is_exhausted(arena) ? 0 : n;

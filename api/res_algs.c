@@ -51,13 +51,23 @@ static void add_servers(json_t *json, const struct alg_conf *alg)
 	res_set(json, "server", res_addr(&alg->server));
 }
 
-static void add_tls(json_t *json, const struct alg_conf *alg)
+/* All listeners of an ALG show the same one. */
+static int64_t certificate_expires_ms(const struct res_conf *conf, const struct alg_conf *alg)
+{
+	for (unsigned i = 0; i < conf->n_listeners; i++)
+		if (strcmp(conf->listeners[i].conf->name, alg->name) == 0)
+			return conf->listeners[i].certificate_expires_ms;
+	return 0;
+}
+
+static void add_tls(json_t *json, const struct res_conf *conf, const struct alg_conf *alg)
 {
 	bool has_ports = alg->tls_port_min != 0;
 	bool has_server = alg->tls == CONFIG_ALG_TLS_TERMINATE && alg->is_server_tls;
 
 	res_set(json, "tls", json_string(config_alg_tls_text(alg)));
 	res_set(json, "tls_required", json_string(config_alg_tls_need_text(alg->tls_need)));
+	res_set(json, "certificate_expires_at", res_time(certificate_expires_ms(conf, alg)));
 	res_set(json, "server_tls", json_boolean(has_server));
 	res_set(json, "server_verify", json_boolean(has_server && alg->is_server_verified));
 	res_set(json, "server_name", res_text(alg->server_name));
@@ -67,7 +77,6 @@ static void add_tls(json_t *json, const struct alg_conf *alg)
 
 static void add_limits(json_t *json, const struct alg_conf *alg)
 {
-	add_tls(json, alg);
 	res_set(json, "active", json_boolean(alg->may_be_active));
 	res_set(json, "server_data", json_string(alg->is_server_passive ? "passive" : "as_client"));
 	res_set(json, "data", json_string(alg->data == CONFIG_ALG_DATA_RELAY ? "relay" : "kernel"));
@@ -90,6 +99,7 @@ static json_t *alg_json(const struct res_conf *conf, unsigned index)
 	res_set(json, "to", text_json_of(alg->to->name));
 	add_servers(json, alg);
 	res_set(json, "profile", alg->policy != NULL ? text_json_of(policy_profile(alg->policy)->name) : json_null());
+	add_tls(json, conf, alg);
 	add_limits(json, alg);
 	res_set(json, "listeners", listeners_json(conf, alg));
 	return json;

@@ -2,13 +2,16 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "algs/session.h"
 #include "core/arena.h"
 #include "core/conf.h"
 #include "core/err.h"
+#include "core/metrics.h"
 #include "tests/unit/alg_rig.h"
 #include "tests/unit/tls_rig.h"
 
@@ -271,6 +274,33 @@ static void test_backpressure(void)
 	CU_ASSERT_EQUAL(n_got, n_sent);
 	CU_ASSERT_TRUE(is_in_order);
 	close_ends(&e);
+}
+
+/* When the certificate expires is known to who asks, and to who measures. */
+static void test_expiry(void)
+{
+	const int64_t now_ms = (int64_t)time(NULL) * 1000, day_ms = 86400000;
+	struct arena *arena = arena_new(1 << 20);
+	struct alg_listener_view *listeners;
+	char line[128], *metrics;
+
+	alg_rig_open(&rig, members("tls: terminate"), NULL);
+	alg_rig_pass(&rig, 2000);
+	CU_ASSERT_EQUAL_FATAL(alg_listeners(rig.host, arena, &listeners) > 0, true);
+	CU_ASSERT_TRUE(listeners[0].certificate_expires_ms > now_ms && listeners[0].certificate_expires_ms <= now_ms + day_ms);
+	snprintf(line, sizeof(line), "postern_alg_certificate_expiry_timestamp_seconds{alg=\"%s\"} %lld\n", listeners[0].conf->name,
+		 (long long)listeners[0].certificate_expires_ms / 1000);
+	metrics = metrics_text();
+	CU_ASSERT_PTR_NOT_NULL(strstr(metrics, line));
+	free(metrics);
+	alg_rig_close(&rig);
+
+	alg_rig_open(&rig, "tls: refuse", NULL);
+	alg_rig_pass(&rig, 2000);
+	CU_ASSERT_EQUAL_FATAL(alg_listeners(rig.host, arena, &listeners) > 0, true);
+	CU_ASSERT_EQUAL(listeners[0].certificate_expires_ms, 0);
+	alg_rig_close(&rig);
+	arena_free(arena);
 }
 
 /* ---- what fails ----------------------------------------------------------------------------------------------------------------- */
@@ -555,6 +585,7 @@ static const struct unit_test tests[] = {
 	{ "TLS from the beginning", test_from_the_beginning },
 	{ "records longer than there is room", test_long_records },
 	{ "backpressure through TLS", test_backpressure },
+	{ "when the certificate expires", test_expiry },
 	{ "a server with another name ends the session", test_wrong_server },
 	{ "a client that speaks another protocol ends the session", test_wrong_client },
 	{ "peers without TLS end the session", test_plain_peers },

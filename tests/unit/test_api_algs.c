@@ -180,6 +180,8 @@ static void lists_listeners(void)
 	CU_ASSERT_EQUAL(rig_number("items.0.ports.0"), 21);
 	CU_ASSERT_STRING_EQUAL(rig_text("items.0.profile"), "partners");
 	CU_ASSERT_TRUE(json_is_true(rig_at("items.0.active")));
+	CU_ASSERT_STRING_EQUAL(rig_text("items.0.certificate_expires_at"), "2030-01-01T00:00:00.000Z");
+	CU_ASSERT_TRUE(json_is_null(rig_at("items.1.certificate_expires_at")));
 	CU_ASSERT_TRUE(json_is_true(rig_at("items.0.listeners.0.is_open")));
 	CU_ASSERT_EQUAL(rig_number("items.0.listeners.0.sessions_total"), 17);
 	CU_ASSERT_STRING_EQUAL(rig_text("items.1.server"), "10.0.0.9:554");
