@@ -375,13 +375,56 @@ static void test_silent_peer(void)
 	expect_failed(&e, "TLS with the client failed", "Connection timed out");
 }
 
+/* Octets in clear around the agreement, however they are cut: none of them reaches the other side, and the session ends. */
+static void inject(enum alg_side from, const char *text, size_t cut)
+{
+	struct ends e = { .pair = { .client = -1, .server = -1 } };
+	int fd, other;
+	char got[64];
+	ssize_t n;
+
+	alg_rig_open(&rig, members("tls: terminate"), NULL);
+	alg_rig_pair(&rig, &e.pair);
+	fd = from == ALG_CLIENT ? e.pair.client : e.pair.server;
+	other = from == ALG_CLIENT ? e.pair.server : e.pair.client;
+	CU_ASSERT_EQUAL(send(fd, text, cut, MSG_NOSIGNAL), (ssize_t)cut);
+	alg_rig_turn(&rig);
+	(void)send(fd, text + cut, strlen(text) - cut, MSG_NOSIGNAL);
+	alg_rig_turn(&rig);
+	if (from == ALG_CLIENT && strcmp(alg_rig_state(&rig), "open") == 0) { /* his turn comes behind the server's */
+		begin_tls(&e, ALG_SERVER, tls_rig_server(&files));
+		CU_ASSERT_EQUAL(recv(other, got, 4, MSG_WAITALL), 4);
+		shake(&e);
+	}
+	if (strcmp(alg_rig_state(&rig), "open") == 0) /* could be the beginning of a record */
+		alg_rig_pass(&rig, LIMIT_MS);
+	CU_ASSERT_STRING_EQUAL(alg_rig_state(&rig), "ended");
+	n = e.tls[ALG_SERVER] != NULL ? tls_read(e.tls[ALG_SERVER], got, sizeof(got)) : recv(other, got, sizeof(got), MSG_DONTWAIT);
+	for (ssize_t i = 0; i + 3 < n; i++)
+		CU_ASSERT_NOT_EQUAL(memcmp(got + i, "evil", 4), 0);
+	close_ends(&e);
+}
+
 static void test_injection(void)
+{
+	static const char *const texts[] = { "tls\nevil\n", "tls\nevil", ("tls\n\x16\x03\x01\x20" "evil") /* a record */ };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		for (enum alg_side from = ALG_CLIENT; from <= ALG_SERVER; from++)
+			for (size_t cut = 1; cut < strlen(texts[i]); cut++)
+				inject(from, texts[i], cut);
+}
+
+/* The begin of a line that the other side has sent before: not what comes behind it, but what it would become. */
+static void test_injection_before(void)
 {
 	struct ends e = { .pair = { .client = -1, .server = -1 } };
 
 	alg_rig_open(&rig, members("tls: terminate"), NULL);
 	alg_rig_pair(&rig, &e.pair);
-	alg_rig_say(&rig, &e.pair, 's', "tls\n230 welcome");
+	CU_ASSERT_EQUAL(send(e.pair.client, "DELE ", 5, MSG_NOSIGNAL), 5);
+	alg_rig_turn(&rig);
+	alg_rig_say(&rig, &e.pair, 's', "tls");
 	expect_failed(&e, "ended by the protocol's rules", "in clear");
 }
 
@@ -591,6 +634,7 @@ static const struct unit_test tests[] = {
 	{ "peers without TLS end the session", test_plain_peers },
 	{ "a silent peer ends the session in time", test_silent_peer },
 	{ "octets in clear behind the agreement end the session", test_injection },
+	{ "octets in clear before it end the session", test_injection_before },
 	{ "an end without close_notify is a loss, but after goodbye", test_truncation },
 	{ "who is gone after his leave", test_gone },
 	{ "a handshake towards a socket without room", test_blocked_handshake },
