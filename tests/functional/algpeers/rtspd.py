@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """An RTSP server for tests: GStreamer's, with two audio tracks at /test (A-law and mu-law, 50 packets per second each),
-recording at /record, and Digest for /test when there is a user.
+recording at /record, Digest for /test when there is a user, and TLS from the first octet when there is a certificate.
 
-    rtspd.py --host ADDRESS --port PORT [--user USER --password PASSWORD]
+    rtspd.py --host ADDRESS --port PORT [--user USER --password PASSWORD | --certificate FILE --key FILE]
 """
 import argparse
 import sys
@@ -12,7 +12,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 PLAY = ("( audiotestsrc is-live=true wave=sine ! audio/x-raw,rate=8000,channels=1 ! alawenc ! "
         "rtppcmapay name=pay0 pt=8 min-ptime=20000000 max-ptime=20000000 "
@@ -35,12 +35,29 @@ def on_media(_, media):
     sink.connect("handoff", on_buffer)
 
 
+def allow(factories, role):
+    for factory in factories:
+        permissions = GstRtspServer.RTSPPermissions()
+        permissions.add_role(role)
+        permissions.add_permission_for_role(role, "media.factory.access", True)
+        permissions.add_permission_for_role(role, "media.factory.construct", True)
+        factory.set_permissions(permissions)
+
+
+def token_of(role):
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", role)
+    return token
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", required=True)
     parser.add_argument("--user")
     parser.add_argument("--password", default="")
+    parser.add_argument("--certificate")
+    parser.add_argument("--key")
     options = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
@@ -55,18 +72,17 @@ def main():
     record.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
     record.connect("media-configure", on_media)
     mounts.add_factory("/record", record)
+    auth = GstRtspServer.RTSPAuth()
     if options.user:
-        auth = GstRtspServer.RTSPAuth()
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
-        token = GstRtspServer.RTSPToken()
-        token.set_string("media.factory.role", "user")
-        auth.add_digest(options.user, options.password, token)
+        auth.add_digest(options.user, options.password, token_of("user"))
+        allow([play], "user")
         server.set_auth(auth)
-        permissions = GstRtspServer.RTSPPermissions()
-        permissions.add_role("user")
-        permissions.add_permission_for_role("user", "media.factory.access", True)
-        permissions.add_permission_for_role("user", "media.factory.construct", True)
-        play.set_permissions(permissions)
+    elif options.certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_files(options.certificate, options.key))
+        auth.set_default_token(token_of("anybody"))
+        allow([play, record], "anybody")
+        server.set_auth(auth)
     if server.attach(None) == 0:
         sys.exit("cannot listen")
     GLib.MainLoop().run()

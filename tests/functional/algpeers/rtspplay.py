@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """An RTSP client for tests: GStreamer's. Plays until each of `--tracks` tracks has had `--packets` packets, and takes leave.
 
-    rtspplay.py URL [--protocols udp] [--tracks 2] [--packets 100]
+    rtspplay.py URL [--protocols udp] [--tracks 2] [--packets 100] [--ca FILE]
 
 URL may begin with rtsph:// for RTSP in HTTP. (gst-launch-1.0 with eos-after does not do: at the end of the stream its source now and then
 reports an end of file of a connection that is whole, and the launcher fails.)
@@ -12,7 +12,7 @@ import sys
 import gi
 
 gi.require_version("Gst", "1.0")
-from gi.repository import GLib, Gst  # noqa: E402
+from gi.repository import Gio, GLib, Gst  # noqa: E402
 
 
 class Play:
@@ -21,8 +21,11 @@ class Play:
         self.pipeline = Gst.Pipeline()
         source = Gst.ElementFactory.make("rtspsrc")
         source.set_property("location", options.url)
+        source.set_property("teardown-timeout", 5 * Gst.SECOND)  # or it is gone without TEARDOWN when the machine is busy
         if options.protocols:
             Gst.util_set_object_arg(source, "protocols", options.protocols)
+        if options.ca:
+            source.set_property("tls-database", Gio.TlsFileDatabase.new(options.ca))
         source.connect("pad-added", self.on_pad)
         self.pipeline.add(source)
         bus = self.pipeline.get_bus()
@@ -51,7 +54,10 @@ class Play:
     def run(self):
         self.pipeline.set_state(Gst.State.PLAYING)
         self.loop.run()
-        self.pipeline.set_state(Gst.State.NULL)  # TEARDOWN
+        # One after the other, or TEARDOWN is left out when PAUSE is still on its way.
+        for state in (Gst.State.PAUSED, Gst.State.NULL):
+            self.pipeline.set_state(state)
+            self.pipeline.get_state(5 * Gst.SECOND)
         return self.error
 
 
@@ -61,6 +67,7 @@ def main():
     parser.add_argument("--protocols")
     parser.add_argument("--tracks", type=int, default=2)
     parser.add_argument("--packets", type=int, default=100)
+    parser.add_argument("--ca")
     options = parser.parse_args()
     Gst.init(None)
     sys.exit(Play(options).run())
