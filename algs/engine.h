@@ -85,7 +85,7 @@ void engine_alg_free(struct engine_alg *alg);
 void engine_alg_drop(struct engine_alg *alg); /* frees it when neither configuration nor sessions need it */
 
 /* engine_tls.c: what the configuration of an ALG says about TLS becomes its contexts. Reads files, and warns of a
- * certificate that expires soon (loop NULL: does not). Any thread. 0, or an error and its text. */
+ * certificate that expires soon and of a key that is open to all (loop NULL: does not). Any thread. 0, or an error and its text. */
 int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_context *ret[ALG_SIDES], char *error_text,
 		    size_t error_size);
 enum alg_tls engine_tls_of(const struct alg_conf *conf); /* as modules are told */

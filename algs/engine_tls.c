@@ -2,6 +2,8 @@
  * certificate authority. Made when a configuration comes into force; sessions keep what they began with. */
 #include "algs/engine.h"
 
+#include <sys/stat.h>
+
 #include "core/log.h"
 
 enum { DAY_MS = 86400000, WARN_MS = 14 * DAY_MS };
@@ -28,6 +30,14 @@ static void warn_of_expiry(const struct alg_conf *conf, const struct tls_context
 		 LF_TEXT("file", conf->certificate), LF_INT("days_left", (expires_ms - now_ms) / DAY_MS));
 }
 
+static void warn_of_key(const struct alg_conf *conf)
+{
+	struct stat st;
+
+	if (stat(conf->key, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+		log_warn("alg", "everybody on this machine can read the key", LF_TEXT("alg", conf->name), LF_TEXT("file", conf->key));
+}
+
 int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_context *ret[ALG_SIDES], char *error_text,
 		    size_t error_size)
 {
@@ -47,8 +57,10 @@ int engine_tls_make(const struct alg_conf *conf, struct loop *loop, struct tls_c
 		engine_tls_drop(ret);
 		return err;
 	}
-	if (loop != NULL)
-		warn_of_expiry(conf, ret[ALG_CLIENT], loop_wall_ms(loop));
+	if (loop == NULL)
+		return 0;
+	warn_of_key(conf);
+	warn_of_expiry(conf, ret[ALG_CLIENT], loop_wall_ms(loop));
 	return 0;
 }
 

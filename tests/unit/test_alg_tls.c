@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include "core/arena.h"
 #include "core/conf.h"
 #include "core/err.h"
+#include "core/log.h"
 #include "core/metrics.h"
 #include "tests/unit/alg_rig.h"
 #include "tests/unit/tls_rig.h"
@@ -301,6 +304,38 @@ static void test_expiry(void)
 	CU_ASSERT_EQUAL(listeners[0].certificate_expires_ms, 0);
 	alg_rig_close(&rig);
 	arena_free(arena);
+}
+
+/* What the log says of the files when they are loaded. */
+static void expect_warning(const char *text, bool is_expected)
+{
+	struct conf_errors errors = { 0 };
+	struct alg_setups *setups = NULL;
+	char said[2048] = "";
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	CU_ASSERT_FATAL(fd >= 0);
+	log_setup(fd, LOG_TEXT, LOG_WARN);
+	CU_ASSERT_EQUAL(alg_setups_new(rig.config, rig.loop, &errors, &setups), 0);
+	log_setup(STDERR_FILENO, LOG_TEXT, LOG_ERROR);
+	alg_setups_free(setups);
+	conf_errors_free(&errors);
+	CU_ASSERT_TRUE(pread(fd, said, sizeof(said) - 1, 0) >= 0);
+	CU_ASSERT_EQUAL(strstr(said, text) != NULL, is_expected);
+	close(fd);
+}
+
+static void test_warnings(void)
+{
+	const char *const key = "everybody on this machine can read the key";
+
+	alg_rig_open(&rig, members("tls: terminate"), NULL);
+	expect_warning(key, false);
+	CU_ASSERT_EQUAL(chmod(files.key, 0644), 0);
+	expect_warning(key, true);
+	CU_ASSERT_EQUAL(chmod(files.key, 0640), 0);
+	expect_warning(key, false);
+	alg_rig_close(&rig);
 }
 
 /* ---- what fails ----------------------------------------------------------------------------------------------------------------- */
@@ -629,6 +664,7 @@ static const struct unit_test tests[] = {
 	{ "records longer than there is room", test_long_records },
 	{ "backpressure through TLS", test_backpressure },
 	{ "when the certificate expires", test_expiry },
+	{ "what the log says of the files", test_warnings },
 	{ "a server with another name ends the session", test_wrong_server },
 	{ "a client that speaks another protocol ends the session", test_wrong_client },
 	{ "peers without TLS end the session", test_plain_peers },

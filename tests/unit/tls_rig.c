@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/openssl.h"
@@ -71,7 +72,7 @@ static FILE *create(const struct tls_rig *rig, const char *name, char path[TLS_R
 
 	snprintf(path, TLS_RIG_PATH_MAX, "%s/%s.pem", rig->folder, name);
 	file = fopen(path, "we");
-	assert(file != NULL);
+	assert(file != NULL && fchmod(fileno(file), 0600) == 0);
 	return file;
 }
 
