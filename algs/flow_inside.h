@@ -1,4 +1,4 @@
-/* What flow.c and flow_host.c share: the state of a flow, and the module's call at hand. Nobody else includes this. */
+/* What the files of a flow (flow*.c) share: its state, and the module's call at hand. Nobody else includes this. */
 #ifndef ALGS_FLOW_INSIDE_H
 #define ALGS_FLOW_INSIDE_H
 
@@ -81,6 +81,23 @@ struct flow {
 	struct flow_hole holes[FLOW_HOLES_MAX];
 	unsigned n_holes;
 };
+
+/* flow_call.c */
+void flow_call_begin(struct flow *flow);
+void flow_call_unsay(struct flow *flow); /* what the call has said was never said */
+/* A fault of the call ends what the module may do. What was said may go now, unless it waits for something. */
+void flow_call_end(struct flow *flow);
+void flow_settle(struct flow *flow);     /* joins what waits for nothing any more */
+void flow_note(struct flow *flow, const char *what);
+
+/* flow_message.c: what came from a side and was not judged, so much of it. */
+struct span flow_input_of(const struct flow *flow, enum alg_side from, size_t len);
+void flow_input_take(struct flow *flow, enum alg_side from, size_t n);
+void flow_message_pass(struct flow *flow, enum alg_side from, enum alg_verdict verdict, size_t len); /* unchanged; within a call */
+/* Shows it to the module, and does what it says. There has to be room for all that it may say. */
+void flow_message_ask(struct flow *flow, enum alg_side from, size_t len, bool is_end);
+/* Whether it is the protocol at all. True: go on with it now. */
+bool flow_message_recognise(struct flow *flow, enum alg_side from, size_t len, bool is_end);
 
 /* flow_host.c */
 extern const struct alg_host flow_host;
