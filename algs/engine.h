@@ -48,6 +48,7 @@ struct engine_client {
 	struct hash_node node;
 	struct engine_alg *alg;
 	struct addr ip;
+	struct list list;           /* its sessions, by of_client */
 	unsigned sessions, names;
 };
 

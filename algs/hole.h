@@ -62,7 +62,7 @@ struct hole {
 	bool is_insecure;         /* it was cut for what TLS said of it */
 	bool is_unreachable;      /* likewise, because an end did not take the connection */
 	bool is_opened_told, is_over; /* over: nothing but CLOSED follows */
-	bool is_committing;
+	bool is_committing, has_tried_again;
 	bool is_forgotten;        /* the module freed it; kept only until its data has ended */
 	bool is_lingering;        /* its end has been told; kept for the last segments of a connection in the kernel, or for repeated datagrams */
 	char limit_text[96];      /* reason of ALG_EV_LIMIT */
@@ -168,6 +168,8 @@ void hole_end_told(struct hole *hole);
 bool hole_end_lingers(const struct hole *hole, uint64_t now_ms);
 /* The oldest of the session that lingers, there or (NULL) anywhere, goes now: another one needs the place. */
 void hole_end_yield(struct session *session, const struct addr *listen);
+/* The same of other sessions of the client; also what nobody has used of one that is over. False: there was nothing. */
+bool hole_end_yield_others(const struct hole *hole);
 
 /* hole_media.c */
 int hole_media_open(struct hole *hole);

@@ -139,3 +139,37 @@ void hole_end_yield(struct session *s, const struct addr *listen)
 		return;
 	}
 }
+
+static bool is_of_nobody(const struct hole *hole)
+{
+	return hole->is_lingering ? hole->events == 0 : hole->session->state == SESSION_DRAINING && !hole_has_data(hole) && hole->way == HOLE_KERNEL;
+}
+
+static bool give_way(struct session *s, const struct addr *listen)
+{
+	LIST_EACH(&s->holes, node) {
+		struct hole *hole = LIST_ENTRY(node, struct hole, node);
+
+		if (!hole_is_live(hole) || !addr_eq(&hole->listen, listen) || !is_of_nobody(hole))
+			continue;
+		hole_close(hole);
+		session_kick(s);
+		return true;
+	}
+	return false;
+}
+
+bool hole_end_yield_others(const struct hole *hole)
+{
+	const struct engine_client *client = hole->session->client;
+
+	if (client == NULL)
+		return false;
+	LIST_EACH(&client->list, node) {
+		struct session *s = LIST_ENTRY(node, struct session, of_client);
+
+		if (s != hole->session && give_way(s, &hole->listen))
+			return true;
+	}
+	return false;
+}

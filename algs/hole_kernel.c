@@ -96,6 +96,22 @@ static bool has_pinholes(const struct hole *hole)
 	return false;
 }
 
+static int open_again(struct hole *hole)
+{
+	return hole->is_to_self ? hole_kernel_to_self(hole) : hole_kernel_open(hole);
+}
+
+/* Perhaps by a session of the same client that is over, whose pinhole waits for nobody any more. */
+static void on_refused(struct hole *hole, const char *reason)
+{
+	if (hole->is_committing && !hole->has_tried_again && hole->class->kind == ALG_HOLE_TCP && hole_end_yield_others(hole)) {
+		hole->has_tried_again = true;
+		if (open_again(hole) == 0)
+			return;
+	}
+	hole_refused(hole, reason);
+}
+
 /* It is gone from the kernel by itself. */
 static void on_gone(struct hole *hole, unsigned index, enum pinhole_event event)
 {
@@ -108,7 +124,7 @@ static void on_gone(struct hole *hole, unsigned index, enum pinhole_event event)
 			if (hole->pinholes[i] != NULL)
 				pinhole_disown(hole->pinholes[i]);
 		hole->n_pinholes = 0;
-		hole_refused(hole, reason);
+		on_refused(hole, reason);
 		return;
 	}
 	if (hole->is_to_self && event != PINHOLE_EV_LOST) /* used up: the relay has the connection */

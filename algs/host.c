@@ -83,6 +83,7 @@ int engine_admit(struct alg_host_engine *h, struct engine_alg *alg, const struct
 			return ERR_LIMIT;
 		c->alg = alg;
 		c->ip = *client;
+		list_init(&c->list);
 		if (hash_table_add(alg->clients, &c->node, hash) != 0) {
 			free(c);
 			return ERR_LIMIT;
@@ -118,6 +119,7 @@ void engine_say_drained(struct alg_host_engine *h)
 
 void engine_retire(struct alg_host_engine *h, struct session *s)
 {
+	list_remove(&s->of_client);
 	if (s->client != NULL)
 		engine_dismiss(s->client);
 	s->client = NULL;

@@ -297,6 +297,7 @@ struct session *session_new(struct listener *listener, struct engine_client *cli
 		free(s);
 		return NULL;
 	}
+	list_append(&client->list, &s->of_client);
 	loop_timer_init(&s->kick, engine->loop, session_on_kick, s);
 	for (unsigned i = 0; i < SESSION_TIMERS; i++) {
 		s->timers[i] = (struct session_timer){ .session = s, .cookie = i };

@@ -45,6 +45,7 @@ struct datagrams;
 struct session {
 	struct group group;
 	struct list node;            /* engine->live or ->history */
+	struct list of_client;       /* client->list, while it is live */
 	struct hash_node by_id;
 	struct alg_host_engine *engine;
 	struct listener *listener;    /* until it has ended, too */

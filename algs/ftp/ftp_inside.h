@@ -19,6 +19,7 @@ enum {
 	FTP_UNKNOWN_MAX = 3,     /* verbs that nobody knows, before USER */
 	FTP_PORT_FLOOR = 1024,
 	FTP_TLS_PORTS_MAX = 64,
+	FTP_TIMER_TLS = 0,       /* cookie: data ports that could not be had are tried again */
 	FTP_TLS_BEGINS = 234,    /* the reply to AUTH behind which TLS begins */
 	FTP_ABORTED = 225,       /* to ABOR, when nothing is being transferred any more */
 };
@@ -99,7 +100,10 @@ struct ftp_state {
 		bool is_private;     /* of data connections from now on: PROT P */
 		bool next_is_private; /* when AUTH or PROT is answered well */
 	} protection;
-	uint32_t tls_holes[FTP_TLS_PORTS_MAX];
+	struct {
+		uint32_t hole;
+		uint64_t opened_ms;
+	} tls_ports[FTP_TLS_PORTS_MAX];
 };
 
 /* ---- a line at hand (ftp.c) -------------------------------------------------------------------------------------- */
