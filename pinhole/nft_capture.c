@@ -127,11 +127,11 @@ void nft_capture_put(struct buf *b, const struct backend_conf *conf)
 		if (is_first(conf, i))
 			put_group(b, conf, i);
 	/* Connections that were taken over, and those that carry a client's address, have a socket. One that listens everywhere is
-	 * somebody else's. Looked for only where there are any, and once: the first condition fails where there is no socket, as with
-	 * every packet that is only forwarded. */
-	buf_puts(b, "\tchain of_sockets {\n\t\tsocket transparent 1 socket wildcard 0 ");
+	 * somebody else's; one that is nearly over (time-wait) has no answer to that. Looked for only where there are any, and once for
+	 * what is only forwarded and has none. */
+	buf_puts(b, "\tchain of_transparent {\n\t\tsocket wildcard 1 return\n\t\t");
 	put_mark(b, conf);
-	buf_puts(b, "\t}\n\tchain from_realms {\n");
+	buf_puts(b, "\t}\n\tchain of_sockets {\n\t\tsocket transparent 1 goto of_transparent\n\t}\n\tchain from_realms {\n");
 	for (unsigned i = 0; i < 2; i++)
 		if (has_proto(conf, protos[i]))
 			buf_printf(b, "\t\tmeta l4proto %s jump of_sockets\n", proto_text(protos[i]));

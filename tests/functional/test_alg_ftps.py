@@ -144,6 +144,17 @@ def test_transparent(network, start_gateway, folder, server, certificates):
     wait_quiet(gateway, network)
 
 
+def test_last_words(network, start_gateway, folder, certificates):
+    """vsftpd says 226 when its last octets, close_notify behind the end of what it got, are acknowledged: by a socket that is in
+    time-wait by then, and has the client's address."""
+    make_file(folder / "up", SIZE)
+    with TlsVsftpd(network, folder, certificate=certificates.server):
+        gateway = start_gateway(of(certificates, "transparent"))
+        for _ in range(8):
+            curl(network, *tls_words(certificates), "--max-time", 10, "-T", folder / "up", url("transparent", "in/x"))
+        wait_quiet(gateway, network)
+
+
 def test_servers_in_clear(network, start_gateway, folder, certificates):
     """server_tls: false: the gateway adds TLS to servers that have none."""
     digest = make_file(folder / "up", SIZE)
