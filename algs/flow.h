@@ -35,6 +35,8 @@ struct flow_owner {
 	/* NULL: there are no other channels. Names are within bounds. */
 	int (*meet_open)(void *arg, struct span name);
 	int (*meet_join)(void *arg, struct span name);
+	/* Processor time so far, of the thread, in microseconds. NULL: the module's calls are not timed. */
+	uint64_t (*spent_us)(void *arg);
 };
 
 struct flow_stats {

@@ -19,9 +19,15 @@ void flow_note(struct flow *flow, const char *what)
 	flow->owner->note(flow->arg, NULL, span_of(text));
 }
 
+static uint64_t spent_us(const struct flow *flow)
+{
+	return flow->owner->spent_us != NULL ? flow->owner->spent_us(flow->arg) : 0;
+}
+
 void flow_call_begin(struct flow *flow)
 {
 	assert(!flow->is_inside);
+	flow->call_since_us = spent_us(flow);
 	if (++flow->call == 0)
 		flow->call = 1; /* 0 stands for what no call made */
 	flow->is_inside = true;
@@ -56,9 +62,24 @@ static void disown(struct flow *flow)
 	flow_note(flow, text);
 }
 
+/* Nobody else is served meanwhile, and it may be what a peer is after (an expression of a rule that backtracks). The session ends: if it
+ * passed unseen instead, this would be a way round the rules. */
+static void check_time(struct flow *flow)
+{
+	char text[80];
+	uint64_t us = spent_us(flow) - flow->call_since_us;
+
+	if (us <= FLOW_CALL_US)
+		return;
+	snprintf(text, sizeof(text), "took %llu ms of processor time at once: ended", (unsigned long long)(us / 1000));
+	flow_note(flow, text);
+	flow->is_reset = true;
+}
+
 void flow_call_end(struct flow *flow)
 {
 	flow->is_inside = flow->has_message = false;
+	check_time(flow);
 	if (flow->fault != NULL) /* this call's: it was the last */
 		disown(flow);
 	if (flow->is_bypassed) { /* nobody is left to resume */

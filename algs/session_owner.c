@@ -2,6 +2,8 @@
  * follows from them is done in the next session_pump(). */
 #include "algs/session.h"
 
+#include <time.h>
+
 #include "algs/host_metrics.h"
 
 static uint64_t now_ms(void *arg)
@@ -140,8 +142,17 @@ static int meet_join(void *arg, struct span name)
 	return err;
 }
 
+static uint64_t spent_us(void *arg)
+{
+	struct timespec t = { 0 };
+
+	(void)arg;
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 const struct flow_owner session_owner = {
 	.now_ms = now_ms, .hole_reserve = reserve, .hole_public = public, .hole_peer = peer, .hole_arm = arm, .hole_dial = dial,
 	.hole_free = release, .hole_pause = pause_hole, .hole_is_busy = is_busy, .policy = policy, .timer = timer, .transfer = transfer, .note = note,
-	.message = message, .ending = ending, .meet_open = meet_open, .meet_join = meet_join,
+	.message = message, .ending = ending, .meet_open = meet_open, .meet_join = meet_join, .spent_us = spent_us,
 };

@@ -127,10 +127,17 @@ static void ending(void *arg)
 	r->n_endings++;
 }
 
+static uint64_t spent_us(void *arg)
+{
+	struct flow_rig *r = arg;
+
+	return r->spent_us += r->call_us;
+}
+
 static const struct flow_owner owner = {
 	.now_ms = now_ms, .hole_reserve = hole_reserve, .hole_public = hole_public, .hole_peer = hole_peer, .hole_arm = hole_arm,
 	.hole_free = hole_free, .hole_pause = hole_pause, .hole_is_busy = hole_is_busy, .policy = policy, .timer = timer,
-	.transfer = transfer, .note = note, .message = message, .ending = ending,
+	.transfer = transfer, .note = note, .message = message, .ending = ending, .spent_us = spent_us,
 };
 
 struct flow_rig *rig_new(const struct alg_module *module)

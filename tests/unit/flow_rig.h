@@ -21,6 +21,7 @@ struct flow_rig {
 	char original[400], edited[400];
 	bool is_denying;
 	bool is_protected;       /* the hole reserved last */
+	uint64_t spent_us, call_us; /* processor time so far, and of each call to come */
 };
 
 struct flow_rig *rig_new(const struct alg_module *module); /* NULL: the flow could not be made, see rig_result */
