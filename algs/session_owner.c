@@ -2,8 +2,6 @@
  * follows from them is done in the next session_pump(). */
 #include "algs/session.h"
 
-#include <time.h>
-
 #include "algs/host_metrics.h"
 
 static uint64_t now_ms(void *arg)
@@ -144,11 +142,9 @@ static int meet_join(void *arg, struct span name)
 
 static uint64_t spent_us(void *arg)
 {
-	struct timespec t = { 0 };
+	const struct session *s = arg;
 
-	(void)arg;
-	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+	return loop_spent_us(s->engine->loop);
 }
 
 const struct flow_owner session_owner = {

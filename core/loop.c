@@ -395,6 +395,15 @@ uint64_t loop_clock_us(const struct loop *loop)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+uint64_t loop_spent_us(const struct loop *loop)
+{
+	struct timespec t;
+
+	(void)loop;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 int64_t loop_wall_ms(const struct loop *loop)
 {
 	struct timespec t;

@@ -23,6 +23,8 @@ void loop_stop(struct loop *loop);  /* harmless when it does not run */
 uint64_t loop_now_ms(const struct loop *loop);
 /* Monotonic time in microseconds, read at every call: only to measure how long something takes. Any thread. */
 uint64_t loop_clock_us(const struct loop *loop);
+/* Processor time that the calling thread has used, in microseconds: for what one call may cost. Any thread. */
+uint64_t loop_spent_us(const struct loop *loop);
 /* Wall clock in milliseconds since 1970 UTC, for records only. Any thread. */
 int64_t loop_wall_ms(const struct loop *loop);
 

@@ -320,6 +320,7 @@ static void time_moves_forward(void)
 	CU_ASSERT_EQUAL(loop_run(loop), 0);
 	CU_ASSERT_TRUE(loop_now_ms(loop) >= before_ms + 5);
 	CU_ASSERT_TRUE(loop_wall_ms(loop) > INT64_C(1600000000000));
+	CU_ASSERT_TRUE(loop_spent_us(loop) > 0);
 	end();
 }
 
