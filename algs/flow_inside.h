@@ -17,6 +17,7 @@ enum {
 	FLOW_COMMITS_MAX = 64,        /* that may be on their way */
 	FLOW_TIMERS = 8,
 	FLOW_CALL_US = 5000,          /* processor time of one call, what the owner does for it included */
+	FLOW_OWED_US = 100000,        /* what calls that took more may owe those that take less */
 };
 
 struct flow_edit { /* in the order of their offsets */
@@ -66,7 +67,7 @@ struct flow {
 	/* The call of the module at hand. */
 	bool is_inside, has_message;
 	uint32_t call;                /* its number */
-	uint64_t call_since_us;       /* processor time */
+	uint64_t call_since_us, owed_us; /* processor time */
 	enum alg_side message_to;     /* where the message at hand would go */
 	size_t n_given;               /* its octets, at most */
 	struct flow_piece waits;      /* of what is sent now */

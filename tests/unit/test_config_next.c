@@ -89,10 +89,8 @@ static void refuses_what_takes_a_restart(void)
 	static const struct config_case cases[] = {
 		{ "node: x\n" REALMS,
 		  "t:1:1: /node: takes a restart: \"postern\" is in force, this is \"x\" (restart the gateway, or put back what is in force)\n" },
-		{ "database: /tmp/x\nlimits: { relay_threads: 2, max_calls: 8193 }\n" REALMS,
-		  "t:1:1: /database: takes a restart: \"" POSTERN_STATEDIR "/postern.db\" is in force, this is \"/tmp/x\" "
-		  "(restart the gateway, or put back what is in force)\n"
-		  "t:2:11: /limits/relay_threads: takes a restart: 1 is in force, this is 2 (restart the gateway, or put back what is in force)\n" },
+		{ "limits: { relay_threads: 2, max_calls: 8193 }\n" REALMS,
+		  "t:1:11: /limits/relay_threads: takes a restart: 1 is in force, this is 2 (restart the gateway, or put back what is in force)\n" },
 		{ "limits: { max_calls: 8193 }\n" REALMS,
 		  "t:1:11: /limits/max_calls: takes a restart: more than the 8192 that there was room for at the start (restart the gateway)\n" },
 		{ "api: { listen: \"127.0.0.1:8480\" }\n" REALMS,
@@ -123,6 +121,10 @@ static void refuses_what_takes_a_restart(void)
 	begin(REALMS PEERS);
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		refused(cases[i].yaml, cases[i].errors);
+	end();
+	begin("database: /tmp/y\n" REALMS);
+	refused("database: /tmp/x\n" REALMS,
+		"t:1:1: /database: takes a restart: \"/tmp/y\" is in force, this is \"/tmp/x\" (restart the gateway, or put back what is in force)\n");
 	end();
 }
 
