@@ -159,12 +159,14 @@ class Postern(gateways.Postern):
         return {path: int(count) for path, count in MEDIA_PACKETS.findall(text)}
 
     def fault(self):
-        """Whether all its transfers went the way that it is measured for, and ended well."""
+        """Whether its transfers went the way that it is measured for (but one of a thousand, which found the place in the kernel
+        taken), and ended well."""
         with closing(sqlite3.connect(self.data / "postern.db")) as database:
             rows = database.execute("SELECT data_path, is_ok, count(*) FROM transfer WHERE verb IN ('RETR', 'STOR') "
                                     "GROUP BY data_path, is_ok").fetchall()
         strange = [row for row in rows if row[:2] != (self.data_path, 1)]
-        return f"transfers of other kinds: {strange}" if strange else None if rows else "no transfer was recorded"
+        is_rare = all(row[1] for row in strange) and 1000 * sum(row[2] for row in strange) <= sum(row[2] for row in rows)
+        return f"transfers of other kinds: {strange}" if not is_rare else None if rows else "no transfer was recorded"
 
 
 class PosternNatRelay(Postern):
