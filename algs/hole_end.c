@@ -128,35 +128,35 @@ bool hole_end_lingers(const struct hole *hole, uint64_t now_ms)
 	return hole->is_lingering && may_linger(hole) && now_ms - last_ms < (hole->way == HOLE_DATAGRAMS ? LINGER_DATAGRAMS_MS : LINGER_MS);
 }
 
-void hole_end_yield(struct session *s, const struct addr *listen)
+static bool may_go(const struct hole *hole)
 {
-	LIST_EACH(&s->holes, node) {
-		struct hole *hole = LIST_ENTRY(node, struct hole, node);
-
-		if (!hole->is_lingering || !hole_is_live(hole) || hole->events != 0 || (listen != NULL && !addr_eq(&hole->listen, listen)))
-			continue;
-		hole_close(hole);
-		return;
-	}
+	return hole->is_lingering && hole->events == 0;
 }
 
+/* The same, or a door that nobody has used, of a session that is over. */
 static bool is_of_nobody(const struct hole *hole)
 {
-	return hole->is_lingering ? hole->events == 0 : hole->session->state == SESSION_DRAINING && !hole_has_data(hole) && hole->way == HOLE_KERNEL;
+	if (hole->is_lingering)
+		return may_go(hole);
+	return hole->session->state == SESSION_DRAINING && !hole_has_data(hole) && hole->way == HOLE_KERNEL;
 }
 
-static bool give_way(struct session *s, const struct addr *listen)
+static bool give_way(struct session *s, const struct addr *listen, bool (*is_free)(const struct hole *hole))
 {
 	LIST_EACH(&s->holes, node) {
 		struct hole *hole = LIST_ENTRY(node, struct hole, node);
 
-		if (!hole_is_live(hole) || !addr_eq(&hole->listen, listen) || !is_of_nobody(hole))
+		if (!hole_is_live(hole) || (listen != NULL && !addr_eq(&hole->listen, listen)) || !is_free(hole))
 			continue;
 		hole_close(hole);
-		session_kick(s);
 		return true;
 	}
 	return false;
+}
+
+void hole_end_yield(struct session *s, const struct addr *listen)
+{
+	(void)give_way(s, listen, may_go);
 }
 
 bool hole_end_yield_others(const struct hole *hole)
@@ -168,8 +168,10 @@ bool hole_end_yield_others(const struct hole *hole)
 	LIST_EACH(&client->list, node) {
 		struct session *s = LIST_ENTRY(node, struct session, of_client);
 
-		if (s != hole->session && give_way(s, &hole->listen))
-			return true;
+		if (s == hole->session || !give_way(s, &hole->listen, is_of_nobody))
+			continue;
+		session_kick(s);
+		return true;
 	}
 	return false;
 }

@@ -33,14 +33,22 @@ static unsigned n_ports(const struct alg_about *about)
 	return n < FTP_TLS_PORTS_MAX ? n : FTP_TLS_PORTS_MAX;
 }
 
+static void open_missing(struct ftp_state *state)
+{
+	unsigned n = n_ports(state->about);
+
+	for (unsigned i = 0; i < n; i++)
+		if (state->tls_ports[i].hole == 0)
+			open_port(state, i);
+}
+
 void ftp_tls_begin(struct ftp_state *state)
 {
 	unsigned n = n_ports(state->about), n_open = 0;
 
 	state->is_encrypted = true;
 	if (!state->is_foreign) {
-		for (unsigned i = 0; i < n; i++)
-			open_port(state, i);
+		open_missing(state);
 		for (unsigned i = 0; i < n; i++)
 			n_open += state->tls_ports[i].hole != 0;
 	}
@@ -59,19 +67,10 @@ static void open_again(struct ftp_state *state, unsigned index)
 	state->host->timer(state->session, FTP_TIMER_TLS, TRY_AGAIN_MS);
 }
 
-static void try_again(struct ftp_state *state)
-{
-	unsigned n = n_ports(state->about);
-
-	for (unsigned i = 0; i < n; i++)
-		if (state->tls_ports[i].hole == 0)
-			open_port(state, i);
-}
-
 bool ftp_tls_event(struct ftp_state *state, const struct alg_event *event)
 {
 	if (event->type == ALG_EV_TIMER && event->cookie == FTP_TIMER_TLS) {
-		try_again(state);
+		open_missing(state);
 		return true;
 	}
 	for (unsigned i = 0; i < FTP_TLS_PORTS_MAX && event->hole != 0; i++) {

@@ -242,7 +242,7 @@ static const struct config *configure(const struct alg_rig *rig, const char *alg
 	return config;
 }
 
-static int datagram_socket(unsigned host)
+int alg_rig_datagrams(unsigned host)
 {
 	struct addr at = loopback(host, 0);
 	struct sockaddr_storage sa;
@@ -265,7 +265,7 @@ static void open_as(struct alg_rig *rig, const char *protocol, const char *alg, 
 	rig->pinholes = fake_pinholes_new();
 	rig->store = fake_store_new(on_report, rig);
 	rig->protocol = protocol;
-	rig->listener = is_datagram ? datagram_socket(2) : alg_rig_socket(2, 0, true);
+	rig->listener = is_datagram ? alg_rig_datagrams(2) : alg_rig_socket(2, 0, true);
 	rig->server = tcp_leg_local(rig->listener);
 	rig->port = free_port();
 	rig->config = configure(rig, alg, profile);
@@ -313,15 +313,28 @@ void alg_rig_pass(struct alg_rig *rig, uint64_t ms)
 	alg_rig_turn(rig);
 }
 
-int alg_rig_dial(struct alg_rig *rig, unsigned host)
+static int begin_to_connect(unsigned from, unsigned host, uint16_t port)
 {
-	struct addr to = loopback(1, rig->port);
+	struct addr to = loopback(host, port);
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(&to, &sa);
-	int fd = alg_rig_socket(host, 0, false);
+	int fd = alg_rig_socket(from, 0, false);
 
 	(void)connect(fd, (struct sockaddr *)&sa, len);
 	return fd;
+}
+
+int alg_rig_connect(struct alg_rig *rig, unsigned from, unsigned host, uint16_t port)
+{
+	int fd = begin_to_connect(from, host, port);
+
+	alg_rig_turn(rig);
+	return fd;
+}
+
+int alg_rig_dial(struct alg_rig *rig, unsigned host)
+{
+	return begin_to_connect(host, 1, rig->port);
 }
 
 void alg_rig_pair(struct alg_rig *rig, struct alg_pair *ret)

@@ -57,6 +57,8 @@ void alg_rig_expect(struct alg_rig *rig, struct alg_pair *pair, char at, const c
 void alg_rig_through(struct alg_rig *rig, struct alg_pair *pair, char from, const char *line);
 
 int alg_rig_socket(unsigned host, uint16_t port, bool is_listening); /* of a data connection */
+int alg_rig_connect(struct alg_rig *rig, unsigned from, unsigned host, uint16_t port); /* likewise; and a turn */
+int alg_rig_datagrams(unsigned host); /* a socket of datagrams */
 /* Of the newest session, live or ended. */
 const char *alg_rig_state(struct alg_rig *rig);
 const char *alg_rig_cause(struct alg_rig *rig);

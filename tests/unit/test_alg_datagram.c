@@ -19,17 +19,6 @@ static struct addr loopback(unsigned host, uint16_t port)
 	return (struct addr){ .family = AF_INET, .ip = { 127, 0, 0, (uint8_t)host }, .port = port };
 }
 
-static int open_socket(unsigned host)
-{
-	struct addr at = loopback(host, 0);
-	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(&at, &sa);
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)&sa, len), 0);
-	return fd;
-}
-
 static void post(int fd, const struct addr *to, struct span bytes)
 {
 	struct sockaddr_storage sa;
@@ -74,7 +63,7 @@ static void begin(struct talk *talk)
 {
 	struct addr to = service();
 
-	*talk = (struct talk){ .client = open_socket(5), .server = open_socket(2) };
+	*talk = (struct talk){ .client = alg_rig_datagrams(5), .server = alg_rig_datagrams(2) };
 	post(talk->client, &to, BYTES(RRQ));
 	CU_ASSERT_TRUE(get(rig.listener, BYTES(RRQ), &talk->behind));
 	CU_ASSERT_EQUAL(talk->behind.ip[3], 3); /* from the gateway's other address */
@@ -141,8 +130,8 @@ static void test_third_parties(void)
 	int stranger, other;
 
 	alg_rig_open_tftp(&rig, "", NULL);
-	stranger = open_socket(9);
-	other = open_socket(2); /* the server's host, another port */
+	stranger = alg_rig_datagrams(9);
+	other = alg_rig_datagrams(2); /* the server's host, another port */
 	begin(&talk);
 	post(stranger, &talk.behind, BYTES(DATA));
 	post(other, &talk.behind, BYTES(DATA)); /* the first answer has fixed it */
@@ -178,7 +167,7 @@ static void test_again(void)
 	CU_ASSERT_TRUE(get(talk.client, BYTES(DATA), NULL));
 	finish(&talk);
 
-	talk.client = open_socket(5); /* and a request that is only repeated, because nothing came back */
+	talk.client = alg_rig_datagrams(5); /* and a request that is only repeated, because nothing came back */
 	post(talk.client, &to, BYTES(RRQ));
 	post(talk.client, &to, BYTES(RRQ));
 	CU_ASSERT_TRUE(get(rig.listener, BYTES(RRQ), &behind));
@@ -195,7 +184,7 @@ static void test_profile(void)
 
 	alg_rig_open_tftp(&rig, "", "      - { name: no-secrets, deny: { target: \"^secret\" }, code: 2, text: \"no\" }\n"
 				    "      - { allow: { verb: [RRQ] }, max_bytes: 12 }\n");
-	talk.client = open_socket(5);
+	talk.client = alg_rig_datagrams(5);
 	to = service();
 	post(talk.client, &to, BYTES("\0\1secret\0octet\0"));
 	CU_ASSERT_TRUE(is_quiet(rig.listener));
@@ -217,7 +206,7 @@ static void test_caps(void)
 
 	alg_rig_open_tftp(&rig, "max_sessions: 1", NULL);
 	begin(&talk);
-	second = open_socket(6);
+	second = alg_rig_datagrams(6);
 	to = service();
 	post(second, &to, BYTES(RRQ));
 	CU_ASSERT_TRUE(is_quiet(rig.listener));

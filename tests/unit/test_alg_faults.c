@@ -47,18 +47,6 @@ static void say(int fd, const char *line)
 	alg_rig_turn(&rig);
 }
 
-static int dial(unsigned from, unsigned host, uint16_t port)
-{
-	struct addr to = { .family = AF_INET, .ip = { 127, 0, 0, (uint8_t)host }, .port = port };
-	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(&to, &sa);
-	int fd = alg_rig_socket(from, 0, false);
-
-	(void)connect(fd, (struct sockaddr *)&sa, len);
-	alg_rig_turn(&rig);
-	return fd;
-}
-
 /* Where the newest session's relay listens; 0: nowhere. */
 static uint16_t hole_port(void)
 {
@@ -84,7 +72,7 @@ static void live(int listener)
 		fake_pinholes_settle(rig.pinholes);
 		say(client, "data down /file\n");
 		if (i == 1 && hole_port() != 0)
-			close(dial(5, 1, hole_port()));
+			close(alg_rig_connect(&rig, 5, 1, hole_port()));
 		if (i == 2 && fake_pinhole_at(rig.pinholes, 0) != NULL)
 			fake_pinhole_fire(fake_pinhole_at(rig.pinholes, 0), PINHOLE_EV_BOUND);
 		say(server, i == 1 ? "transfer 1 ok\n" : "transfer 2 ok\n");

@@ -68,18 +68,6 @@ static uint16_t public_port(const char *line, const char *ip)
 	return (uint16_t)strtoul(text + (strlen(text) > len ? len : 0), NULL, 10);
 }
 
-static int dial(unsigned from, unsigned host, uint16_t port)
-{
-	struct addr to = { .family = AF_INET, .ip = { 127, 0, 0, (uint8_t)host }, .port = port };
-	struct sockaddr_storage sa;
-	socklen_t len = addr_to_sockaddr(&to, &sa);
-	int fd = alg_rig_socket(from, 0, false);
-
-	(void)connect(fd, (struct sockaddr *)&sa, len);
-	alg_rig_turn(&rig);
-	return fd;
-}
-
 static int take(void)
 {
 	int fd;
@@ -136,7 +124,7 @@ static void test_expiry(void)
 	alg_rig_expect(&rig, &pair, 'c', "");
 	alg_rig_pass(&rig, 4000);
 	alg_rig_expect(&rig, &pair, 'c', "expired 2|");
-	fd = dial(5, 1, port);
+	fd = alg_rig_connect(&rig, 5, 1, port);
 	CU_ASSERT_EQUAL(take(), -1);
 	give_up(fd);
 	end();
@@ -153,14 +141,14 @@ static void test_relay(void)
 	reserve('s', listener_port(), "hole 1");
 	port = public_port("public 1 c", "127.0.0.1");
 	CU_ASSERT_EQUAL(public_port("public 1 s", "127.0.0.2"), listener_port());
-	data.client = dial(5, 1, port); /* not armed yet */
+	data.client = alg_rig_connect(&rig, 5, 1, port); /* not armed yet */
 	CU_ASSERT_EQUAL(take(), -1);
 	give_up(data.client);
 	alg_rig_through(&rig, &pair, 's', "arm 1");
-	data.client = dial(6, 1, port); /* somebody else */
+	data.client = alg_rig_connect(&rig, 6, 1, port); /* somebody else */
 	CU_ASSERT_TRUE(is_reset(data.client));
 	give_up(data.client);
-	data.client = dial(5, 1, port);
+	data.client = alg_rig_connect(&rig, 5, 1, port);
 	data.server = take();
 	CU_ASSERT_FATAL(data.server >= 0);
 	alg_rig_expect(&rig, &pair, 'c', "opened 1|");
@@ -186,7 +174,7 @@ static void test_server_dials(void)
 	listener = alg_rig_socket(5, 0, true); /* the client's */
 	reserve('c', listener_port(), "hole 1");
 	port = public_port("public 1 s", "127.0.0.3");
-	server = dial(2, 3, port); /* before it says yes: it may wait, and reaches nobody */
+	server = alg_rig_connect(&rig, 2, 3, port); /* before it says yes: it may wait, and reaches nobody */
 	CU_ASSERT_EQUAL(take(), -1);
 	alg_rig_expect(&rig, &pair, 'c', "");
 	alg_rig_say(&rig, &pair, 's', "arm 1");
@@ -206,7 +194,7 @@ static void test_server_dials(void)
 		port = (uint16_t)strtoul(text + 17, NULL, 10);
 		alg_rig_expect(&rig, &pair, 's', "public 2 s|");
 	}
-	server = dial(2, 3, port);
+	server = alg_rig_connect(&rig, 2, 3, port);
 	alg_rig_through(&rig, &pair, 's', "free 2");
 	CU_ASSERT_TRUE(is_reset(server));
 	CU_ASSERT_EQUAL(take(), -1);
@@ -223,7 +211,7 @@ static void test_freed_while_it_flows(void)
 	reserve('s', listener_port(), "hole 1");
 	port = public_port("public 1 c", "127.0.0.1");
 	alg_rig_through(&rig, &pair, 's', "arm 1");
-	client = dial(5, 1, port);
+	client = alg_rig_connect(&rig, 5, 1, port);
 	server = take();
 	alg_rig_expect(&rig, &pair, 'c', "opened 1|");
 	alg_rig_through(&rig, &pair, 's', "free 1"); /* cut */
@@ -296,7 +284,7 @@ static void test_kernel_refuses(void)
 	fake_pinhole_fire(door(), PINHOLE_EV_REFUSED);
 	alg_rig_expect(&rig, &pair, 'c', "arm 1|"); /* the relay has it, at the same port */
 	port = public_port("public 1 c", "127.0.0.1");
-	client = dial(5, 1, port);
+	client = alg_rig_connect(&rig, 5, 1, port);
 	server = take();
 	CU_ASSERT(server >= 0);
 	alg_rig_expect(&rig, &pair, 'c', "opened 1|");
@@ -550,7 +538,7 @@ static void test_limit(void)
 	reserve('s', listener_port(), "hole 1");
 	port = public_port("public 1 c", "127.0.0.1");
 	alg_rig_through(&rig, &pair, 's', "arm 1"); /* relayed: the profile has to see it */
-	client = dial(5, 1, port);
+	client = alg_rig_connect(&rig, 5, 1, port);
 	server = take();
 	CU_ASSERT_EQUAL(send(client, "01234567", 8, MSG_NOSIGNAL), 8);
 	alg_rig_turn(&rig);
@@ -586,7 +574,7 @@ static void test_magic(void)
 		port = public_port(line, "127.0.0.1");
 		snprintf(arm, sizeof(arm), "arm %u", i);
 		alg_rig_through(&rig, &pair, 's', arm);
-		client = dial(5, 1, port);
+		client = alg_rig_connect(&rig, 5, 1, port);
 		server = take();
 		alg_rig_say(&rig, &pair, 'c', "data up /x");
 		alg_rig_expect(&rig, &pair, 's', "data up /x|");

@@ -83,14 +83,7 @@ static void finish(void)
 
 static int dial(uint16_t port)
 {
-	uint16_t own = rig.port;
-	int fd;
-
-	rig.port = port;
-	fd = alg_rig_dial(&rig, 5);
-	rig.port = own;
-	alg_rig_turn(&rig);
-	return fd;
+	return alg_rig_connect(&rig, 5, 1, port);
 }
 
 static bool is_connected(int fd)
